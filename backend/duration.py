@@ -1,0 +1,91 @@
+"""One notation for lengths of time, used by settings, API and CLI alike."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+
+from backend.errors import FieldError
+
+SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+FIX = 'give seconds (90), a number with a unit ("90s", "15m", "2h", "1d"), or ISO 8601 ("PT15M")'
+LONGEST = timedelta(days=36500)
+
+_PARTS = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|[smhdw])")
+_COMPACT = re.compile(rf"(?:{_PARTS.pattern})+")
+_ISO = re.compile(
+    r"P(?:(?P<w>\d{1,6})W)?(?:(?P<d>\d{1,6})D)?"
+    r"(?:T(?:(?P<h>\d{1,7})H)?(?:(?P<m>\d{1,8})M)?(?:(?P<s>\d{1,9}(?:\.\d{1,6})?)S)?)?"
+)
+
+
+def parse_duration(value: object) -> timedelta:
+    """Read seconds, `"90s"`, `"1h30m"` or `"PT15M"`; 0 to 100 years, else FieldError.
+
+    >>> parse_duration("1h30m")
+    datetime.timedelta(seconds=5400)
+    >>> parse_duration("PT15M") == parse_duration(900) == parse_duration("15m")
+    True
+    """
+    length = _read(value)
+    if length is None:
+        raise FieldError(f"{value!r} is not a duration", FIX)
+    if not timedelta(0) <= length <= LONGEST:
+        raise FieldError(f"{value!r} is outside 0 to 36500 days", FIX)
+    return length
+
+
+def _read(value: object) -> timedelta | None:
+    if isinstance(value, timedelta):
+        return value
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        return timedelta(seconds=value) if -1e10 < value < 1e10 else None
+    return _read_text(value.strip()) if isinstance(value, str) else None
+
+
+def _read_text(text: str) -> timedelta | None:
+    if re.fullmatch(r"\d{1,10}(\.\d{1,6})?", text, re.ASCII):
+        return timedelta(seconds=float(text))
+    if _COMPACT.fullmatch(text):
+        return timedelta(seconds=sum(float(n) * SECONDS[unit] for n, unit in _PARTS.findall(text)))
+    iso = _ISO.fullmatch(text)
+    if iso is None or not any(iso.groups()) or text.endswith("T"):
+        return None
+    return timedelta(seconds=sum(float(n) * SECONDS[unit] for unit, n in iso.groupdict().items() if n))
+
+
+def format_duration(length: timedelta) -> str:
+    """Write a duration the way a person would: the largest unit that divides it.
+
+    >>> format_duration(timedelta(minutes=90)), format_duration(timedelta(0))
+    ('90m', '0s')
+    """
+    milliseconds = round(length / timedelta(milliseconds=1))
+    if milliseconds % 1000:
+        return f"{milliseconds}ms"
+    seconds = milliseconds // 1000
+    for unit in ("d", "h", "m"):
+        if seconds and seconds % SECONDS[unit] == 0:
+            return f"{int(seconds // SECONDS[unit])}{unit}"
+    return f"{seconds}s"
+
+
+def _schema() -> dict[str, Any]:
+    return {
+        "anyOf": [{"type": "string", "maxLength": 64}, {"type": "number", "minimum": 0}],
+        "description": 'Seconds, or text such as "90s", "15m", "2h", "1d", "PT15M".',
+        "examples": ["90s", "15m", 30],
+    }
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    PlainSerializer(format_duration, return_type=str),
+    WithJsonSchema(_schema()),
+]

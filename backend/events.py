@@ -1,0 +1,154 @@
+"""Facts, emitted once where they become true; logs and metrics subscribe and word them elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """Something that has happened."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessStateChanged(Fact):
+    """A process moved to `state`; `milliseconds` since it was asked to start."""
+
+    service: str
+    state: str
+    milliseconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessDraining(Fact):
+    """A process was asked to stop and finishes what it has begun."""
+
+    service: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessDied(Fact):
+    """A background process ended although nobody had asked it to."""
+
+    service: str
+    exit_code: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessKilled(Fact):
+    """A background process did not stop within the grace and was killed."""
+
+    service: str
+    after_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleChanged(Fact):
+    """A schedule was created, updated, paused, resumed, deleted or completed."""
+
+    namespace: str
+    schedule_id: str
+    change: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class OccurrencesRecorded(Fact):
+    """One turn of the engine wrote these many runs and these many occurrences that will not run."""
+
+    schedules: int
+    runs: int
+    dropped: int
+    milliseconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleQuarantined(Fact):
+    """Planning a schedule raised; it is in state `error` until `retry_at`, alone."""
+
+    namespace: str
+    schedule_id: str
+    error: str
+    retry_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulePaused(Fact):
+    """A schedule paused itself after a streak of failures."""
+
+    namespace: str
+    schedule_id: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunsClaimed(Fact):
+    """A worker holds a lease on these many runs."""
+
+    worker: str
+    runs: int
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFinished(Fact):
+    """An attempt ended and was recorded; `run_state` is what its run is now."""
+
+    namespace: str
+    schedule_id: str
+    run_id: str
+    attempt: int
+    target: str
+    outcome: str
+    run_state: str
+    error: str | None
+    nominal_at: int
+    scheduled_at: int
+    started_at: int
+    finished_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseLost(Fact):
+    """The result of an attempt was refused, because its lease had passed to somebody else."""
+
+    run_id: str
+    attempt: int
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptsReaped(Fact):
+    """Leases of workers that fell silent were taken back."""
+
+    requeued: int
+    dead: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoopFailed(Fact):
+    """A turn of a loop raised; the loop goes on after a pause."""
+
+    loop: str
+    error: str
+    traceback: str
+
+
+Subscriber = Callable[[Fact], None]
+
+
+class Events:
+    """Hands each fact to every subscriber, in the order they came."""
+
+    def __init__(self) -> None:
+        self._subscribers: list[Subscriber] = []
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Call `subscriber` with every fact from now on; it must be quick and must not raise."""
+        self._subscribers.append(subscriber)
+
+    def emit(self, fact: Fact) -> None:
+        """Tell all subscribers."""
+        for subscriber in self._subscribers:
+            subscriber(fact)

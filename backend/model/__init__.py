@@ -1,0 +1,1 @@
+"""Nouns: frozen values without clock or I/O."""
