@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
-from backend.model.ids import LeaseToken, RunId
+from backend.model.ids import RunId
 
 
 class RunState(StrEnum):
@@ -68,27 +68,26 @@ class TriggerType(StrEnum):
     RETRY = "retry"
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimedRun:
-    """A run under lease, with all that is needed to dispatch it. Instants in microseconds."""
+class ClaimedRun(NamedTuple):
+    """A run under lease. Instants in microseconds; `input` is the JSON of a manual trigger's input."""
 
-    id: RunId
+    key: int
+    id: str
     schedule_key: int
-    schedule_id: str
     namespace: str
     nominal_at: int
     scheduled_at: int
     started_at: int
-    retry_until_at: int
+    """When this attempt was claimed."""
     attempt: int
     losses: int
-    token: LeaseToken
-    definition: str
-    input: str | None
+    released: int
+    retry_until_at: int
     trigger_type: str
     missed_count: int
     missed_first_at: int | None
     missed_last_at: int | None
+    input: str | None
 
 
 @dataclass(frozen=True, slots=True)

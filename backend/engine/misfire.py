@@ -1,0 +1,107 @@
+"""What becomes of occurrences that are late: one pure function over plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import NamedTuple, assert_never
+
+from backend.model.policies import MisfirePolicy, Reason
+
+CATCH_UP_CAP = 1000
+"""Late occurrences that `fire_all` runs at the most; the newest are kept."""
+
+
+class Action(Enum):
+    """What happens to an occurrence."""
+
+    RUN = "run"
+    CHAIN = "chain"
+    """Run, one after another with the others of the chain."""
+    DROP = "drop"
+
+
+class Missed(NamedTuple):
+    """How many occurrences a run stands for beside its own, and when they were."""
+
+    number: int
+    first_at: int | None
+    last_at: int | None
+
+
+NONE_MISSED = Missed(0, None, None)
+
+
+class Verdict(NamedTuple):
+    """What happens to the occurrence at one nominal time; a dropped one has a reason."""
+
+    nominal_at: int
+    action: Action
+    reason: Reason | None = None
+    missed: Missed = NONE_MISSED
+
+
+class Lateness(NamedTuple):
+    """What counts as late, and what is too late for any policy. All in microseconds."""
+
+    now: int
+    threshold: int
+    window: int
+
+
+def choose(
+    policy: MisfirePolicy, instants: Sequence[int], lateness: Lateness, *, reached_now: bool, carried: Missed
+) -> list[Verdict]:
+    """Decide every instant, in order. One no later than the threshold is on time and runs.
+
+    `reached_now` is False when newer instants are due that this walk did not visit; then no late instant is the
+    newest. `carried` are missed occurrences of earlier walks that the next run has to report.
+    """
+    on_time_from = lateness.now - lateness.threshold
+    window_from = lateness.now - lateness.window
+    expired = [i for i in instants if i < min(window_from, on_time_from)]
+    late = [i for i in instants if window_from <= i < on_time_from]
+    on_time = [i for i in instants if i >= on_time_from]
+    verdicts = [Verdict(i, Action.DROP, Reason.CATCHUP_WINDOW) for i in expired]
+    verdicts += _choose_late(policy, late, newest_counts=reached_now and not on_time)
+    verdicts += [Verdict(i, Action.RUN) for i in on_time]
+    if policy is MisfirePolicy.FIRE_ONCE:
+        _report_missed(verdicts, carried)
+    return verdicts
+
+
+def _choose_late(policy: MisfirePolicy, late: Sequence[int], *, newest_counts: bool) -> list[Verdict]:
+    match policy:
+        case MisfirePolicy.SKIP:
+            return [Verdict(i, Action.DROP, Reason.MISSED) for i in late]
+        case MisfirePolicy.FIRE_ONCE:
+            runs = 1 if newest_counts and late else 0
+            dropped = late[: len(late) - runs]
+            return [Verdict(i, Action.DROP, Reason.MISSED) for i in dropped] + [
+                Verdict(i, Action.RUN) for i in late[len(dropped) :]
+            ]
+        case MisfirePolicy.FIRE_ALL:
+            surplus = late[:-CATCH_UP_CAP]
+            return [Verdict(i, Action.DROP, Reason.CAP) for i in surplus] + [
+                Verdict(i, Action.CHAIN) for i in late[len(surplus) :]
+            ]
+        case _:
+            assert_never(policy)
+
+
+def _report_missed(verdicts: list[Verdict], carried: Missed) -> None:
+    """Let the first run carry the count and range of what was missed before it."""
+    total = carried_with(carried, verdicts)
+    for place, verdict in enumerate(verdicts):
+        if verdict.action is Action.RUN:
+            verdicts[place] = verdict._replace(missed=total)
+            return
+
+
+def carried_with(carried: Missed, verdicts: Sequence[Verdict]) -> Missed:
+    """Add the missed occurrences among `verdicts` to those carried from earlier walks."""
+    missed = [v.nominal_at for v in verdicts if v.reason is Reason.MISSED]
+    if not missed:
+        return carried
+    first = missed[0] if carried.first_at is None else carried.first_at
+    return Missed(carried.number + len(missed), first, missed[-1])

@@ -1,0 +1,97 @@
+"""Plans schedules up to an instant: which occurrences run, which do not and why, and when to look again.
+
+Pure: values in, values out. `tick` claims, calls this, and writes what it says, in one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from backend.engine.due import Due, due_instants
+from backend.engine.ledger import RowMaker, Rows
+from backend.engine.misfire import Action, Lateness, Missed, Verdict, carried_with, choose
+from backend.engine.overlap import admit
+from backend.model.ids import run_id_of
+from backend.model.instants import MINUTE, SECOND
+from backend.model.plan import Planned
+from backend.model.policies import MisfirePolicy, OverlapPolicy, Reason
+from backend.model.schedule import Schedule, ScheduleState
+
+ERROR_BACKOFF = 10 * SECOND
+ERROR_BACKOFF_MAXIMUM = 60 * MINUTE
+
+
+def plan_all(due: Sequence[tuple[Schedule, bool]], now: int, store_id: str) -> list[Planned]:
+    """Plan each schedule for itself: one that raises is quarantined, and its neighbours never notice."""
+    return [_plan_guarded(schedule, now, store_id, open_run=open_run) for schedule, open_run in due]
+
+
+def _plan_guarded(schedule: Schedule, now: int, store_id: str, *, open_run: bool) -> Planned:
+    try:
+        return plan(schedule, now, store_id, open_run=open_run)
+    except Exception as error:  # whatever one schedule raises must not reach the others
+        return quarantine(schedule, now, f"{type(error).__name__}: {error}")
+
+
+def plan(schedule: Schedule, now: int, store_id: str, *, open_run: bool) -> Planned:
+    """Decide every occurrence in (cursor, now], as far as one bounded walk reaches."""
+    due = due_instants(schedule.triggers, schedule.next_nominal_at, until=now, effective_at=schedule.effective_at)
+    verdicts = _verdicts(schedule, due, now, open_run=open_run)
+    origin = f"{store_id}/{schedule.key}/{schedule.created_at}"
+    maker = RowMaker(schedule, now, lambda nominal_at: run_id_of(origin, nominal_at, ""))
+    rows = maker.rows(verdicts, due.following)
+    return Planned(_advanced(schedule, due, verdicts, rows, open_run=open_run), rows.runs, rows.extension, None)
+
+
+def _verdicts(schedule: Schedule, due: Due, now: int, *, open_run: bool) -> list[Verdict]:
+    if schedule.state == ScheduleState.PAUSED:
+        return [Verdict(i, Action.DROP, Reason.PAUSED) for i in due.instants]
+    chosen = choose(
+        MisfirePolicy(schedule.misfire_policy),
+        due.instants,
+        Lateness(now, schedule.misfire_threshold, schedule.catchup_window),
+        reached_now=due.reached_now,
+        carried=_carried(schedule),
+    )
+    return admit(OverlapPolicy(schedule.overlap_policy), chosen, open_run=open_run)
+
+
+def _carried(schedule: Schedule) -> Missed:
+    if not schedule.missed_count:
+        return Missed(0, None, None)
+    return Missed(schedule.missed_count, schedule.missed_first_at, schedule.cursor_at)
+
+
+def _advanced(schedule: Schedule, due: Due, verdicts: Sequence[Verdict], rows: Rows, *, open_run: bool) -> Schedule:
+    accepted = any(verdict.action is not Action.DROP for verdict in verdicts)
+    carried = Missed(0, None, None) if due.reached_now else carried_with(_carried(schedule), verdicts)
+    return schedule._replace(
+        state=_state_after(schedule, due, busy=accepted or open_run),
+        cursor_at=due.instants[-1] if due.instants else schedule.cursor_at,
+        next_nominal_at=due.following,
+        next_scheduled_at=due.following,
+        missed_count=carried.number,
+        missed_first_at=carried.first_at,
+        skip_reason=rows.streak.reason,
+        skip_count=rows.streak.length,
+        skip_range_at=rows.streak.range_at,
+        error=None,
+        error_count=0,
+    )
+
+
+def _state_after(schedule: Schedule, due: Due, *, busy: bool) -> str:
+    if due.following is None and not busy:
+        return ScheduleState.COMPLETED
+    return ScheduleState.ACTIVE if schedule.state == ScheduleState.ERROR else schedule.state
+
+
+def quarantine(schedule: Schedule, now: int, error: str) -> Planned:
+    """Put a schedule whose planning raised aside, with a growing back-off; a paused one stays paused."""
+    doublings = min(schedule.error_count, 20)
+    retry_at = now + min(ERROR_BACKOFF << doublings, ERROR_BACKOFF_MAXIMUM)
+    state = schedule.state if schedule.state == ScheduleState.PAUSED else ScheduleState.ERROR
+    changed = schedule._replace(
+        state=state, error=error[:500], error_count=schedule.error_count + 1, next_scheduled_at=retry_at
+    )
+    return Planned(changed, (), None, error[:500])

@@ -1,0 +1,54 @@
+"""Whether, and when, a run is attempted again."""
+
+from __future__ import annotations
+
+import hashlib
+
+from backend.model.attempt import Ended, Limits, Reaped, Settled
+from backend.model.instants import SECOND, micros
+from backend.model.policies import Delivery, Reason, RetryPolicy
+from backend.model.run import AttemptState, RunState
+
+MAX_LOSSES = 5
+"""A run whose attempts were lost this often, with nobody to say what happened, is dead."""
+
+
+def settle(ended: Ended, limits: Limits, now: int) -> Settled:
+    """Decide what an ended attempt makes of its run. No retry is planned at or after `retry_until_at`."""
+    if ended.state is AttemptState.SUCCEEDED:
+        return Settled(RunState.SUCCEEDED, None, now, now)
+    once = limits.delivery is Delivery.AT_MOST_ONCE
+    if ended.state is AttemptState.RELEASED:
+        return Settled(RunState.FAILED, Reason.LOST, now, now) if once else Settled(RunState.QUEUED, None, now, None)
+    counted = ended.number - limits.uncounted
+    retry_at = now + back_off(ended, limits.policy, counted)
+    again = not (once or ended.permanent) and counted < limits.policy.max_attempts
+    if again and retry_at < limits.retry_until_at:
+        return Settled(RunState.RETRYING, None, retry_at, None)
+    final = RunState.TIMED_OUT if ended.state is AttemptState.TIMED_OUT else RunState.FAILED
+    return Settled(final, None, now, now)
+
+
+def back_off(ended: Ended, policy: RetryPolicy, counted: int) -> int:
+    """Wait between 0 and the exponential bound ("full jitter"), and never less than the target asked; microseconds.
+
+    The jitter is a hash of the run and the attempt, so it is the same whoever computes it.
+    """
+    growth = policy.multiplier ** min(counted - 1, 64)
+    bound = min(micros(policy.maximum), micros(policy.initial) * growth)
+    asked = int((ended.retry_after or 0) * SECOND)
+    return max(int(bound * _fraction(f"{ended.run_id}/{ended.number}")), asked)
+
+
+def _fraction(text: str) -> float:
+    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+def settle_lost(losses: int, *, at_most_once: bool) -> Reaped:
+    """Decide what becomes of a run whose worker fell silent: no failure, unless it may not be sent again."""
+    if at_most_once:
+        return Reaped(RunState.FAILED, Reason.LOST, losses + 1, "the attempt was lost and may not be sent again")
+    if losses + 1 >= MAX_LOSSES:
+        return Reaped(RunState.DEAD, Reason.LOST, losses + 1, f"{losses + 1} attempts were lost")
+    return Reaped(RunState.QUEUED, None, losses + 1, None)

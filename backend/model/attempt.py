@@ -1,0 +1,71 @@
+"""One dispatch of a run: how it ended, and what that makes of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from backend.model.policies import Delivery, Reason, RetryPolicy
+from backend.model.run import AttemptState, ClaimedRun, RunState
+
+
+class Ended(NamedTuple):
+    """How an attempt ended. `retry_after` in seconds, as the target asked."""
+
+    run_id: str
+    number: int
+    state: AttemptState
+    permanent: bool
+    retry_after: float | None
+
+
+class Limits(NamedTuple):
+    """What bounds the retries of a run."""
+
+    policy: RetryPolicy
+    delivery: Delivery
+    uncounted: int
+    """Attempts that were lost or released: they are no failures."""
+    retry_until_at: int
+
+
+class Settled(NamedTuple):
+    """What an ended attempt makes of its run. `available_at` is when the next attempt may start."""
+
+    state: RunState
+    reason: Reason | None
+    available_at: int
+    finished_at: int | None
+
+
+class Reaped(NamedTuple):
+    """What a lost attempt makes of its run."""
+
+    state: RunState
+    reason: Reason | None
+    losses: int
+    error: str | None
+
+
+class AttemptResult(NamedTuple):
+    """What a worker writes back, naming the lease under which it worked."""
+
+    run: ClaimedRun
+    token: str
+    worker: str
+    ended: Ended
+    limits: Limits
+    error: str | None
+    output: str
+    output_truncated: bool
+    status_code: int | None
+
+
+Settler = Callable[[Ended, Limits, int], Settled]
+"""(ended, limits, now) → what becomes of the run."""
+
+
+class LostSettler(Protocol):
+    """Decides what becomes of a run whose attempt was lost."""
+
+    def __call__(self, losses: int, *, at_most_once: bool) -> Reaped: ...

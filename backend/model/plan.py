@@ -1,0 +1,57 @@
+"""What planning a schedule yields: rows for the ledger and the schedule's new position in time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from backend.model.schedule import Schedule
+
+
+class NewRun(NamedTuple):
+    """One row for the ledger `runs`. Instants in microseconds."""
+
+    id: str
+    schedule_key: int
+    namespace: str
+    nominal_at: int
+    backfill_id: str
+    trigger_type: str
+    state: str
+    reason: str | None
+    scheduled_at: int
+    queued_at: int
+    available_at: int
+    finished_at: int | None
+    retry_until_at: int
+    chained: int
+    """1 for a catch-up run that waits for the one before it."""
+    missed_count: int
+    missed_first_at: int | None
+    missed_last_at: int | None
+    input: str | None
+    revision: int
+
+
+class RangeExtension(NamedTuple):
+    """More occurrences for a range row that stands already."""
+
+    schedule_key: int
+    nominal_at: int
+    added: int
+    last_at: int
+
+
+class Planned(NamedTuple):
+    """The outcome of planning one schedule up to an instant."""
+
+    schedule: Schedule
+    """The schedule with its new position; only what planning may change differs."""
+    runs: Sequence[NewRun]
+    extension: RangeExtension | None
+    failure: str | None
+    """Why planning failed; then there are no runs and the schedule is in state `error`."""
+
+
+Planner = Callable[[Sequence[tuple[Schedule, bool]], int, str], Sequence[Planned]]
+"""(schedules with "has an open run?", now, the store's id) → one Planned each; never raises."""

@@ -1,0 +1,1 @@
+"""Durable state behind four small ports; see port.py."""

@@ -1,0 +1,56 @@
+"""Facts about the store itself: its id, and who may come in."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from backend.store.operation import Operation, Query, now
+
+
+class Principal(NamedTuple):
+    """Whose key it is. `namespace` None: an admin, who may choose one."""
+
+    key_id: str
+    namespace: str | None
+    scopes: str
+
+
+def ensure_info(key: str, value: str) -> Operation[str]:
+    """Remember a fact unless it is known, and answer what is known."""
+    yield Query("put_info", {"key": key, "value": value})
+    return str((yield Query("read_info", {"key": key}))[0][0])
+
+
+def principal_of(key_hash: str) -> Operation[Principal | None]:
+    """Find whose key has this hash."""
+    rows = yield Query("key_by_hash", {"hash": key_hash})
+    return Principal._make(rows[0]) if rows else None
+
+
+def put_admin_key(key_hash: str) -> Operation[None]:
+    """Let the admin key be the one with this hash, and no other."""
+    instant = yield from now()
+    yield Query("replace_admin_key", {"hash": key_hash, "now": instant})
+
+
+class Backlog(NamedTuple):
+    """What waits: due schedules that no turn has planned, and how old the oldest is (microseconds)."""
+
+    due: int
+    oldest_age: int
+    open_runs: dict[str, int]
+    schedules: dict[str, int]
+
+
+def read_backlog() -> Operation[Backlog]:
+    """Count what waits, for health and metrics."""
+    instant = yield from now()
+    due, oldest = (yield Query("backlog", {"now": instant}))[0]
+    open_runs = yield Query("count_open_runs")
+    schedules = yield Query("count_schedules")
+    age = instant - oldest if oldest is not None else 0
+    return Backlog(due, age, dict(map(_pair, open_runs)), dict(map(_pair, schedules)))
+
+
+def _pair(row: tuple[str, int]) -> tuple[str, int]:
+    return row[0], row[1]

@@ -1,0 +1,149 @@
+"""The workers' transactions: lease runs, keep the leases, write results back under them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from backend.model.attempt import AttemptResult, Settled, Settler
+from backend.model.instants import MINUTE, micros
+from backend.model.run import FINAL_STATES, AttemptState, ClaimedRun, RunState
+from backend.store.operation import Batch, Operation, Query, now
+from backend.store.planning import settle_schedules
+
+STREAK_SPAN = 60 * MINUTE
+"""Failures that are not permanent pause a schedule only if they span at least this long."""
+
+
+class Lessee(NamedTuple):
+    """Who claims, under which token, and for how long."""
+
+    worker: str
+    token: str
+    lease: timedelta
+
+
+class Claim(NamedTuple):
+    """Runs under lease, and when the next waiting one may be claimed."""
+
+    now: int
+    runs: Sequence[ClaimedRun]
+    definitions: dict[int, tuple[str, str]]
+    """Schedule key → public id and definition."""
+    next_at: int | None
+
+
+def claim_runs(lessee: Lessee, limit: int) -> Operation[Claim]:
+    """Lease up to `limit` runs that wait, oldest first.
+
+    The commit records that an attempt has begun. If we die after it, the lease expires and the run is taken over.
+    """
+    instant = yield from now()
+    rows = yield Query(
+        "claim_runs",
+        {
+            "now": instant,
+            "until": instant + micros(lessee.lease),
+            "token": lessee.token,
+            "worker": lessee.worker,
+            "limit": limit,
+        },
+    )
+    runs = [ClaimedRun._make(row) for row in rows]
+    keys = sorted({run.schedule_key for run in runs})
+    definitions = (yield Query("definitions_of", {"schedule_keys": keys})) if keys else []
+    next_at = (yield Query("next_available"))[0][0]
+    return Claim(instant, runs, {row[0]: (row[1], row[2]) for row in definitions}, next_at)
+
+
+def extend_leases(held: Sequence[tuple[int, str]], lease: timedelta) -> Operation[set[int]]:
+    """Prolong (run key, token) leases; answers the keys that are still ours."""
+    instant = yield from now()
+    until = instant + micros(lease)
+    rows = yield Batch("extend_leases", [{"key": key, "token": token, "until": until} for key, token in held])
+    return {row[0] for row in rows}
+
+
+class Finished(NamedTuple):
+    """A result, what it made of the run, and whether it was accepted: False means the lease was lost."""
+
+    result: AttemptResult
+    settled: Settled
+    accepted: bool
+    at: int
+
+
+class Finish(NamedTuple):
+    """What a batch of results did."""
+
+    finished: Sequence[Finished]
+    paused: Sequence[tuple[str, str, str]]
+    """(namespace, id, note) of schedules that paused themselves."""
+    completed: Sequence[tuple[str, str]]
+
+
+def finish_attempts(results: Sequence[AttemptResult], settle: Settler) -> Operation[Finish]:
+    """Write results back; one whose lease has passed to somebody else changes nothing.
+
+    If we die before the commit, the target has run and will be asked again with the same key.
+    """
+    instant = yield from now()
+    settled = [settle(result.ended, result.limits, instant) for result in results]
+    rows = yield Batch("finish_runs", [_run_row(r, s) for r, s in zip(results, settled, strict=True)])
+    ours = {row[0] for row in rows}
+    finished = [Finished(r, s, r.run.key in ours, instant) for r, s in zip(results, settled, strict=True)]
+    accepted = [f for f in finished if f.accepted]
+    yield Batch("insert_attempts", [_attempt_row(f.result, instant) for f in accepted])
+    paused = yield from _count_streaks(accepted, instant)
+    over = {f.result.run.schedule_key for f in accepted if f.settled.state in FINAL_STATES}
+    completed = yield from settle_schedules(over, instant)
+    return Finish(finished, paused, completed)
+
+
+def _run_row(result: AttemptResult, settled: Settled) -> dict[str, Any]:
+    return {
+        "key": result.run.key,
+        "token": result.token,
+        "state": settled.state,
+        "reason": settled.reason,
+        "error": result.error,
+        "finished_at": settled.finished_at,
+        "available_at": settled.available_at,
+        "released": int(result.ended.state is AttemptState.RELEASED),
+    }
+
+
+def _attempt_row(result: AttemptResult, instant: int) -> dict[str, Any]:
+    return {
+        "run_key": result.run.key,
+        "number": result.run.attempt,
+        "state": result.ended.state,
+        "started_at": result.run.started_at,
+        "finished_at": instant,
+        "worker": result.worker,
+        "error": result.error,
+        "status_code": result.status_code,
+        "output": result.output,
+        "output_truncated": int(result.output_truncated),
+    }
+
+
+def _count_streaks(accepted: Sequence[Finished], instant: int) -> Operation[list[tuple[str, str, str]]]:
+    """Count failed runs in a row, and pause the schedules for which they are too many."""
+    succeeded = {f.result.run.schedule_key for f in accepted if f.settled.state is RunState.SUCCEEDED}
+    if succeeded:
+        yield Query("end_streaks", {"schedule_keys": sorted(succeeded)})
+    failures = list(_failures(accepted))
+    if not failures:
+        return []
+    yield Batch("lengthen_streaks", [{**failure, "now": instant} for failure in failures])
+    rows = yield Query("pause_failing", {"failures": failures, "now": instant, "streak_span": STREAK_SPAN})
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+def _failures(accepted: Sequence[Finished]) -> Iterator[dict[str, Any]]:
+    for f in accepted:
+        if f.settled.state in {RunState.FAILED, RunState.TIMED_OUT}:
+            error = (f.result.error or "")[:300]
+            yield {"schedule_key": f.result.run.schedule_key, "permanent": f.result.ended.permanent, "error": error}

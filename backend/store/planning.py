@@ -1,0 +1,136 @@
+"""The engine's transactions: claim due schedules, plan them, write what the plan says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from backend.model.attempt import LostSettler, Reaped
+from backend.model.plan import Planned, Planner
+from backend.model.policies import Delivery
+from backend.model.run import OPEN_STATES, AttemptState, RunState
+from backend.model.schedule import Schedule
+from backend.store.operation import Batch, Operation, Query, Row, now
+
+_FIELDS = len(Schedule._fields)
+
+
+class Turn(NamedTuple):
+    """What one turn of the engine did."""
+
+    now: int
+    schedules: int
+    runs: int
+    dropped: int
+    quarantined: Sequence[tuple[Schedule, str]]
+    completed: Sequence[tuple[str, str]]
+    next_at: int | None
+    """When the next schedule is due; at or before `now` if this turn left some."""
+
+
+class Reaping(NamedTuple):
+    """What became of runs whose leases had expired."""
+
+    requeued: int
+    ended: int
+
+
+def with_open_run(row: Row) -> tuple[Schedule, bool]:
+    """Split a row of schedule columns and "has an open run?"."""
+    return Schedule._make(row[:_FIELDS]), bool(row[_FIELDS])
+
+
+def take_turn(plan: Planner, store_id: str, limit: int) -> Operation[Turn]:
+    """Claim up to `limit` due schedules, plan them, and write runs and cursors.
+
+    If we die before the commit, nothing has happened and the schedules are still due. If we die after it, the runs
+    are queued and the cursors are past them: the run row is the message.
+    """
+    instant = yield from now()
+    due = [with_open_run(row) for row in (yield Query("claim_due", {"now": instant, "limit": limit}))]
+    planned = plan(due, instant, store_id)
+    recorded = yield from write_plans(planned)
+    completed = yield from settle_schedules({p.schedule.key for p in planned if _finite(p)}, instant)
+    next_at = (yield Query("next_due"))[0][0]
+    return Turn(
+        now=instant,
+        schedules=len(due),
+        runs=sum(run.state in OPEN_STATES for p in planned for run in p.runs),
+        dropped=sum(_dropped(p) for p in planned) if recorded else 0,
+        quarantined=[(p.schedule, p.failure) for p in planned if p.failure],
+        completed=completed,
+        next_at=next_at,
+    )
+
+
+def _finite(planned: Planned) -> bool:
+    return planned.schedule.next_nominal_at is None or any(run.chained for run in planned.runs)
+
+
+def _dropped(planned: Planned) -> int:
+    rows = sum(max(run.missed_count, 1) for run in planned.runs if run.state not in OPEN_STATES)
+    return rows + (planned.extension.added if planned.extension else 0)
+
+
+def write_plans(planned: Sequence[Planned]) -> Operation[int]:
+    """Write ledger rows and new positions; answers how many rows were new."""
+    new = yield Batch("insert_runs", [run._asdict() for p in planned for run in p.runs])
+    yield Batch("extend_range", [p.extension._asdict() for p in planned if p.extension])
+    yield Batch("advance_schedules", [p.schedule._asdict() for p in planned])
+    return len(new)
+
+
+def settle_schedules(keys: Iterable[int], instant: int) -> Operation[list[tuple[str, str]]]:
+    """After runs have ended: queue the next of each chain, and complete schedules that have nothing left.
+
+    Answers (namespace, id) of the completed ones.
+    """
+    schedule_keys = sorted(keys)
+    if not schedule_keys:
+        return []
+    yield Query("promote_held", {"schedule_keys": schedule_keys, "now": instant})
+    rows = yield Query("complete_schedules", {"schedule_keys": schedule_keys})
+    return [(row[0], row[1]) for row in rows]
+
+
+LOST = "the worker fell silent and its lease expired"
+
+
+def reap(settle: LostSettler, limit: int) -> Operation[Reaping]:
+    """Take back expired leases; whoever held one is refused from now on."""
+    instant = yield from now()
+    expired = yield Query("expired_leases", {"now": instant, "limit": limit})
+    settled = [(row, settle(row[3], at_most_once=row[6] == Delivery.AT_MOST_ONCE)) for row in expired]
+    yield Batch("insert_attempts", [_lost_attempt(row, instant) for row in expired])
+    yield Batch("reap_runs", [_reaped_run(row, reaped, instant) for row, reaped in settled])
+    holding = yield Query("schedules_holding", {"limit": limit})
+    yield from settle_schedules({row[1] for row in expired} | {row[0] for row in holding}, instant)
+    requeued = sum(reaped.state is RunState.QUEUED for _, reaped in settled)
+    return Reaping(requeued, len(expired) - requeued)
+
+
+def _lost_attempt(row: Row, instant: int) -> dict[str, object]:
+    return {
+        "run_key": row[0],
+        "number": row[2],
+        "state": AttemptState.LOST,
+        "started_at": row[4],
+        "finished_at": instant,
+        "worker": row[5],
+        "error": LOST,
+        "status_code": None,
+        "output": "",
+        "output_truncated": 0,
+    }
+
+
+def _reaped_run(row: Row, reaped: Reaped, instant: int) -> dict[str, object]:
+    return {
+        "key": row[0],
+        "state": reaped.state,
+        "reason": reaped.reason,
+        "error": reaped.error,
+        "losses": reaped.losses,
+        "finished_at": None if reaped.state is RunState.QUEUED else instant,
+        "available_at": instant,
+    }

@@ -1,0 +1,154 @@
+"""The four ports of durable state. Whoever needs a store asks for the smallest one that serves.
+
+    EngineStore     plan due schedules, take back expired leases, prune
+    WorkerStore     claim runs, keep their leases, write results back
+    NamespaceStore  schedules and runs of one namespace, which it is born with: no method can name another
+    AdminStore      what belongs to no namespace: keys, backlog
+
+They stand on a Runner, of which there is one per database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from backend.model.attempt import AttemptResult, LostSettler, Settler
+from backend.model.change import Change
+from backend.model.ids import NamespaceId
+from backend.model.plan import NewRun, Planner
+from backend.model.schedule import Schedule
+from backend.store import admin, leasing, planning, retention, runs, schedules
+from backend.store.operation import Runner, now
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStore:
+    """What the engine needs."""
+
+    runner: Runner
+    store_id: str
+
+    async def take_turn(self, plan: Planner, limit: int) -> planning.Turn:
+        """Plan up to `limit` due schedules in one transaction."""
+        return await self.runner.write(planning.take_turn(plan, self.store_id, limit))
+
+    async def reap(self, settle: LostSettler, limit: int) -> planning.Reaping:
+        """Take back up to `limit` expired leases."""
+        return await self.runner.write(planning.reap(settle, limit))
+
+    async def prune(self, keep: retention.Retention, after_key: int, limit: int) -> retention.Pruned:
+        """Delete one batch of what is too old; go on after the key it answers."""
+        return await self.runner.write(retention.prune(keep, after_key, limit))
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStore:
+    """What a worker needs."""
+
+    runner: Runner
+
+    async def claim(self, lessee: leasing.Lessee, limit: int) -> leasing.Claim:
+        """Lease up to `limit` waiting runs."""
+        return await self.runner.write(leasing.claim_runs(lessee, limit))
+
+    async def extend(self, held: Sequence[tuple[int, str]], lease: timedelta) -> set[int]:
+        """Prolong leases; a run key that is not answered is lost."""
+        return await self.runner.write(leasing.extend_leases(held, lease))
+
+    async def finish(self, results: Sequence[AttemptResult], settle: Settler) -> leasing.Finish:
+        """Write results back; those whose lease is lost are refused."""
+        return await self.runner.write(leasing.finish_attempts(results, settle))
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceStore:
+    """What may be seen and done in one namespace."""
+
+    runner: Runner
+    store_id: str
+    namespace: NamespaceId
+
+    async def change(self, wish: schedules.Wish) -> list[Change]:
+        """Decide and write changes to schedules, all or nothing; a dry run decides and writes nothing."""
+        try:
+            return await self.runner.write(schedules.change_schedules(self.namespace, self.store_id, wish))
+        except schedules.DryRun as rehearsed:
+            return list(rehearsed.changes)
+
+    async def schedule(self, id_: str) -> schedules.Listed:
+        """Read one schedule, or raise NotFound."""
+        return await self.runner.read(schedules.get_schedule(self.namespace, id_))
+
+    async def schedules(self, wanted: schedules.ScheduleFilter, *, after: int, limit: int) -> list[schedules.Listed]:
+        """Read one page of schedules with keys above `after`."""
+        return await self.runner.read(schedules.list_schedules(self.namespace, wanted, after=after, limit=limit))
+
+    async def run(self, id_: str) -> runs.RunRecord:
+        """Read one run, or raise NotFound."""
+        return await self.runner.read(runs.get_run(self.namespace, id_))
+
+    async def runs(self, wanted: runs.RunFilter, *, after: runs.Place | None, limit: int) -> list[runs.RunRecord]:
+        """Read one page of runs, newest first."""
+        return await self.runner.read(runs.list_runs(self.namespace, wanted, after=after, limit=limit))
+
+    async def start_run(self, schedule_id: str, make: Callable[[Schedule, int], NewRun]) -> runs.RunRecord:
+        """Record a run on a person's wish."""
+        return await self.runner.write(runs.start_manual_run(self.namespace, schedule_id, make))
+
+    async def retry_run(self, id_: str, make: Callable[[Schedule, runs.RunRow, int], NewRun]) -> runs.RunRecord:
+        """Record a new run for the nominal time of one that has ended."""
+        return await self.runner.write(runs.retry_run(self.namespace, id_, make))
+
+    async def cancel_run(self, id_: str, by: str) -> runs.RunRecord:
+        """End an open run."""
+        return await self.runner.write(runs.cancel_run(self.namespace, id_, by))
+
+
+@dataclass(frozen=True, slots=True)
+class AdminStore:
+    """What belongs to no namespace."""
+
+    runner: Runner
+
+    async def now(self) -> int:
+        """Read the database's clock, in microseconds."""
+        return await self.runner.read(now())
+
+    async def principal(self, key_hash: str) -> admin.Principal | None:
+        """Find whose key has this hash."""
+        return await self.runner.read(admin.principal_of(key_hash))
+
+    async def put_admin_key(self, key_hash: str) -> None:
+        """Let the admin key be the one with this hash."""
+        await self.runner.write(admin.put_admin_key(key_hash))
+
+    async def backlog(self) -> admin.Backlog:
+        """Count what waits."""
+        return await self.runner.read(admin.read_backlog())
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """An open database; gives out the ports."""
+
+    runner: Runner
+    store_id: str
+    close: Callable[[], None]
+
+    def engine(self) -> EngineStore:
+        """Give the engine's port."""
+        return EngineStore(self.runner, self.store_id)
+
+    def worker(self) -> WorkerStore:
+        """Give a worker's port."""
+        return WorkerStore(self.runner)
+
+    def namespace(self, namespace: NamespaceId) -> NamespaceStore:
+        """Give the port of one namespace."""
+        return NamespaceStore(self.runner, self.store_id, namespace)
+
+    def admin(self) -> AdminStore:
+        """Give the port of what belongs to no namespace."""
+        return AdminStore(self.runner)

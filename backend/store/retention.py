@@ -1,0 +1,63 @@
+"""Deletes what is older than anybody asked to keep, in batches, so that nothing else has to wait."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import NamedTuple
+
+from backend.model.instants import DAY, micros
+from backend.store.operation import Operation, Query, now
+
+
+class Retention(NamedTuple):
+    """How long the ledger keeps what: runs, failures, deleted schedules; and `keep` newest runs of a schedule."""
+
+    runs: timedelta
+    failures: timedelta
+    deleted: timedelta
+    keep: int
+
+
+class Pruned(NamedTuple):
+    """What one batch deleted, and the schedule key to go on after (0: the walk is over)."""
+
+    runs: int
+    schedules: int
+    next_key: int
+
+
+def prune(retention: Retention, after_key: int, limit: int) -> Operation[Pruned]:
+    """Delete one batch of old runs, then what is surplus among the next few schedules."""
+    instant = yield from now()
+    failures_before = instant - micros(retention.failures)
+    old = yield Query(
+        "prune_old_runs",
+        {
+            "runs_before": instant - micros(retention.runs),
+            "failures_before": failures_before,
+            "after_key": 0,
+            "limit": limit,
+        },
+    )
+    surplus, next_key = yield from _prune_surplus(retention, after_key, limit, instant)
+    before = {"deleted_before": instant - micros(retention.deleted), "limit": limit}
+    forgotten = yield Query("prune_deleted_schedules", before)
+    return Pruned(len(old) + surplus, len(forgotten), next_key)
+
+
+SCHEDULES_PER_BATCH = 100
+
+
+def _prune_surplus(retention: Retention, after_key: int, limit: int, instant: int) -> Operation[tuple[int, int]]:
+    keys = [row[0] for row in (yield Query("schedules_after", {"after_key": after_key, "limit": SCHEDULES_PER_BATCH}))]
+    deleted = 0
+    for key in keys:
+        params = {
+            "schedule_key": key,
+            "queued_before": instant - DAY,
+            "failures_before": instant - micros(retention.failures),
+            "keep": retention.keep,
+            "limit": limit,
+        }
+        deleted += len((yield Query("prune_surplus_runs", params)))
+    return deleted, keys[-1] if len(keys) == SCHEDULES_PER_BATCH else 0

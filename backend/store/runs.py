@@ -1,0 +1,181 @@
+"""Transactions on the runs of one namespace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from backend.errors import Conflict, NotFound
+from backend.model.ids import uuid7
+from backend.model.plan import NewRun
+from backend.model.run import OPEN_STATES, AttemptState, RunState
+from backend.model.schedule import Schedule
+from backend.store.operation import Batch, Operation, Query, Row, now
+from backend.store.planning import settle_schedules, with_open_run
+from backend.store.schedules import no_such_schedule
+
+LAST_ID = "g"
+"""Sorts after every run id."""
+CANCELLED = "cancelled on request"
+
+
+class RunRow(NamedTuple):
+    """A run as it is stored. Instants in microseconds."""
+
+    key: int
+    id: str
+    schedule_id: str
+    namespace: str
+    nominal_at: int
+    backfill_id: str
+    trigger_type: str
+    state: str
+    reason: str | None
+    scheduled_at: int
+    queued_at: int
+    available_at: int
+    started_at: int | None
+    finished_at: int | None
+    attempt: int
+    losses: int
+    attempt_started_at: int | None
+    worker: str | None
+    missed_count: int
+    missed_first_at: int | None
+    missed_last_at: int | None
+    input: str | None
+    revision: int
+    error: str | None
+    schedule_key: int
+
+
+class AttemptRow(NamedTuple):
+    """An ended attempt as it is stored."""
+
+    run_key: int
+    number: int
+    state: str
+    started_at: int
+    finished_at: int
+    worker: str
+    error: str | None
+    status_code: int | None
+    output: str
+    output_truncated: int
+
+
+class RunRecord(NamedTuple):
+    """A run with its ended attempts."""
+
+    run: RunRow
+    attempts: Sequence[AttemptRow]
+
+
+class RunFilter(NamedTuple):
+    """Which runs to list; None does not count. Nominal times from `from_at` (inclusive) to `to_at` (exclusive)."""
+
+    schedule_id: str | None = None
+    state: str | None = None
+    from_at: int | None = None
+    to_at: int | None = None
+
+
+class Place(NamedTuple):
+    """Where a page begins: after this run, in the order newest first."""
+
+    nominal_at: int
+    id: str
+
+
+def list_runs(namespace: str, wanted: RunFilter, *, after: Place | None, limit: int) -> Operation[list[RunRecord]]:
+    """Read one page of runs, newest nominal time first, with their attempts."""
+    params: dict[str, Any] = {"state": wanted.state, "from": wanted.from_at, "to": wanted.to_at, "limit": limit}
+    if wanted.schedule_id is not None:
+        key = yield from _schedule_key(namespace, wanted.schedule_id)
+        before_at = after.nominal_at if after else 2**62
+        params |= {"schedule_key": key, "before_at": before_at, "before": after.id if after else LAST_ID}
+        rows = yield Query("list_schedule_runs", params)
+    else:
+        floor = uuid7(wanted.from_at, bytes(10)) if wanted.from_at is not None else ""
+        before = after.id if after else LAST_ID
+        rows = yield Query("list_runs", {**params, "namespace": namespace, "before": before, "floor": floor})
+    return (yield from _with_attempts(rows))
+
+
+def _schedule_key(namespace: str, id_: str) -> Operation[int]:
+    rows = yield Query("schedules_by_id", {"namespace": namespace, "ids": [id_]})
+    if not rows:
+        raise no_such_schedule(id_)
+    return int(rows[0][0])
+
+
+def get_run(namespace: str, id_: str) -> Operation[RunRecord]:
+    """Read one run; NotFound if there is none."""
+    rows = yield Query("run_by_id", {"namespace": namespace, "id": id_})
+    if not rows:
+        raise NotFound(f"there is no run {id_!r} in this namespace")
+    return (yield from _with_attempts(rows))[0]
+
+
+def _with_attempts(rows: Sequence[Row]) -> Operation[list[RunRecord]]:
+    runs = [RunRow._make(row) for row in rows]
+    attempts: dict[int, list[AttemptRow]] = {}
+    for row in (yield Query("attempts_of", {"run_keys": [run.key for run in runs if run.attempt]})):
+        attempts.setdefault(row[0], []).append(AttemptRow._make(row))
+    return [RunRecord(run, attempts.get(run.key, ())) for run in runs]
+
+
+def start_manual_run(namespace: str, schedule_id: str, make: Callable[[Schedule, int], NewRun]) -> Operation[RunRecord]:
+    """Record the run that `make` builds from the schedule and the instant."""
+    instant = yield from now()
+    rows = yield Query("schedules_by_id", {"namespace": namespace, "ids": [schedule_id]})
+    if not rows:
+        raise no_such_schedule(schedule_id)
+    run = make(with_open_run(rows[0])[0], instant)
+    yield Batch("insert_runs", [run._asdict()])
+    return (yield from get_run(namespace, run.id))
+
+
+def retry_run(namespace: str, id_: str, make: Callable[[Schedule, RunRow, int], NewRun]) -> Operation[RunRecord]:
+    """Record a new run with the nominal time of one that has ended; Conflict while that is open."""
+    instant = yield from now()
+    record = yield from get_run(namespace, id_)
+    if record.run.state in OPEN_STATES:
+        raise Conflict(f"run {id_} is {record.run.state}; only a run that has ended can be retried")
+    rows = yield Query("schedules_by_id", {"namespace": namespace, "ids": [record.run.schedule_id]})
+    if not rows or rows[0][0] != record.run.schedule_key:
+        raise Conflict(f"the schedule of run {id_} has been deleted")
+    run = make(with_open_run(rows[0])[0], record.run, instant)
+    yield Batch("insert_runs", [run._asdict()])
+    return (yield from get_run(namespace, run.id))
+
+
+def cancel_run(namespace: str, id_: str, by: str) -> Operation[RunRecord]:
+    """End an open run. Whoever works on it loses the lease at once, and with it the right to record a result."""
+    instant = yield from now()
+    record = yield from get_run(namespace, id_)
+    error = f"{CANCELLED} by {by}"
+    rows = yield Query("cancel_run", {"key": record.run.key, "now": instant, "error": error})
+    if not rows:
+        if record.run.state == RunState.CANCELLED:
+            return record
+        raise Conflict(f"run {id_} is {record.run.state} already; there is nothing to cancel")
+    if record.run.state == RunState.RUNNING:
+        yield Batch("insert_attempts", [_cancelled_attempt(record.run, instant, error)])
+    yield from settle_schedules([rows[0][1]], instant)
+    return (yield from get_run(namespace, id_))
+
+
+def _cancelled_attempt(run: RunRow, instant: int, error: str) -> dict[str, Any]:
+    return {
+        "run_key": run.key,
+        "number": run.attempt,
+        "state": AttemptState.CANCELLED,
+        "started_at": run.attempt_started_at,
+        "finished_at": instant,
+        "worker": run.worker,
+        "error": error,
+        "status_code": None,
+        "output": "",
+        "output_truncated": 0,
+    }

@@ -1,0 +1,163 @@
+"""Transactions on schedules of one namespace: all or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from backend.errors import NotFound
+from backend.model.change import Change, Moment, Revise
+from backend.model.schedule import Schedule
+from backend.store.operation import Batch, Operation, Query, Row, now
+from backend.store.planning import settle_schedules, with_open_run
+
+_FIELDS = len(Schedule._fields)
+
+
+class DryRun(Exception):
+    """Carries the result of a transaction out of it, and by being raised undoes it."""
+
+    def __init__(self, changes: Sequence[Change]) -> None:
+        super().__init__("dry run")
+        self.changes = changes
+
+
+class Wish(NamedTuple):
+    """Which schedules are to change, and how that is decided."""
+
+    ids: Sequence[str]
+    revise: Revise
+    source: str | None = None
+    """With `drop`: schedules that this source made and that are not among `ids` are dropped."""
+    drop: Revise | None = None
+    dry_run: bool = False
+
+
+def change_schedules(namespace: str, store_id: str, wish: Wish) -> Operation[list[Change]]:
+    """Decide and write all changes; the first that is refused undoes them all."""
+    moment = Moment((yield from now()), store_id)
+    changes = yield from _decide(namespace, wish.ids, wish.revise, moment)
+    if wish.drop is not None:
+        made = yield Query("ids_from_source", {"namespace": namespace, "source": wish.source})
+        gone = [row[0] for row in made if row[0] not in set(wish.ids)]
+        changes += yield from _decide(namespace, gone, wish.drop, moment)
+    written = yield from _write(changes, moment.now)
+    if wish.dry_run:
+        raise DryRun(written)
+    return written
+
+
+def _decide(namespace: str, ids: Sequence[str], revise: Revise, moment: Moment) -> Operation[list[Change]]:
+    rows = (yield Query("schedules_by_id", {"namespace": namespace, "ids": list(ids)})) if ids else []
+    current = {schedule.id: (schedule, busy) for schedule, busy in map(with_open_run, rows)}
+    return [revise(id_, *current.get(id_, (None, False)), moment) for id_ in ids]
+
+
+def _write(changes: Sequence[Change], instant: int) -> Operation[list[Change]]:
+    changed = [change for change in changes if change.verb not in {"created", "unchanged"}]
+    planned = [plan for change in changed for plan in change.planned]
+    yield Batch("insert_runs", [run._asdict() for plan in planned for run in plan.runs])
+    yield Batch("extend_range", [plan.extension._asdict() for plan in planned if plan.extension])
+    yield Batch("update_schedules", [change.schedule._asdict() for change in changed])
+    for change in changed:
+        if change.replan_paused_after is not None:
+            after = {"schedule_key": change.schedule.key, "after": change.replan_paused_after}
+            yield Query("forget_paused", after)
+    created = [change for change in changes if change.verb == "created"]
+    rows = yield Batch("insert_schedules", [change.schedule._asdict() for change in created])
+    keys = {row[1]: row[0] for row in rows}
+    written = [_with_key(change, keys) for change in changes]
+    yield from _write_around(written, instant)
+    return written
+
+
+def _with_key(change: Change, keys: dict[str, int]) -> Change:
+    if change.verb != "created":
+        return change
+    return change._replace(schedule=change.schedule._replace(key=keys[change.schedule.id]))
+
+
+def _write_around(changes: Sequence[Change], instant: int) -> Operation[None]:
+    touched = [change for change in changes if change.verb != "unchanged"]
+    yield Batch("insert_revisions", [_revision_row(c) for c in touched if c.verb in {"created", "updated"}])
+    tagged = [change for change in touched if change.tags is not None]
+    if replaced := [change.schedule.key for change in tagged if change.verb != "created"]:
+        yield Query("delete_tags", {"schedule_keys": replaced})
+    yield Batch("insert_tags", [_tag_row(change, tag) for change in tagged for tag in change.tags or ()])
+    if deleted := [change.schedule.key for change in touched if change.verb == "deleted"]:
+        yield Query("drop_waiting_runs", {"schedule_keys": deleted, "now": instant})
+    yield from settle_schedules((c.schedule.key for c in touched if c.verb != "created"), instant)
+
+
+def _revision_row(change: Change) -> dict[str, Any]:
+    schedule = change.schedule
+    return {
+        "schedule_key": schedule.key,
+        "revision": schedule.revision,
+        "definition": schedule.definition,
+        "triggers": schedule.triggers,
+        "state": schedule.state,
+        "effective_at": schedule.effective_at,
+        "cursor_at": schedule.cursor_at,
+        "changed_at": schedule.updated_at,
+        "changed_by": change.by,
+    }
+
+
+def _tag_row(change: Change, tag: str) -> dict[str, Any]:
+    return {"namespace": change.schedule.namespace, "tag": tag, "schedule_key": change.schedule.key}
+
+
+class LastRun(NamedTuple):
+    """The newest occurrence of a schedule that became a run."""
+
+    schedule_key: int
+    id: str
+    state: str
+    nominal_at: int
+
+
+class Listed(NamedTuple):
+    """A schedule as a person sees it."""
+
+    schedule: Schedule
+    last_run: LastRun | None
+
+
+class ScheduleFilter(NamedTuple):
+    """Which schedules to list; None does not count. `tag` is `name:value`, `q` part of the id or name."""
+
+    state: str | None = None
+    owner: str | None = None
+    name: str | None = None
+    target: str | None = None
+    due_before: int | None = None
+    tag: str | None = None
+    q: str | None = None
+
+
+def list_schedules(namespace: str, wanted: ScheduleFilter, *, after: int, limit: int) -> Operation[list[Listed]]:
+    """Read one page of schedules in order of creation."""
+    params = {**wanted._asdict(), "namespace": namespace, "after": after, "limit": limit}
+    rows = yield Query("list_schedules", params)
+    return (yield from _listed(rows))
+
+
+def get_schedule(namespace: str, id_: str) -> Operation[Listed]:
+    """Read one schedule; NotFound if there is none."""
+    rows = yield Query("schedules_by_id", {"namespace": namespace, "ids": [id_]})
+    if not rows:
+        raise no_such_schedule(id_)
+    return (yield from _listed(rows))[0]
+
+
+def _listed(rows: Sequence[Row]) -> Operation[list[Listed]]:
+    schedules = [Schedule._make(row[:_FIELDS]) for row in rows]
+    last = yield Query("last_runs", {"schedule_keys": [schedule.key for schedule in schedules]})
+    by_key = {row[0]: LastRun._make(row) for row in last}
+    return [Listed(schedule, by_key.get(schedule.key)) for schedule in schedules]
+
+
+def no_such_schedule(id_: str) -> NotFound:
+    """Word the answer to a question about a schedule that is not there."""
+    return NotFound(f"there is no schedule {id_!r} in this namespace")

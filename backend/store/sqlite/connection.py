@@ -1,0 +1,79 @@
+"""One SQLite connection with our settings, running operations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import apsw
+import orjson
+
+from backend.clock import Clock
+from backend.errors import StoreUnavailable
+from backend.store.operation import Batch, Now, Operation, Query, Row, Statement
+from backend.store.queries import load_queries
+
+T = TypeVar("T")
+BUSY_TIMEOUT_MS = 5000
+PACKAGE = "backend.store.sqlite"
+
+
+class Connection:
+    """A connection that is used by one thread at a time. `clock` replaces the database's clock in tests."""
+
+    def __init__(self, path: Path, *, read_only: bool = False, clock: Clock | None = None) -> None:
+        flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+        try:
+            self.raw = apsw.Connection(str(path), flags=flags, statementcachesize=256)
+            self._configure(read_only=read_only)
+        except apsw.Error as error:
+            raise StoreUnavailable(f"{path} cannot be opened: {error}") from error
+        self._queries = load_queries(PACKAGE)
+        self._clock = clock
+
+    def _configure(self, *, read_only: bool) -> None:
+        self.raw.set_busy_timeout(BUSY_TIMEOUT_MS)
+        if not read_only:
+            # FULL: a commit that was answered survives a power cut, not only a crash of this process.
+            self.raw.execute("pragma journal_mode = wal").fetchall()
+            self.raw.execute("pragma synchronous = full").fetchall()
+        self.raw.execute("pragma foreign_keys = on").fetchall()
+        self.raw.execute("pragma cache_size = -16000").fetchall()
+        self.raw.execute("pragma temp_store = memory").fetchall()
+
+    def run(self, operation: Operation[T]) -> T:
+        """Drive an operation to its end; the caller has begun a transaction, and ends it."""
+        try:
+            statement = next(operation)
+            while True:
+                statement = operation.send(self._execute(statement))
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        finally:
+            operation.close()
+
+    def _execute(self, statement: Statement) -> list[Row]:
+        match statement:
+            case Query(name, params):
+                return list(self.raw.execute(self._queries[name], _adapt(params)))
+            case Batch(name, rows):
+                return list(self.raw.executemany(self._queries[name], rows)) if rows else []
+            case Now():
+                return self._now()
+
+    def _now(self) -> list[Row]:
+        if self._clock is not None:
+            return [(self._clock.now(),)]
+        return list(self.raw.execute(self._queries["clock"]))
+
+    def close(self) -> None:
+        """Close the connection; the last one to close folds the WAL into the file."""
+        self.raw.close()
+
+
+def _adapt(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    if not any(isinstance(value, list) for value in params.values()):
+        return params
+    return {name: orjson.dumps(value).decode() if isinstance(value, list) else value for name, value in params.items()}

@@ -1,0 +1,143 @@
+-- fragment: schedule_columns
+s.key, s.namespace, s.id, s.name, s.owner, s.target_kind, s.state, s.note, s.note_by, s.note_at, s.definition,
+s.triggers, s.revision, s.source, s.created_at, s.created_by, s.updated_at, s.effective_at, s.cursor_at,
+s.next_nominal_at, s.next_scheduled_at, s.misfire_policy, s.misfire_threshold, s.catchup_window, s.overlap_policy,
+s.delivery, s.pause_after_failures, s.paused_cursor_at, s.missed_count, s.missed_first_at, s.skip_reason,
+s.skip_count, s.skip_range_at, s.failure_streak, s.permanent_streak, s.streak_since_at, s.error, s.error_count,
+s.deleted_at
+
+-- fragment: has_open_run
+exists (select 1 from runs r where r.schedule_key = s.key
+        and r.state in ('held', 'queued', 'running', 'retrying'))
+
+-- name: clock
+-- The database's clock, in microseconds; the only statement that reads time.
+select cast(unixepoch('subsec') * 1000000 as integer)
+
+-- name: claim_due
+-- Schedules whose next time has come, oldest first, and whether each has an open run.
+select {{schedule_columns}}, {{has_open_run}}
+from schedules s
+where s.next_scheduled_at <= :now
+order by s.next_scheduled_at
+limit :limit
+
+-- name: next_due
+-- When the engine has to look again.
+select min(next_scheduled_at) from schedules where next_scheduled_at is not null
+
+-- name: insert_runs
+-- Record occurrences; one that is recorded already stays as it is.
+insert into runs (id, schedule_key, namespace, nominal_at, backfill_id, trigger_type, state, reason, scheduled_at,
+                  queued_at, available_at, finished_at, retry_until_at, chained, missed_count, missed_first_at,
+                  missed_last_at, input, revision)
+values (:id, :schedule_key, :namespace, :nominal_at, :backfill_id, :trigger_type, :state, :reason, :scheduled_at,
+        :queued_at, :available_at, :finished_at, :retry_until_at, :chained, :missed_count, :missed_first_at,
+        :missed_last_at, :input, :revision)
+on conflict (schedule_key, nominal_at, backfill_id) do nothing
+returning schedule_key
+
+-- name: extend_range
+-- Add occurrences that did not run to the range row that stands already.
+update runs set missed_count = missed_count + :added, missed_last_at = :last_at
+where schedule_key = :schedule_key and nominal_at = :nominal_at and backfill_id = ''
+
+-- name: advance_schedules
+-- Move schedules to the position that planning found.
+update schedules
+set state = :state, cursor_at = :cursor_at, next_nominal_at = :next_nominal_at,
+    next_scheduled_at = :next_scheduled_at, missed_count = :missed_count, missed_first_at = :missed_first_at,
+    skip_reason = :skip_reason, skip_count = :skip_count, skip_range_at = :skip_range_at, error = :error,
+    error_count = :error_count
+where key = :key
+
+-- name: expired_leases
+-- Running runs whose worker has fallen silent.
+select r.key, r.schedule_key, r.attempt, r.losses, r.attempt_started_at, r.worker, s.delivery
+from runs r join schedules s on s.key = r.schedule_key
+where r.state = 'running' and r.lease_until < :now
+order by r.lease_until
+limit :limit
+
+-- name: reap_runs
+-- End or requeue what a silent worker held.
+update runs
+set state = :state, reason = :reason, error = :error, finished_at = :finished_at, losses = :losses,
+    available_at = :available_at, lease_token = null, lease_until = null, worker = null
+where key = :key and state = 'running'
+
+-- name: promote_held
+-- Of each schedule, queue the oldest held run unless the one before it is still open.
+update runs
+set state = 'queued', available_at = max(available_at, :now)
+where key in (
+  select (select h.key from runs h where h.schedule_key = k.value and h.state = 'held'
+          order by h.nominal_at limit 1)
+  from json_each(:schedule_keys) k join schedules s on s.key = k.value
+  where not exists (
+    select 1 from runs o
+    where o.schedule_key = k.value and o.state in ('held', 'queued', 'running', 'retrying') and o.state <> 'held'
+      and (o.chained = 1 or s.overlap_policy = 'skip')))
+returning schedule_key
+
+-- name: schedules_holding
+-- Schedules that have held runs; a net under the promotion that ending a run does.
+select distinct schedule_key from runs where state = 'held'
+limit :limit
+
+-- name: complete_schedules
+-- Schedules with nothing left to fire and no open run are completed.
+update schedules as s
+set state = 'completed'
+where s.key in (select value from json_each(:schedule_keys)) and s.state = 'active' and s.next_nominal_at is null
+  and s.deleted_at is null and not {{has_open_run}}
+returning s.namespace, s.id
+
+-- name: backlog
+-- How many schedules are due and not planned, and since when.
+select count(*), min(next_scheduled_at) from schedules where next_scheduled_at <= :now
+
+-- name: count_open_runs
+-- Open runs by state.
+select state, count(*) from runs where state in ('held', 'queued', 'running', 'retrying') group by state
+
+-- name: count_schedules
+-- Schedules by state.
+select state, count(*) from schedules where deleted_at is null group by state
+
+-- name: prune_old_runs
+-- Delete a batch of old runs, oldest first; failures are kept longer.
+delete from runs
+where key in (
+  select key from runs
+  where queued_at < :runs_before and state not in ('held', 'queued', 'running', 'retrying')
+    and (queued_at < :failures_before or state not in ('failed', 'timed_out', 'dead'))
+    and key > :after_key
+  order by key limit :limit)
+returning key
+
+-- name: prune_surplus_runs
+-- Of one schedule, delete what is beyond its newest runs and a day old.
+delete from runs
+where key in (
+  select key from runs
+  where schedule_key = :schedule_key and queued_at < :queued_before
+    and state not in ('held', 'queued', 'running', 'retrying')
+    and (queued_at < :failures_before or state not in ('failed', 'timed_out', 'dead'))
+    and nominal_at < (select nominal_at from runs where schedule_key = :schedule_key
+                      order by nominal_at desc limit 1 offset :keep)
+  order by nominal_at limit :limit)
+returning key
+
+-- name: schedules_after
+-- The next schedules by key, for a walk over all of them.
+select key from schedules where key > :after_key order by key limit :limit
+
+-- name: prune_deleted_schedules
+-- Forget schedules that were deleted long ago and have no runs left.
+delete from schedules
+where key in (
+  select s.key from schedules s
+  where s.deleted_at < :deleted_before and not exists (select 1 from runs r where r.schedule_key = s.key)
+  limit :limit)
+returning key

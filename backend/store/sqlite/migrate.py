@@ -1,0 +1,116 @@
+"""Brings a SQLite file to the newest schema: numbered files, each applied once, in one transaction."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.resources import files
+from pathlib import Path
+
+import apsw
+
+from backend.errors import StoreUnavailable
+from backend.store.sqlite.connection import Connection
+
+PACKAGE = "backend.store.sqlite.migrations"
+LEDGER = """
+create table if not exists schema_migrations (
+  version integer primary key,
+  name text not null,
+  sha256 text not null
+) strict
+"""
+
+
+def migrations() -> dict[int, tuple[str, str]]:
+    """Read all migrations: version → (name, SQL text), in order."""
+    entries = sorted(entry.name for entry in files(PACKAGE).iterdir() if entry.name.endswith(".sql"))
+    return {int(name[:4]): (name, files(PACKAGE).joinpath(name).read_text()) for name in entries}
+
+
+def migrate(path: Path) -> list[str]:
+    """Apply what is missing and return the names applied; several processes may do so at once.
+
+    Raises StoreUnavailable when an applied migration differs from ours or the schema is newer than this code.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = Connection(path)
+    try:
+        return _apply_missing(connection.raw)
+    except apsw.Error as error:
+        raise StoreUnavailable(f"{path} cannot be migrated: {error}") from error
+    finally:
+        connection.close()
+
+
+def check(path: Path) -> list[str]:
+    """Name what is wrong with the file: pages, missing or foreign migrations, broken references."""
+    if not path.exists():
+        return [f"{path} does not exist; `scheduler db migrate` or the first start makes it"]
+    connection = Connection(path)
+    try:
+        return _problems(connection.raw)
+    except (apsw.Error, StoreUnavailable) as error:
+        return [str(error)]
+    finally:
+        connection.close()
+
+
+def _problems(raw: apsw.Connection) -> list[str]:
+    applied = _applied(raw) if _has_ledger(raw) else {}
+    missing = [f"migration {name} is missing" for version, (name, _) in migrations().items() if version not in applied]
+    _refuse_foreign(applied)
+    pages = [str(row[0]) for row in raw.execute("pragma integrity_check") if row[0] != "ok"]
+    references = [f"table {row[0]}: row {row[1]} refers to nothing" for row in raw.execute("pragma foreign_key_check")]
+    return missing + pages + references
+
+
+def _has_ledger(raw: apsw.Connection) -> bool:
+    return bool(raw.execute("select 1 from sqlite_schema where name = 'schema_migrations'").fetchall())
+
+
+def _apply_missing(raw: apsw.Connection) -> list[str]:
+    if _has_ledger(raw):
+        applied = _applied(raw)
+        _refuse_foreign(applied)
+        if len(applied) == len(migrations()):
+            return []
+    raw.execute("begin immediate")
+    try:
+        names = _apply(raw)
+    except BaseException:
+        raw.execute("rollback")
+        raise
+    raw.execute("commit")
+    return names
+
+
+def _apply(raw: apsw.Connection) -> list[str]:
+    raw.execute(LEDGER).fetchall()
+    applied = _applied(raw)
+    _refuse_foreign(applied)
+    names = []
+    for version, (name, text) in migrations().items():
+        if version not in applied:
+            raw.execute(text).fetchall()
+            raw.execute("insert into schema_migrations values (?, ?, ?)", (version, name, _sha256(text)))
+            names.append(name)
+    return names
+
+
+def _applied(raw: apsw.Connection) -> dict[int, str]:
+    rows = raw.execute("select version, sha256 from schema_migrations")
+    return {int(str(version)): str(sha256) for version, sha256 in rows}
+
+
+def _refuse_foreign(applied: dict[int, str]) -> None:
+    ours = migrations()
+    for version, sha256 in applied.items():
+        if version not in ours:
+            raise StoreUnavailable(f"the schema is at version {version}, newer than this program; start a newer one")
+        name, text = ours[version]
+        if sha256 != _sha256(text):
+            raise StoreUnavailable(f"migration {name} was applied with another text; restore the file it was")
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,149 @@
+-- Instants and lengths are int64 microseconds (instants: UTC since 1970); ids are text; JSON is text.
+
+create table store_info (
+  key text primary key,
+  value text not null
+) strict, without rowid;
+
+create table namespaces (
+  id text primary key,
+  created_at integer not null
+) strict, without rowid;
+
+create table api_keys (
+  id text primary key,
+  namespace text references namespaces (id), -- null: every namespace
+  hash text not null unique,
+  scopes text not null,
+  created_at integer not null
+) strict, without rowid;
+
+create table schedules (
+  key integer primary key autoincrement, -- never reused
+  namespace text not null references namespaces (id),
+  id text not null,
+  name text not null,
+  owner text,
+  target_kind text not null,
+  state text not null check (state in ('active', 'paused', 'completed', 'error')),
+  note text not null default '',
+  note_by text,
+  note_at integer,
+  definition text not null,
+  triggers text not null,
+  revision integer not null,
+  source text,
+  created_at integer not null,
+  created_by text not null,
+  updated_at integer not null,
+  effective_at integer not null,
+  cursor_at integer not null,
+  next_nominal_at integer,
+  next_scheduled_at integer,
+  misfire_policy text not null,
+  misfire_threshold integer not null,
+  catchup_window integer not null,
+  overlap_policy text not null,
+  delivery text not null,
+  pause_after_failures integer not null,
+  paused_cursor_at integer,
+  missed_count integer not null default 0,
+  missed_first_at integer,
+  skip_reason text,
+  skip_count integer not null default 0,
+  skip_range_at integer,
+  failure_streak integer not null default 0,
+  permanent_streak integer not null default 0,
+  streak_since_at integer,
+  error text,
+  error_count integer not null default 0,
+  deleted_at integer
+) strict;
+
+-- The public id is unique among what is not deleted; a deleted row keeps its key for the ledger.
+create unique index schedules_id on schedules (namespace, id) where deleted_at is null;
+create index schedules_due on schedules (next_scheduled_at) where next_scheduled_at is not null;
+create index schedules_listed on schedules (namespace, key) where deleted_at is null;
+create index schedules_owner on schedules (namespace, owner, key) where deleted_at is null;
+create index schedules_deleted on schedules (deleted_at) where deleted_at is not null;
+
+create table schedule_tags (
+  namespace text not null,
+  tag text not null, -- 'name:value'
+  schedule_key integer not null references schedules (key) on delete cascade,
+  primary key (namespace, tag, schedule_key)
+) strict, without rowid;
+create index schedule_tags_by_schedule on schedule_tags (schedule_key);
+
+create table schedule_revisions (
+  schedule_key integer not null references schedules (key) on delete cascade,
+  revision integer not null,
+  definition text not null,
+  triggers text not null,
+  state text not null,
+  effective_at integer not null,
+  cursor_at integer not null,
+  changed_at integer not null,
+  changed_by text not null,
+  primary key (schedule_key, revision)
+) strict, without rowid;
+
+-- The ledger: one row per occurrence, also those that did not run, with their reason.
+create table runs (
+  key integer primary key,
+  id text not null,
+  schedule_key integer not null references schedules (key),
+  namespace text not null,
+  nominal_at integer not null,
+  backfill_id text not null,
+  trigger_type text not null check (trigger_type in ('schedule', 'manual', 'backfill', 'retry')),
+  state text not null check (state in ('buffered', 'held', 'queued', 'running', 'retrying', 'succeeded', 'failed',
+                                       'timed_out', 'cancelled', 'dead', 'skipped', 'missed')),
+  reason text,
+  scheduled_at integer not null,
+  queued_at integer not null,
+  available_at integer not null, -- not claimed before
+  started_at integer,
+  finished_at integer,
+  retry_until_at integer not null, -- no retry is planned at or after
+  chained integer not null, -- 1: a catch-up run, one after another
+  attempt integer not null default 0,
+  losses integer not null default 0, -- attempts whose worker fell silent
+  released integer not null default 0, -- attempts that a draining worker gave back
+  attempt_started_at integer,
+  lease_token text,
+  lease_until integer,
+  worker text,
+  missed_count integer not null default 0,
+  missed_first_at integer,
+  missed_last_at integer,
+  input text,
+  revision integer not null,
+  error text,
+  check ((state = 'running') = (lease_token is not null))
+) strict;
+
+-- The referee: whatever crashes, however many plan, an occurrence is recorded once.
+create unique index runs_ledger on runs (schedule_key, nominal_at, backfill_id);
+-- Ids begin with their nominal time, so this index also lists a namespace by time.
+create unique index runs_id on runs (namespace, id);
+create index runs_open on runs (schedule_key, nominal_at) where state in ('held', 'queued', 'running', 'retrying');
+create index runs_held on runs (schedule_key, nominal_at) where state = 'held';
+create index runs_claimable on runs (available_at) where state in ('queued', 'retrying');
+create index runs_leased on runs (lease_until) where state = 'running';
+
+create table attempts (
+  run_key integer not null references runs (key) on delete cascade,
+  number integer not null,
+  state text not null,
+  started_at integer not null,
+  finished_at integer not null,
+  worker text not null,
+  error text,
+  status_code integer,
+  output text not null default '',
+  output_truncated integer not null default 0,
+  primary key (run_key, number)
+) strict, without rowid;
+
+insert into namespaces (id, created_at) values ('default', 0);

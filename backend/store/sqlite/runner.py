@@ -1,0 +1,39 @@
+"""Runs operations on one SQLite file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TypeVar
+
+from backend.clock import Clock
+from backend.store.operation import Operation
+from backend.store.sqlite.connection import Connection
+from backend.store.sqlite.threads import Job, Reader, Writer
+
+T = TypeVar("T")
+READERS = 2
+
+
+class SqliteRunner:
+    """One writer and a few readers on one file, which is migrated already. `clock` is for tests."""
+
+    def __init__(self, path: Path, *, clock: Clock | None = None) -> None:
+        self._writer = Writer("store-writer", lambda: Connection(path, clock=clock), SimpleQueue())
+        reads: SimpleQueue[Job | None] = SimpleQueue()
+        self._readers = [
+            Reader(f"store-reader-{n}", lambda: Connection(path, read_only=True, clock=clock), reads)
+            for n in range(READERS)
+        ]
+
+    async def write(self, operation: Operation[T]) -> T:
+        return await self._writer.submit(operation)
+
+    async def read(self, operation: Operation[T]) -> T:
+        return await self._readers[0].submit(operation)
+
+    def close(self) -> None:
+        """Finish what is queued and close the file."""
+        for reader in self._readers:
+            reader.close()
+        self._writer.close()

@@ -1,0 +1,88 @@
+-- name: schedules_by_id
+-- The live schedules of these ids, and whether each has an open run.
+select {{schedule_columns}}, {{has_open_run}}
+from json_each(:ids) i join schedules s on s.namespace = :namespace and s.id = i.value and s.deleted_at is null
+
+-- name: insert_schedules
+-- Create schedules.
+insert into schedules (namespace, id, name, owner, target_kind, state, note, note_by, note_at, definition, triggers,
+                       revision, source, created_at, created_by, updated_at, effective_at, cursor_at,
+                       next_nominal_at, next_scheduled_at, misfire_policy, misfire_threshold, catchup_window,
+                       overlap_policy, delivery, pause_after_failures)
+values (:namespace, :id, :name, :owner, :target_kind, :state, :note, :note_by, :note_at, :definition, :triggers,
+        :revision, :source, :created_at, :created_by, :updated_at, :effective_at, :cursor_at,
+        :next_nominal_at, :next_scheduled_at, :misfire_policy, :misfire_threshold, :catchup_window,
+        :overlap_policy, :delivery, :pause_after_failures)
+returning key, id
+
+-- name: update_schedules
+-- Write every column that a person, or planning on a person's behalf, may change.
+update schedules
+set name = :name, owner = :owner, target_kind = :target_kind, state = :state, note = :note, note_by = :note_by,
+    note_at = :note_at, definition = :definition, triggers = :triggers, revision = :revision, source = :source,
+    updated_at = :updated_at, effective_at = :effective_at, cursor_at = :cursor_at,
+    next_nominal_at = :next_nominal_at, next_scheduled_at = :next_scheduled_at, misfire_policy = :misfire_policy,
+    misfire_threshold = :misfire_threshold, catchup_window = :catchup_window, overlap_policy = :overlap_policy,
+    delivery = :delivery, pause_after_failures = :pause_after_failures, paused_cursor_at = :paused_cursor_at,
+    missed_count = :missed_count, missed_first_at = :missed_first_at, skip_reason = :skip_reason,
+    skip_count = :skip_count, skip_range_at = :skip_range_at, failure_streak = :failure_streak,
+    permanent_streak = :permanent_streak, streak_since_at = :streak_since_at, error = :error,
+    error_count = :error_count, deleted_at = :deleted_at
+where key = :key
+
+-- name: insert_revisions
+-- Keep every definition a schedule has had, and from when it counted.
+insert into schedule_revisions (schedule_key, revision, definition, triggers, state, effective_at, cursor_at,
+                                changed_at, changed_by)
+values (:schedule_key, :revision, :definition, :triggers, :state, :effective_at, :cursor_at, :changed_at, :changed_by)
+
+-- name: revisions_of
+-- The revisions of a schedule, newest first.
+select revision, definition, state, changed_at, changed_by from schedule_revisions
+where schedule_key = :schedule_key order by revision desc limit :limit
+
+-- name: delete_tags
+-- Forget the tags of these schedules.
+delete from schedule_tags where schedule_key in (select value from json_each(:schedule_keys))
+
+-- name: insert_tags
+-- Tag schedules.
+insert into schedule_tags (namespace, tag, schedule_key) values (:namespace, :tag, :schedule_key)
+
+-- name: forget_paused
+-- Drop the record of occurrences that were skipped while paused, to plan them again.
+delete from runs
+where schedule_key = :schedule_key and nominal_at > :after and reason = 'paused' and backfill_id = ''
+
+-- name: drop_waiting_runs
+-- Runs of a deleted schedule that have not begun will not.
+update runs set state = 'skipped', reason = 'deleted', finished_at = :now
+where schedule_key in (select value from json_each(:schedule_keys))
+  and state in ('held', 'queued', 'running', 'retrying') and state <> 'running'
+
+-- name: ids_from_source
+-- The schedules that an apply of this file made.
+select id from schedules where namespace = :namespace and source = :source and deleted_at is null order by key
+
+-- name: list_schedules
+-- One page in order of creation; a filter that is null does not count.
+select {{schedule_columns}}, 0
+from schedules s
+where s.namespace = :namespace and s.deleted_at is null and s.key > :after
+  and (:state is null or s.state = :state)
+  and (:owner is null or s.owner = :owner)
+  and (:name is null or s.name = :name)
+  and (:target is null or s.target_kind = :target)
+  and (:due_before is null or s.next_scheduled_at < :due_before)
+  and (:q is null or instr(lower(s.id || ' ' || s.name), lower(:q)) > 0)
+  and (:tag is null or exists (select 1 from schedule_tags t where t.namespace = s.namespace and t.tag = :tag
+                               and t.schedule_key = s.key))
+order by s.key
+limit :limit
+
+-- name: last_runs
+-- The newest occurrence of each schedule that became a run.
+select k.value, r.id, r.state, r.nominal_at
+from json_each(:schedule_keys) k join runs r on r.key = (
+  select n.key from runs n where n.schedule_key = k.value and n.state not in ('skipped', 'missed')
+  order by n.nominal_at desc limit 1)

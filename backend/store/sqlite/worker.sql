@@ -1,0 +1,66 @@
+-- name: claim_runs
+-- Lease the runs that have waited longest.
+update runs
+set state = 'running', attempt = attempt + 1, started_at = coalesce(started_at, :now), attempt_started_at = :now,
+    lease_token = :token, lease_until = :until, worker = :worker
+where key in (
+  select key from runs where state in ('queued', 'retrying') and available_at <= :now
+  order by available_at limit :limit)
+returning key, id, schedule_key, namespace, nominal_at, scheduled_at, attempt_started_at, attempt, losses, released,
+          retry_until_at, trigger_type, missed_count, missed_first_at, missed_last_at, input
+
+-- name: next_available
+-- When the next waiting run may be claimed.
+select min(available_at) from runs where state in ('queued', 'retrying')
+
+-- name: definitions_of
+-- What the runs of these schedules have to dispatch.
+select key, id, definition from schedules where key in (select value from json_each(:schedule_keys))
+
+-- name: extend_leases
+-- Prolong leases that are still held; a run that is not answered has lost its lease.
+update runs set lease_until = :until
+where key = :key and lease_token = :token and state = 'running'
+returning key
+
+-- name: finish_runs
+-- Write results back; only the holder of the lease may. Answers the runs that took them.
+update runs
+set state = :state, reason = :reason, error = :error, finished_at = :finished_at, available_at = :available_at,
+    released = released + :released, lease_token = null, lease_until = null, worker = null
+where key = :key and lease_token = :token and state = 'running'
+returning key, schedule_key
+
+-- name: insert_attempts
+-- Record ended attempts.
+insert into attempts (run_key, number, state, started_at, finished_at, worker, error, status_code, output,
+                      output_truncated)
+values (:run_key, :number, :state, :started_at, :finished_at, :worker, :error, :status_code, :output,
+        :output_truncated)
+on conflict (run_key, number) do nothing
+
+-- name: end_streaks
+-- A success ends a streak of failures.
+update schedules set failure_streak = 0, permanent_streak = 0, streak_since_at = null
+where key in (select value from json_each(:schedule_keys)) and failure_streak > 0
+
+-- name: lengthen_streaks
+-- A failed run lengthens the streak; one that is not permanent ends the streak of permanent ones.
+update schedules
+set failure_streak = failure_streak + 1, streak_since_at = coalesce(streak_since_at, :now),
+    permanent_streak = case when :permanent then permanent_streak + 1 else 0 end
+where key = :schedule_key
+
+-- name: pause_failing
+-- Pause schedules whose streak is long enough, with a note that says why.
+update schedules as s
+set state = 'paused', note_by = 'scheduler', note_at = :now, paused_cursor_at = cursor_at,
+    skip_reason = null, skip_count = 0, skip_range_at = null,
+    note = 'paused after ' || failure_streak || ' failed runs in a row: '
+           || coalesce((select f.value ->> 'error' from json_each(:failures) f
+                        where f.value ->> 'schedule_key' = s.key order by f.key desc limit 1), 'no error text')
+where s.key in (select f.value ->> 'schedule_key' from json_each(:failures) f)
+  and s.state = 'active' and s.deleted_at is null and s.pause_after_failures > 0
+  and (s.permanent_streak >= s.pause_after_failures
+       or (s.failure_streak >= s.pause_after_failures and s.streak_since_at <= :now - :streak_span))
+returning s.namespace, s.id, s.note
