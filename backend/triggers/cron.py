@@ -1,0 +1,256 @@
+"""Cron rules: the next match of a wall clock, carried to UTC across the gaps and overlaps of a zone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from functools import lru_cache
+from itertools import pairwise
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from backend.errors import FieldError
+from backend.model.instants import LATEST, SECOND
+from backend.triggers.base import Trigger
+from backend.triggers.cron_fields import LONGEST, WEEKDAY, CronFields, parse_fields
+from backend.triggers.zones import CYCLE, DAY, EPOCH_ORDINAL, HORIZON, Timeline, timeline
+
+STEP_DAYS = 3653  # ten years, the farthest that one occurrence may follow another
+STEP_MONTHS = 122
+REFERENCE = 1_767_225_600 * SECOND  # 2026-01-01, from where a rule must fire to be accepted
+LENGTHS = (0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+
+
+class DstGap(StrEnum):
+    """What becomes of a fixed time that the clock jumps over."""
+
+    SHIFT = "shift"
+    SKIP = "skip"
+
+
+class DstOverlap(StrEnum):
+    """In which pass of a repeated hour a fixed time fires."""
+
+    FIRST = "first"
+    SECOND = "second"
+    BOTH = "both"
+
+
+def next_local(fields: CronFields, second: int) -> int | None:
+    """Find the first match of the wall clock at or after a local second; None beyond ten years."""
+    day, time = divmod(second, DAY)
+    found = next_day(fields, day)
+    if found == day:
+        match = _time_at_or_after(fields, time)
+        if match is not None:
+            return day * DAY + match
+        found = next_day(fields, day + 1)
+    return None if found is None else found * DAY + _first_time(fields)
+
+
+def next_day(fields: CronFields, day: int) -> int | None:
+    """Find the first matching day at or after `day`, counted from the epoch; None beyond ten years."""
+    if fields.every_day:
+        return day
+    today = date.fromordinal(day + EPOCH_ORDINAL)
+    year, month, passed = today.year, today.month, today.day - 1
+    start = day - passed
+    for _ in range(STEP_MONTHS):
+        length = month_length(year, month)
+        if fields.months >> month & 1:
+            days = fields.days_of_month((start + 4) % 7, length) >> passed + 1
+            if days:
+                return start + passed + _lowest(days)
+        start, passed = start + length, 0
+        year, month = (year, month + 1) if month < 12 else (year + 1, 1)
+    return None
+
+
+def month_length(year: int, month: int) -> int:
+    """Count the days of a month."""
+    if month == 2 and year % 4 == 0 and (year % 100 != 0 or year % 400 == 0):
+        return 29
+    return LENGTHS[month]
+
+
+def _time_at_or_after(fields: CronFields, time: int) -> int | None:
+    """Find the first match of hour, minute and second in what is left of a day."""
+    minutes, second = divmod(time, 60)
+    hour, minute = divmod(minutes, 60)
+    if fields.hours >> hour & 1:
+        if fields.minutes >> minute & 1 and (rest := fields.seconds >> second):
+            return time + _lowest(rest)
+        if rest := fields.minutes >> minute + 1:
+            return hour * 3600 + (minute + 1 + _lowest(rest)) * 60 + _lowest(fields.seconds)
+    if rest := fields.hours >> hour + 1:
+        return (hour + 1 + _lowest(rest)) * 3600 + _lowest(fields.minutes) * 60 + _lowest(fields.seconds)
+    return None
+
+
+def _first_time(fields: CronFields) -> int:
+    return _lowest(fields.hours) * 3600 + _lowest(fields.minutes) * 60 + _lowest(fields.seconds)
+
+
+def _lowest(bits: int) -> int:
+    return (bits & -bits).bit_length() - 1
+
+
+@dataclass(frozen=True, slots=True)
+class CronRule:
+    """A compiled rule. A wildcard rule is one that skips gaps and takes both passes of an overlap."""
+
+    fields: CronFields
+    timeline: Timeline
+    shifts: bool
+    first_pass: bool
+    second_pass: bool
+
+    def next_after(self, instant: int) -> int | None:
+        """Find the first occurrence strictly after `instant` and within ten years, both in microseconds."""
+        second = instant // SECOND + 1
+        # Beyond the horizon the answer is that of the same day some whole cycles of the calendar earlier.
+        moved = 0 if second < HORIZON else ((second - HORIZON) // CYCLE + 1) * CYCLE
+        found = self._walk(second - moved)
+        if found is None or (found + moved) * SECOND > LATEST:
+            return None
+        return (found + moved) * SECOND
+
+    def _walk(self, second: int) -> int | None:
+        """Go from one period of the zone to the next, asking in each for a match of its own wall clock."""
+        starts, offsets = self.timeline.starts, self.timeline.offsets
+        period = self.timeline.period_at(second)
+        limit = second + STEP_DAYS * DAY
+        searched, match = 1, 0  # nothing searched yet
+        while second <= limit:
+            if self.shifts and second == starts[period] and self.match_in_gap(period) is not None:
+                return second
+            first, last = self._window(period)
+            local = max(first, second + offsets[period])
+            if not searched <= local <= match:
+                found = next_local(self.fields, local)
+                if found is None:
+                    return None
+                searched, match = local, found
+            if match < last:
+                return match - offsets[period] if match - offsets[period] <= limit else None
+            period += 1
+            second = starts[period]
+        return None
+
+    def _window(self, period: int) -> tuple[int, int]:
+        """Bound the local seconds of a period whose occurrences belong to it and not to another pass."""
+        starts, offsets = self.timeline.starts, self.timeline.offsets
+        offset = offsets[period]
+        first = starts[period] + (offset if self.second_pass else max(offset, offsets[period - 1]))
+        last = starts[period + 1] + (offset if self.first_pass else min(offset, offsets[period + 1]))
+        return first, last
+
+    def match_in_gap(self, period: int) -> int | None:
+        """Find the first match among the local seconds jumped over when a period began, whole dates left out."""
+        start = self.timeline.starts[period]
+        for first, last in _partial_days(
+            start + self.timeline.offsets[period - 1], start + self.timeline.offsets[period]
+        ):
+            match = next_local(self.fields, first)
+            if match is not None and match < last:
+                return match
+        return None
+
+
+def _partial_days(first: int, last: int) -> tuple[tuple[int, int], ...]:
+    """Take the dates that a gap swallows whole out of it: there, a zone skips a date and nothing is due."""
+    morning, evening = -(-first // DAY) * DAY, last // DAY * DAY
+    return ((first, last),) if morning >= evening else ((first, morning), (evening, last))
+
+
+@lru_cache(maxsize=10_000)
+def compile_rule(expression: str, timezone: str, dst_gap: DstGap, dst_overlap: DstOverlap) -> CronRule:
+    """Compile and check a rule; FieldError names `expression` or `timezone` and what is wrong with it."""
+    offsets = timeline(timezone)
+    fields = parse_fields(expression)
+    _check_calendar(fields)
+    rule = CronRule(
+        fields,
+        offsets,
+        shifts=dst_gap == DstGap.SHIFT and not fields.wildcard,
+        first_pass=dst_overlap != DstOverlap.SECOND or fields.wildcard,
+        second_pass=dst_overlap != DstOverlap.FIRST or fields.wildcard,
+    )
+    if not rule.shifts and len(offsets.starts) > 2 and rule.next_after(REFERENCE) is None:
+        raise FieldError(
+            f"every time of the rule falls into an hour that {timezone} skips", 'use dst_gap "shift"', "expression"
+        )
+    return rule
+
+
+def _check_calendar(fields: CronFields) -> None:
+    """Refuse a rule that can stay silent for more than ten years."""
+    if fields.every_day or _certain(fields):
+        return
+    days = _days_of_a_cycle(fields)
+    gaps = [later - earlier for earlier, later in pairwise(days)]
+    if not days or max(gaps) > STEP_DAYS:
+        raise FieldError(
+            _why_never(fields, silent=not days), "choose days that come at least every 10 years", "expression"
+        )
+
+
+def _certain(fields: CronFields) -> bool:
+    """Tell cheaply whether the rule fires in every year: some date of 28 days matches whatever the weekday."""
+    early = fields.dates & (2 << 28) - 2
+    if fields.both_days:
+        return bool((early and fields.weekdays == WEEKDAY.full) or (early == (2 << 28) - 2 and fields.weekdays))
+    return bool(early or fields.weekdays)
+
+
+def _days_of_a_cycle(fields: CronFields) -> list[int]:
+    """List the first and last matching day of each month over 400 years and to the first one after them."""
+    days: list[int] = []
+    start = date(2000, 1, 1).toordinal() - EPOCH_ORDINAL
+    for year in range(2000, 2401 + STEP_DAYS // 365):
+        for month in range(1, 13):
+            length = month_length(year, month)
+            found = fields.days_of_month((start + 4) % 7, length) if fields.months >> month & 1 else 0
+            if found:
+                days += (start + _lowest(found), start + found.bit_length() - 1)
+            start += length
+    return days
+
+
+def _why_never(fields: CronFields, *, silent: bool) -> str:
+    if not silent:
+        return "the rule leaves more than 10 years between two occurrences"
+    if fields.weekdays == WEEKDAY.full:
+        return f"day {fields.texts[3]} never occurs in month {fields.texts[4]}"
+    return f"no date ever matches both day {fields.texts[3]} and weekday {fields.texts[5]} in month {fields.texts[4]}"
+
+
+class CronTrigger(Trigger):
+    """A cron expression in a time zone."""
+
+    kind: Literal["cron"] = "cron"
+    expression: str = Field(
+        description=f"Five fields, six with seconds first, or an alias; at most {LONGEST} characters.",
+        examples=["0 9 * * mon-fri"],
+    )
+    timezone: str = Field(default="UTC", description="IANA name.", examples=["Europe/London"])
+    dst_gap: DstGap = Field(default=DstGap.SHIFT, description="Fixed times that a clock change jumps over.")
+    dst_overlap: DstOverlap = Field(default=DstOverlap.FIRST, description="Fixed times in an hour that comes twice.")
+
+    @model_validator(mode="after")
+    def _compiles(self) -> CronTrigger:
+        self.rule()
+        return self
+
+    def rule(self) -> CronRule:
+        """Compile the rule, or find it compiled."""
+        return compile_rule(self.expression, self.timezone, self.dst_gap, self.dst_overlap)
+
+    def next_after(self, instant: int) -> int | None:
+        return self.rule().next_after(instant)
+
+    @property
+    def display_timezone(self) -> str:
+        return self.timezone

@@ -1,0 +1,51 @@
+"""All kinds of triggers, and what is asked of several at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter
+
+from backend.triggers.base import Trigger
+from backend.triggers.cron import CronTrigger
+from backend.triggers.interval import IntervalTrigger
+from backend.triggers.once import OnceTrigger
+
+AnyTrigger = Annotated[CronTrigger | IntervalTrigger | OnceTrigger, Field(discriminator="kind")]
+
+KINDS: Mapping[str, type[Trigger]] = MappingProxyType(
+    {"cron": CronTrigger, "interval": IntervalTrigger, "once": OnceTrigger}
+)
+
+
+@lru_cache(maxsize=1)
+def _adapter() -> TypeAdapter[tuple[AnyTrigger, ...]]:
+    return TypeAdapter(tuple[AnyTrigger, ...])
+
+
+@lru_cache(maxsize=10_000)
+def parse_triggers(json_text: str) -> tuple[Trigger, ...]:
+    """Read a JSON list of triggers; equal texts give the same values. pydantic.ValidationError if one is refused."""
+    return _adapter().validate_json(json_text)
+
+
+def dump_triggers(triggers: Sequence[Trigger]) -> str:
+    """Write triggers as canonical JSON: defaults written out, keys sorted, no spaces."""
+    documents = [trigger.model_dump(mode="json") for trigger in triggers]
+    return json.dumps(documents, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def next_after(triggers: Sequence[Trigger], instant: int) -> int | None:
+    """Find the first instant of any of the triggers strictly after `instant`, both in microseconds."""
+    found = [nominal for trigger in triggers if (nominal := _next_of(trigger, instant)) is not None]
+    return min(found, default=None)
+
+
+@lru_cache(maxsize=65_536)
+def _next_of(trigger: Trigger, instant: int) -> int | None:
+    # Many schedules share an expression and are asked about the same instants.
+    return trigger.next_after(instant)
