@@ -1,0 +1,1 @@
+"""What the outside sees of the inside: log lines and metrics, both made from facts."""

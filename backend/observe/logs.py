@@ -1,0 +1,309 @@
+"""The log: where lines go and what they look like, and all wording of facts."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from backend import events
+from backend.errors import ConfigurationError
+from backend.model.instants import rfc3339
+
+LEVELS = {name: getattr(logging, name.upper()) for name in ("debug", "info", "warning", "error", "critical")}
+SILENCED = ("uvicorn.access", "aiohttp.access")  # one line per request tells an operator nothing that metrics do not
+OURS = "backend"
+
+_log = structlog.get_logger(OURS)
+
+
+def configure_logging(
+    level: str = "info",
+    fmt: str = "console",
+    file: Path | None = None,
+    *,
+    max_bytes: int = 10_485_760,
+    backups: int = 5,
+    service: str = "",
+) -> None:
+    """Send every line of this process to stdout, or to `file`, rotated at `max_bytes`; may be called again.
+
+    `fmt` is `console` or `json`. `service` stands on every line. ConfigurationError: `file` cannot be written.
+    """
+    output = _to_stdout() if file is None else _to_file(file, max_bytes, backups)
+    colours = file is None and sys.stdout.isatty()
+    chain = _chain(service)
+    render = _render_json if fmt == "json" else _console(colours=colours)
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, *chain, render],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        logger_factory=lambda *_: _Lines(output),
+        cache_logger_on_first_use=False,
+    )
+    _bridge(_Bridge(output, [*chain, render]), LEVELS[level])
+
+
+def log_fact(fact: events.Fact) -> None:
+    """Write the line of a fact. Never raises: what goes wrong with the log must not stop what is logged."""
+    try:
+        line = WORDINGS[type(fact)](fact)
+        getattr(_log, line.level)(line.event, **line.fields)
+    except Exception as error:
+        _complain(error)
+
+
+class _Lines:
+    """The end of structlog's chain: a rendered line becomes a record of the one handler that writes."""
+
+    def __init__(self, output: logging.Handler) -> None:
+        self._output = output
+
+    def msg(self, line: str) -> None:
+        self._output.handle(logging.LogRecord(OURS, logging.INFO, "", 0, line, None, None))
+
+    debug = info = warning = error = critical = msg
+
+
+class _Bridge(logging.Handler):
+    """Gives the lines of libraries, which use the standard logging, the same shape and the same end."""
+
+    def __init__(self, output: logging.Handler, chain: list[Processor]) -> None:
+        super().__init__()
+        self.output = output
+        self._chain = chain
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line: Any = _foreign_event(record)
+            for step in self._chain:
+                line = step(None, record.levelname.lower(), line)
+            self.output.handle(logging.LogRecord(record.name, record.levelno, "", 0, line, None, None))
+        except Exception as error:
+            _complain(error)
+
+    def close(self) -> None:
+        self.output.close()
+        super().close()
+
+
+class _RotatingFile(RotatingFileHandler):
+    """A rotating file that several processes may share: who finds it rotated by another follows."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError, ValueError):  # what is wrong with the file is for the write itself to tell
+            if self.stream is not None and self._was_rotated(self.stream.fileno()):
+                self.stream.close()
+                self.stream = self._open()
+        super().emit(record)
+
+    def _was_rotated(self, descriptor: int) -> bool:
+        path = Path(self.baseFilename)
+        return not path.exists() or not os.path.samestat(path.stat(), os.fstat(descriptor))
+
+
+def _to_stdout() -> logging.Handler:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    return logging.StreamHandler(sys.stdout)
+
+
+def _to_file(path: Path, max_bytes: int, backups: int) -> logging.Handler:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return _RotatingFile(path, maxBytes=max_bytes, backupCount=backups, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        rule = f"SCHEDULER_LOG_FILE: {str(path)!r} cannot be written ({error.strerror})"
+        raise ConfigurationError(f"{rule}, so give a file in a folder that can") from error
+
+
+def _bridge(bridge: _Bridge, level: int) -> None:
+    root = logging.getLogger()
+    for former in [handler for handler in root.handlers if isinstance(handler, _Bridge)]:
+        root.removeHandler(former)
+        former.close()
+    root.addHandler(bridge)
+    root.setLevel(level)
+    for name in SILENCED:
+        logging.getLogger(name).disabled = True
+
+
+def _complain(error: Exception) -> None:
+    with suppress(Exception):  # stderr may be closed too, and then there is nobody left to tell
+        sys.stderr.write(f"a log line was lost: {error!r}\n")
+
+
+def _foreign_event(record: logging.LogRecord) -> EventDict:
+    """Shape a library's record; the event is named by its logger, since its text has no stable words."""
+    text = record.getMessage()
+    ours = record.name.split(".")[0] == OURS
+    line: EventDict = {"level": record.levelname.lower(), "event": text if ours else record.name}
+    if not ours:
+        line["message"] = text
+    if record.exc_info:
+        line["exc_info"] = record.exc_info
+    return line
+
+
+def _chain(service: str) -> list[Processor]:
+    return [
+        structlog.contextvars.merge_contextvars,
+        _stamp(service),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,
+    ]
+
+
+def _stamp(service: str) -> Processor:
+    def stamp(_logger: WrappedLogger, _name: str, line: EventDict) -> EventDict:
+        if service:
+            line.setdefault("service", service)
+        line["pid"] = os.getpid()
+        return line
+
+    return stamp
+
+
+def _render_json(_logger: WrappedLogger, _name: str, line: EventDict) -> str:
+    try:
+        return orjson.dumps(line, default=str).decode()
+    except (TypeError, ValueError):
+        # orjson refuses lone surrogates and integers over 64 bits; a line must not be lost for that.
+        return json.dumps(line, default=str, skipkeys=True)
+
+
+def _console(*, colours: bool) -> Processor:
+    renderer = structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=structlog.dev.plain_traceback)
+
+    def render(logger: WrappedLogger, name: str, line: EventDict) -> str:
+        line.pop("pid", None)
+        return str(renderer(logger, name, {key: _visible(key, value) for key, value in line.items()}))
+
+    return render
+
+
+def _visible(key: str, value: object) -> object:
+    """Escape control characters, which could forge lines or drive the terminal."""
+    if not isinstance(value, str) or value.isprintable():
+        return value
+    if key == "exception":
+        return "\n".join(str(_visible("", part.replace("\t", "    "))) for part in value.split("\n"))
+    return repr(value)[1:-1]
+
+
+class Line(NamedTuple):
+    """One line of the log."""
+
+    level: str
+    event: str
+    fields: Mapping[str, object]
+
+
+def _line(level: str, event: str, **fields: object) -> Line:
+    return Line(level, event, fields)
+
+
+def _process_state_changed(fact: events.ProcessStateChanged) -> Line:
+    names = {"initializing": "starting", "running": "ready"}
+    event = names.get(fact.state, fact.state)
+    return _line("info", event, service=fact.service, milliseconds=round(fact.milliseconds, 1))
+
+
+def _process_draining(fact: events.ProcessDraining) -> Line:
+    return _line("info", "draining", service=fact.service, reason=fact.reason)
+
+
+def _process_died(fact: events.ProcessDied) -> Line:
+    return _line("error", "process_died", service=fact.service, exit_code=fact.exit_code)
+
+
+def _process_killed(fact: events.ProcessKilled) -> Line:
+    return _line("warning", "process_killed", service=fact.service, after_seconds=round(fact.after_seconds, 3))
+
+
+def _schedule_changed(fact: events.ScheduleChanged) -> Line:
+    ids = {"namespace": fact.namespace, "schedule_id": fact.schedule_id}
+    return _line("info", "schedule_changed", **ids, change=fact.change, by=fact.by)
+
+
+def _occurrences_recorded(fact: events.OccurrencesRecorded) -> Line:
+    return _line(
+        "info" if fact.dropped else "debug",
+        "occurrences_recorded",
+        schedules=fact.schedules,
+        runs=fact.runs,
+        dropped=fact.dropped,
+        milliseconds=round(fact.milliseconds, 1),
+    )
+
+
+def _schedule_quarantined(fact: events.ScheduleQuarantined) -> Line:
+    ids = {"namespace": fact.namespace, "schedule_id": fact.schedule_id}
+    return _line("error", "schedule_quarantined", **ids, error=fact.error, retry_at=rfc3339(fact.retry_at))
+
+
+def _schedule_paused(fact: events.SchedulePaused) -> Line:
+    ids = {"namespace": fact.namespace, "schedule_id": fact.schedule_id}
+    return _line("warning", "schedule_auto_paused", **ids, note=fact.note)
+
+
+def _runs_claimed(fact: events.RunsClaimed) -> Line:
+    return _line("debug", "runs_claimed", worker=fact.worker, runs=fact.runs)
+
+
+def _attempt_finished(fact: events.AttemptFinished) -> Line:
+    error = {} if fact.error is None else {"error": fact.error}
+    return _line(
+        "info" if fact.outcome in {"succeeded", "released", "cancelled"} else "warning",
+        "attempt_finished",
+        run_id=fact.run_id,
+        schedule_id=fact.schedule_id,
+        namespace=fact.namespace,
+        attempt=fact.attempt,
+        target=fact.target,
+        outcome=fact.outcome,
+        run_state=fact.run_state,
+        lateness_ms=round((fact.started_at - fact.scheduled_at) / 1000, 1),
+        duration_ms=round((fact.finished_at - fact.started_at) / 1000, 1),
+        **error,
+    )
+
+
+def _lease_lost(fact: events.LeaseLost) -> Line:
+    return _line("warning", "lease_lost", run_id=fact.run_id, attempt=fact.attempt, worker=fact.worker)
+
+
+def _attempts_reaped(fact: events.AttemptsReaped) -> Line:
+    return _line("warning", "attempts_reaped", requeued=fact.requeued, dead=fact.dead)
+
+
+def _loop_failed(fact: events.LoopFailed) -> Line:
+    return _line("error", "loop_failed", loop=fact.loop, error=fact.error, exception=fact.traceback)
+
+
+WORDINGS: dict[type[events.Fact], Callable[[Any], Line]] = {
+    events.ProcessStateChanged: _process_state_changed,
+    events.ProcessDraining: _process_draining,
+    events.ProcessDied: _process_died,
+    events.ProcessKilled: _process_killed,
+    events.ScheduleChanged: _schedule_changed,
+    events.OccurrencesRecorded: _occurrences_recorded,
+    events.ScheduleQuarantined: _schedule_quarantined,
+    events.SchedulePaused: _schedule_paused,
+    events.RunsClaimed: _runs_claimed,
+    events.AttemptFinished: _attempt_finished,
+    events.LeaseLost: _lease_lost,
+    events.AttemptsReaped: _attempts_reaped,
+    events.LoopFailed: _loop_failed,
+}
