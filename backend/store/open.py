@@ -18,7 +18,7 @@ SQLITE = "sqlite:///"
 def sqlite_path(url: str) -> Path:
     """Read the file's path from `sqlite:///relative` or `sqlite:////absolute`."""
     if not url.startswith(SQLITE) or url == SQLITE:
-        raise ConfigurationError(f"SCHEDULER_DATABASE_URL {url.split('@')[-1]!r} is not of the form sqlite:///PATH")
+        raise ConfigurationError("SCHEDULER_DATABASE_URL is not of the form sqlite:///PATH")
     return Path(url.removeprefix(SQLITE))
 
 

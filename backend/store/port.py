@@ -19,8 +19,12 @@ from backend.model.change import Change
 from backend.model.ids import NamespaceId
 from backend.model.plan import NewRun, Planner
 from backend.model.schedule import Schedule
-from backend.store import admin, leasing, planning, retention, runs, schedules
+from backend.store import admin, leasing, planning, retention
+from backend.store import runs as run_operations
+from backend.store import schedules as schedule_operations
 from backend.store.operation import Runner, now
+from backend.store.runs import Place, RunFilter, RunRecord, RunRow
+from backend.store.schedules import DryRun, Listed, ScheduleFilter, Wish
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,40 +74,42 @@ class NamespaceStore:
     store_id: str
     namespace: NamespaceId
 
-    async def change(self, wish: schedules.Wish) -> list[Change]:
+    async def change(self, wish: Wish) -> list[Change]:
         """Decide and write changes to schedules, all or nothing; a dry run decides and writes nothing."""
         try:
-            return await self.runner.write(schedules.change_schedules(self.namespace, self.store_id, wish))
-        except schedules.DryRun as rehearsed:
+            return await self.runner.write(schedule_operations.change_schedules(self.namespace, self.store_id, wish))
+        except DryRun as rehearsed:
             return list(rehearsed.changes)
 
-    async def schedule(self, id_: str) -> schedules.Listed:
+    async def schedule(self, id_: str) -> Listed:
         """Read one schedule, or raise NotFound."""
-        return await self.runner.read(schedules.get_schedule(self.namespace, id_))
+        return await self.runner.read(schedule_operations.get_schedule(self.namespace, id_))
 
-    async def schedules(self, wanted: schedules.ScheduleFilter, *, after: int, limit: int) -> list[schedules.Listed]:
+    async def schedules(self, wanted: ScheduleFilter, *, after: int, limit: int) -> list[Listed]:
         """Read one page of schedules with keys above `after`."""
-        return await self.runner.read(schedules.list_schedules(self.namespace, wanted, after=after, limit=limit))
+        return await self.runner.read(
+            schedule_operations.list_schedules(self.namespace, wanted, after=after, limit=limit)
+        )
 
-    async def run(self, id_: str) -> runs.RunRecord:
+    async def run(self, id_: str) -> RunRecord:
         """Read one run, or raise NotFound."""
-        return await self.runner.read(runs.get_run(self.namespace, id_))
+        return await self.runner.read(run_operations.get_run(self.namespace, id_))
 
-    async def runs(self, wanted: runs.RunFilter, *, after: runs.Place | None, limit: int) -> list[runs.RunRecord]:
+    async def runs(self, wanted: RunFilter, *, after: Place | None, limit: int) -> list[RunRecord]:
         """Read one page of runs, newest first."""
-        return await self.runner.read(runs.list_runs(self.namespace, wanted, after=after, limit=limit))
+        return await self.runner.read(run_operations.list_runs(self.namespace, wanted, after=after, limit=limit))
 
-    async def start_run(self, schedule_id: str, make: Callable[[Schedule, int], NewRun]) -> runs.RunRecord:
+    async def start_run(self, schedule_id: str, make: Callable[[Schedule, int], NewRun]) -> RunRecord:
         """Record a run on a person's wish."""
-        return await self.runner.write(runs.start_manual_run(self.namespace, schedule_id, make))
+        return await self.runner.write(run_operations.start_manual_run(self.namespace, schedule_id, make))
 
-    async def retry_run(self, id_: str, make: Callable[[Schedule, runs.RunRow, int], NewRun]) -> runs.RunRecord:
+    async def retry_run(self, id_: str, make: Callable[[Schedule, RunRow, int], NewRun]) -> RunRecord:
         """Record a new run for the nominal time of one that has ended."""
-        return await self.runner.write(runs.retry_run(self.namespace, id_, make))
+        return await self.runner.write(run_operations.retry_run(self.namespace, id_, make))
 
-    async def cancel_run(self, id_: str, by: str) -> runs.RunRecord:
+    async def cancel_run(self, id_: str, by: str) -> RunRecord:
         """End an open run."""
-        return await self.runner.write(runs.cancel_run(self.namespace, id_, by))
+        return await self.runner.write(run_operations.cancel_run(self.namespace, id_, by))
 
 
 @dataclass(frozen=True, slots=True)

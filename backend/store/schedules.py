@@ -50,7 +50,11 @@ def change_schedules(namespace: str, store_id: str, wish: Wish) -> Operation[lis
 def _decide(namespace: str, ids: Sequence[str], revise: Revise, moment: Moment) -> Operation[list[Change]]:
     rows = (yield Query("schedules_by_id", {"namespace": namespace, "ids": list(ids)})) if ids else []
     current = {schedule.id: (schedule, busy) for schedule, busy in map(with_open_run, rows)}
-    return [revise(id_, *current.get(id_, (None, False)), moment) for id_ in ids]
+    changes = []
+    for id_ in ids:
+        schedule, busy = current.get(id_, (None, False))
+        changes.append(revise(id_, schedule, busy, moment))
+    return changes
 
 
 def _write(changes: Sequence[Change], instant: int) -> Operation[list[Change]]:
