@@ -22,6 +22,7 @@ from backend.errors import ConfigurationError
 from backend.model.instants import rfc3339
 
 LEVELS = {name: getattr(logging, name.upper()) for name in ("debug", "info", "warning", "error", "critical")}
+COLOURS = dict(zip(LEVELS, ("\x1b[2m", "\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[31;1m"), strict=True))
 SILENCED = ("uvicorn.access", "aiohttp.access")  # one line per request tells an operator nothing that metrics do not
 OURS = "backend"
 
@@ -108,8 +109,10 @@ class _RotatingFile(RotatingFileHandler):
         super().emit(record)
 
     def _was_rotated(self, descriptor: int) -> bool:
-        path = Path(self.baseFilename)
-        return not path.exists() or not os.path.samestat(path.stat(), os.fstat(descriptor))
+        try:
+            return not os.path.samestat(os.stat(self.baseFilename), os.fstat(descriptor))
+        except FileNotFoundError:
+            return True
 
 
 def _to_stdout() -> logging.Handler:
@@ -184,22 +187,33 @@ def _render_json(_logger: WrappedLogger, _name: str, line: EventDict) -> str:
 
 
 def _console(*, colours: bool) -> Processor:
-    renderer = structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=structlog.dev.plain_traceback)
+    """Build a renderer for people: time, level, event, then the rest in the order it was given."""
 
-    def render(logger: WrappedLogger, name: str, line: EventDict) -> str:
+    def render(_logger: WrappedLogger, _name: str, line: EventDict) -> str:
+        stamp, level, event = line.pop("timestamp"), line.pop("level"), _visible(str(line.pop("event")))
         line.pop("pid", None)
-        return str(renderer(logger, name, {key: _visible(key, value) for key, value in line.items()}))
+        trace = line.pop("exception", None)
+        rest = " ".join(f"{key}={_value(value)}" for key, value in line.items())
+        if colours:
+            level, event = f"{COLOURS.get(level, '')}{level:<8}\x1b[0m", f"\x1b[1m{event:<22}\x1b[0m"
+        text = f"{stamp} {level:<8} {event:<22} {rest}".rstrip()
+        return text if trace is None else f"{text}\n{_indented(str(trace))}"
 
     return render
 
 
-def _visible(key: str, value: object) -> object:
+def _value(value: object) -> str:
+    text = _visible(str(value))
+    return repr(text) if not text or " " in text or "=" in text else text
+
+
+def _visible(text: str) -> str:
     """Escape control characters, which could forge lines or drive the terminal."""
-    if not isinstance(value, str) or value.isprintable():
-        return value
-    if key == "exception":
-        return "\n".join(str(_visible("", part.replace("\t", "    "))) for part in value.split("\n"))
-    return repr(value)[1:-1]
+    return text if text.isprintable() else repr(text)[1:-1]
+
+
+def _indented(trace: str) -> str:
+    return "\n".join("  " + _visible(part.expandtabs()) for part in trace.rstrip().split("\n"))
 
 
 class Line(NamedTuple):

@@ -175,12 +175,30 @@ def test_the_console_shows_no_colours_and_no_control_characters_off_a_terminal(c
     assert "wiped" in out
 
 
+def test_the_console_has_colours_on_a_terminal(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stdout", terminal := Terminal())
+    for level in LEVELS:
+        configure_logging("debug")
+        logging.getLogger("backend").log(LEVELS[level], "an_event")
+    assert terminal.getvalue().count("\x1b[1man_event") == len(LEVELS)
+
+
+def test_the_console_tells_a_value_with_spaces_from_two_values(capsys):
+    configure_logging()
+    log_fact(events.SchedulePaused("default", "digest", "note run_id=forged"))
+    assert capsys.readouterr().out.endswith("schedule_id=digest note='note run_id=forged'\n")
+
+
 def test_the_console_shows_a_traceback_line_by_line(capsys):
     configure_logging(fmt="console")
     log_fact(events.LoopFailed("engine", "ZeroDivisionError()", "Traceback:\n  File x\n\x1b[2JZeroDivisionError"))
     out = capsys.readouterr().out
     assert "loop_failed" in out
-    assert "\n  File x\n" in out
+    assert "\n    File x\n" in out
     assert "\x1b" not in out
 
 
