@@ -14,11 +14,12 @@ SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 FIX = 'give seconds (90), a number with a unit ("90s", "15m", "2h", "1d"), or ISO 8601 ("PT15M")'
 LONGEST = timedelta(days=36500)
 
-_PARTS = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|[smhdw])")
-_COMPACT = re.compile(rf"(?:{_PARTS.pattern})+")
+_PARTS = re.compile(r"(\d{1,13}(?:\.\d{1,6})?)(ms|[smhdw])", re.ASCII)
+_COMPACT = re.compile(rf"(?:{_PARTS.pattern})+", re.ASCII)
 _ISO = re.compile(
     r"P(?:(?P<w>\d{1,6})W)?(?:(?P<d>\d{1,6})D)?"
-    r"(?:T(?:(?P<h>\d{1,7})H)?(?:(?P<m>\d{1,8})M)?(?:(?P<s>\d{1,9}(?:\.\d{1,6})?)S)?)?"
+    r"(?:T(?:(?P<h>\d{1,7})H)?(?:(?P<m>\d{1,8})M)?(?:(?P<s>\d{1,9}(?:\.\d{1,6})?)S)?)?",
+    re.ASCII,
 )
 
 

@@ -33,6 +33,8 @@ class Reaping(NamedTuple):
 
     requeued: int
     ended: int
+    promoted: bool
+    """A chain went on that had stood still."""
 
 
 def with_open_run(row: Row) -> tuple[Schedule, bool]:
@@ -106,7 +108,7 @@ def reap(settle: LostSettler, limit: int) -> Operation[Reaping]:
     holding = yield Query("schedules_holding", {"limit": limit})
     yield from settle_schedules({row[1] for row in expired} | {row[0] for row in holding}, instant)
     requeued = sum(reaped.state is RunState.QUEUED for _, reaped in settled)
-    return Reaping(requeued, len(expired) - requeued)
+    return Reaping(requeued, len(expired) - requeued, bool(holding))
 
 
 def _lost_attempt(row: Row, instant: int) -> dict[str, object]:

@@ -1,0 +1,120 @@
+"""The document a person writes to define a schedule, as it is checked and as it is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from functools import lru_cache
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+
+from backend.duration import Duration
+from backend.errors import FieldError
+from backend.model.policies import Delivery, MisfirePolicy, OverlapPolicy, RetryPolicy
+from backend.targets.registry import AnyTarget
+from backend.triggers.registry import AnyTrigger
+
+VERSION: Final = 1
+ANSWERED_ONLY = frozenset(
+    {"state", "note", "note_by", "note_at", "created_by", "created_at", "updated_at", "revision", "error", "source"}
+    | {"next_nominal_time", "next_scheduled_time", "last_run", "failure_streak"}
+)
+"""What an answer carries and a definition may repeat without effect, so that what was read can be written back."""
+
+NOT_YET: Mapping[str, tuple[object, ...]] = {
+    "exclusions": ([], None),
+    "jitter": ("0s", 0, None),
+    "start_at": (None,),
+    "end_at": (None,),
+    "max_runs": (None,),
+}
+"""Fields of the contract that this version knows only by their neutral value."""
+
+SHORTEST_TIMEOUT = timedelta(milliseconds=10)
+LONGEST_TIMEOUT = timedelta(days=7)
+
+
+def _printable(text: str) -> str:
+    if any(ord(character) < 32 or ord(character) == 127 for character in text):
+        raise FieldError("it has control characters", "leave them out")
+    return text
+
+
+def _bounded(length: timedelta) -> timedelta:
+    if not SHORTEST_TIMEOUT <= length <= LONGEST_TIMEOUT:
+        raise FieldError("a timeout is 10 ms to 7 days long", 'use a length such as "3m"')
+    return length
+
+
+Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
+PublicId = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@~-]{0,199}$",
+        description="Up to 200 letters, digits and . _ : @ ~ - , beginning with a letter or digit.",
+    ),
+]
+TagName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^:\x00-\x1f\x7f]+$")]
+TagValue = Annotated[str, Field(max_length=200), AfterValidator(_printable)]
+
+
+class ScheduleDefinition(BaseModel):
+    """When something runs, what it is, and what happens when it does not go to plan."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: PublicId | None = Field(default=None, description="Unique in its namespace; made up when absent.")
+    name: Name | None = Field(default=None, description="For people; the id when absent.")
+    namespace: Name = "default"
+    triggers: tuple[AnyTrigger, ...] = Field(min_length=1, max_length=20, description="Fires when any of them does.")
+    target: AnyTarget
+    input: dict[str, Any] = Field(default_factory=dict, description="Handed to the target with every run.")
+    tags: dict[TagName, TagValue] = Field(default_factory=dict, max_length=50)
+    owner: Name | None = None
+    misfire_policy: MisfirePolicy = MisfirePolicy.FIRE_ONCE
+    misfire_threshold: Duration = timedelta(seconds=60)
+    catchup_window: Duration = timedelta(days=365)
+    overlap_policy: OverlapPolicy = OverlapPolicy.SKIP
+    retry: RetryPolicy = Field(default_factory=RetryPolicy)
+    timeout: Annotated[Duration, AfterValidator(_bounded)] = timedelta(minutes=3)
+    delivery: Delivery = Delivery.AT_LEAST_ONCE
+    pause_after_failures: int = Field(default=5, ge=0, le=10_000, description="0: never.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_what_is_only_answered(cls, document: Any) -> Any:
+        if not isinstance(document, Mapping):
+            return document
+        for field, neutral in NOT_YET.items():
+            if field in document and document[field] not in neutral:
+                raise FieldError(f"{field} is not supported by this version", "leave it out", field)
+        return {k: v for k, v in document.items() if k not in ANSWERED_ONLY and k not in NOT_YET}
+
+
+class StoredDefinition(BaseModel):
+    """A definition in the database; the version says how to read it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: int
+    definition: ScheduleDefinition
+
+
+@lru_cache(maxsize=1)
+def _adapter() -> TypeAdapter[StoredDefinition]:
+    return TypeAdapter(StoredDefinition)
+
+
+def dump_definition(definition: ScheduleDefinition) -> str:
+    """Write a definition for the database; equal definitions give equal texts."""
+    return StoredDefinition(version=VERSION, definition=definition).model_dump_json()
+
+
+@lru_cache(maxsize=20_000)
+def load_definition(text: str) -> ScheduleDefinition:
+    """Read a definition from the database; ValueError if this program cannot read it."""
+    stored = _adapter().validate_json(text)
+    if stored.version != VERSION:
+        raise ValueError(f"the definition is of version {stored.version}, this program reads {VERSION}")
+    return stored.definition

@@ -1,0 +1,71 @@
+"""The loop apart from the turn: a turn does one batch and says how long to sleep."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from backend.clock import Clock
+from backend.events import Events, LoopFailed
+
+Turn = Callable[[], Awaitable[float]]
+"""Does one batch; answers how many seconds to sleep, 0 when there is more to do."""
+
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 10.0
+
+
+class Doorbell:
+    """Wakes a sleeping loop; ringing while nobody sleeps makes the next sleep end at once."""
+
+    def __init__(self) -> None:
+        self._rung = asyncio.Event()
+
+    def ring(self) -> None:
+        """Wake the loop."""
+        self._rung.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Sleep until the bell rings, at most so long; always lets others run."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(seconds, 0)):
+                await self._rung.wait()
+        self._rung.clear()
+        await asyncio.sleep(0)
+
+
+class Loop:
+    """Takes turns for ever. A turn that raises is reported, and the next one comes after a growing pause."""
+
+    def __init__(self, name: str, turn: Turn, *, clock: Clock, events: Events, bell: Doorbell) -> None:
+        self.name = name
+        self.bell = bell
+        self._turn = turn
+        self._clock = clock
+        self._events = events
+        self._started_at = clock.monotonic()
+        self._turned_at: float | None = None
+
+    @property
+    def has_turned(self) -> bool:
+        """Say whether a turn has succeeded yet."""
+        return self._turned_at is not None
+
+    def silence(self) -> float:
+        """Seconds since the last turn that succeeded, or since the start: the heartbeat that health reads."""
+        return self._clock.monotonic() - (self._turned_at or self._started_at)
+
+    async def run(self) -> None:
+        """Take turns until cancelled."""
+        failures = 0
+        while True:
+            try:
+                pause = await self._turn()
+                failures, self._turned_at = 0, self._clock.monotonic()
+            except Exception as error:  # one bad turn never ends the loop
+                failures += 1
+                pause = min(FIRST_PAUSE * 2 ** min(failures, 10), LONGEST_PAUSE)
+                self._events.emit(LoopFailed(self.name, f"{type(error).__name__}: {error}", traceback.format_exc()))
+            await self.bell.wait(pause)

@@ -1,0 +1,47 @@
+"""The turn of the engine: claim due schedules, plan them, write the runs; then sleep until the next is due."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from backend.clock import Clock
+from backend.engine.plan import plan_all
+from backend.events import Events, OccurrencesRecorded, ScheduleChanged, ScheduleQuarantined
+from backend.model.instants import SECOND
+from backend.store.planning import Turn
+from backend.store.port import EngineStore
+
+BATCH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Plans what is due. `poll` is the floor of polling, in seconds; `wake_workers` is called after new runs."""
+
+    store: EngineStore
+    clock: Clock
+    events: Events
+    wake_workers: Callable[[], None]
+    poll: float = 1.0
+    batch: int = BATCH
+
+    async def turn(self) -> float:
+        """Plan one batch; answers the seconds until the next schedule is due."""
+        began = self.clock.monotonic()
+        turn = await self.store.take_turn(plan_all, self.batch)
+        self._report(turn, (self.clock.monotonic() - began) * 1000)
+        if turn.runs:
+            self.wake_workers()
+        if turn.next_at is None:
+            return self.poll
+        return min(self.poll, max(0.0, (turn.next_at - turn.now) / SECOND))
+
+    def _report(self, turn: Turn, milliseconds: float) -> None:
+        if turn.schedules:
+            self.events.emit(OccurrencesRecorded(turn.schedules, turn.runs, turn.dropped, milliseconds))
+        for schedule, error in turn.quarantined:
+            retry_at = schedule.next_scheduled_at or turn.now
+            self.events.emit(ScheduleQuarantined(schedule.namespace, schedule.id, error, retry_at))
+        for namespace, schedule_id in turn.completed:
+            self.events.emit(ScheduleChanged(namespace, schedule_id, "completed", "scheduler"))

@@ -1,0 +1,1 @@
+"""Works runs off: leases them, dispatches each to its target, writes the results back."""

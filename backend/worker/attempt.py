@@ -1,0 +1,132 @@
+"""One attempt as a pipeline: read the definition, perform, classify."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from backend.engine.definition import ScheduleDefinition, load_definition
+from backend.model.attempt import AttemptResult, Ended, Limits
+from backend.model.ids import RunId
+from backend.model.policies import Delivery, RetryPolicy
+from backend.model.run import AttemptState, ClaimedRun, Dispatch
+from backend.targets.base import Failed, Outcome, Succeeded, Tools
+
+
+class Assignment(NamedTuple):
+    """A run under our lease, with the definition it runs by."""
+
+    run: ClaimedRun
+    token: str
+    worker: str
+    schedule_id: str
+    definition: str
+
+
+@dataclass(frozen=True, slots=True)
+class TimedOut:
+    """The attempt was over its time and was stopped."""
+
+    seconds: float
+
+
+async def perform(assignment: Assignment, tools: Tools) -> AttemptResult:
+    """Dispatch the run once and say how it went; never raises but for cancellation."""
+    try:
+        definition = load_definition(assignment.definition)
+    except ValueError as error:
+        text = f"the stored definition cannot be read: {error}"
+        return result_of(assignment, None, Failed(text[:2000], permanent=True))
+    dispatch = dispatch_of(assignment, definition)
+    return result_of(assignment, definition, await _perform(definition, dispatch, tools))
+
+
+async def _perform(definition: ScheduleDefinition, dispatch: Dispatch, tools: Tools) -> Outcome | TimedOut:
+    try:
+        async with asyncio.timeout(dispatch.timeout) as deadline:
+            return await definition.target.perform(dispatch, tools)
+    except TimeoutError as error:
+        if deadline.expired():
+            return TimedOut(dispatch.timeout)
+        return Failed(f"TimeoutError: {error}", permanent=False)
+    except Exception as error:  # a defect of a target kind is one failed attempt, not the end of the worker
+        return Failed(f"{type(error).__name__}: {error}", permanent=False)
+
+
+def dispatch_of(assignment: Assignment, definition: ScheduleDefinition) -> Dispatch:
+    """Show the run to its target; the input of a manual trigger goes over the schedule's."""
+    run = assignment.run
+    return Dispatch(
+        run_id=RunId(run.id),
+        schedule_id=assignment.schedule_id,
+        namespace=run.namespace,
+        trigger_type=run.trigger_type,
+        nominal_at=run.nominal_at,
+        scheduled_at=run.scheduled_at,
+        attempt=run.attempt,
+        timeout=definition.timeout.total_seconds(),
+        input=definition.input | (json.loads(run.input) if run.input else {}),
+        missed_count=run.missed_count,
+        missed_first_at=run.missed_first_at,
+        missed_last_at=run.missed_last_at,
+    )
+
+
+def released(assignment: Assignment) -> AttemptResult:
+    """Give the run back unfinished, for another worker to take."""
+    try:
+        definition = load_definition(assignment.definition)
+    except ValueError:
+        definition = None
+    error = "stopped because its worker was shutting down"
+    return _result(assignment, definition, AttemptState.RELEASED, Failed(error, permanent=False))
+
+
+def result_of(
+    assignment: Assignment, definition: ScheduleDefinition | None, outcome: Outcome | TimedOut
+) -> AttemptResult:
+    """Classify an outcome."""
+    match outcome:
+        case Succeeded():
+            return _result(assignment, definition, AttemptState.SUCCEEDED, outcome)
+        case Failed():
+            return _result(assignment, definition, AttemptState.FAILED, outcome)
+        case TimedOut(seconds):
+            failed = Failed(f"timed out after {seconds:g} s and was stopped", permanent=False)
+            return _result(assignment, definition, AttemptState.TIMED_OUT, failed)
+
+
+def _result(
+    assignment: Assignment, definition: ScheduleDefinition | None, state: AttemptState, outcome: Outcome
+) -> AttemptResult:
+    run = assignment.run
+    failure = outcome if isinstance(outcome, Failed) else None
+    return AttemptResult(
+        run=run,
+        token=assignment.token,
+        worker=assignment.worker,
+        ended=Ended(
+            run_id=run.id,
+            number=run.attempt,
+            state=state,
+            permanent=failure is not None and failure.permanent,
+            retry_after=failure.retry_after if failure else None,
+        ),
+        limits=Limits(
+            policy=definition.retry if definition else RetryPolicy(),
+            delivery=definition.delivery if definition else Delivery.AT_LEAST_ONCE,
+            uncounted=run.losses + run.released,
+            retry_until_at=run.retry_until_at,
+        ),
+        error=_storable(failure.error)[:2000] if failure else None,
+        output=_storable(outcome.output),
+        output_truncated=outcome.truncated,
+        status_code=outcome.status_code,
+    )
+
+
+def _storable(text: str) -> str:
+    """Replace what no database takes: lone surrogates and NUL."""
+    return text.encode(errors="replace").decode().replace("\0", "�")
