@@ -83,7 +83,7 @@ class ScheduleDefinition(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _without_what_is_only_answered(cls, document: Any) -> Any:
+    def _without_what_is_only_answered(cls, document: object) -> object:
         if not isinstance(document, Mapping):
             return document
         for field, neutral in NOT_YET.items():

@@ -47,6 +47,7 @@ class Loop:
         self._events = events
         self._started_at = clock.monotonic()
         self._turned_at: float | None = None
+        self._stopping = False
 
     @property
     def has_turned(self) -> bool:
@@ -58,9 +59,9 @@ class Loop:
         return self._clock.monotonic() - (self._turned_at or self._started_at)
 
     async def run(self) -> None:
-        """Take turns until cancelled."""
+        """Take turns until asked to stop; a turn that has begun is always brought to its end."""
         failures = 0
-        while True:
+        while not self._stopping:
             try:
                 pause = await self._turn()
                 failures, self._turned_at = 0, self._clock.monotonic()
@@ -68,4 +69,10 @@ class Loop:
                 failures += 1
                 pause = min(FIRST_PAUSE * 2 ** min(failures, 10), LONGEST_PAUSE)
                 self._events.emit(LoopFailed(self.name, f"{type(error).__name__}: {error}", traceback.format_exc()))
-            await self.bell.wait(pause)
+            if not self._stopping:
+                await self.bell.wait(pause)
+
+    def stop(self) -> None:
+        """Let the turn that has begun be the last."""
+        self._stopping = True
+        self.bell.ring()

@@ -53,6 +53,9 @@ class AttemptResult(NamedTuple):
     run: ClaimedRun
     token: str
     worker: str
+    schedule_id: str
+    target: str
+    """The kind of target that was invoked."""
     ended: Ended
     limits: Limits
     error: str | None

@@ -44,8 +44,9 @@ async def perform(assignment: Assignment, tools: Tools) -> AttemptResult:
 
 
 async def _perform(definition: ScheduleDefinition, dispatch: Dispatch, tools: Tools) -> Outcome | TimedOut:
+    deadline = asyncio.timeout(dispatch.timeout)
     try:
-        async with asyncio.timeout(dispatch.timeout) as deadline:
+        async with deadline:
             return await definition.target.perform(dispatch, tools)
     except TimeoutError as error:
         if deadline.expired():
@@ -107,6 +108,8 @@ def _result(
         run=run,
         token=assignment.token,
         worker=assignment.worker,
+        schedule_id=assignment.schedule_id,
+        target=definition.target.kind if definition else "unknown",
         ended=Ended(
             run_id=run.id,
             number=run.attempt,

@@ -22,13 +22,13 @@ class Recorder:
     def __init__(self, store: WorkerStore, events: Events) -> None:
         self._store = store
         self._events = events
-        self._waiting: list[tuple[AttemptResult, str, asyncio.Future[None]]] = []
+        self._waiting: list[tuple[AttemptResult, asyncio.Future[None]]] = []
         self._arrived = asyncio.Event()
 
-    async def record(self, result: AttemptResult, target: str) -> None:
+    async def record(self, result: AttemptResult) -> None:
         """Return when the result is in the database, or has been refused because the lease is lost."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((result, target, done))
+        self._waiting.append((result, done))
         self._arrived.set()
         await done
 
@@ -38,16 +38,15 @@ class Recorder:
             await self._arrived.wait()
             self._arrived.clear()
             batch, self._waiting = self._waiting, []
-            targets = {(result.run.key, result.token): target for result, target, _ in batch}
-            await self._write([result for result, _, _ in batch], targets)
-            for _, _, done in batch:
+            await self._write([result for result, _ in batch])
+            for _, done in batch:
                 if not done.done():
                     done.set_result(None)
 
-    async def _write(self, results: Sequence[AttemptResult], targets: dict[tuple[int, str], str]) -> None:
+    async def _write(self, results: Sequence[AttemptResult]) -> None:
         while True:
             try:
-                self._report(await self._store.finish(results, settle), targets)
+                self._report(await self._store.finish(results, settle))
             except StoreUnavailable as error:
                 # Nothing is lost yet: while the lease lasts, the result may still be written.
                 self._events.emit(LoopFailed("recorder", str(error), ""))
@@ -56,16 +55,16 @@ class Recorder:
                 self._events.emit(LoopFailed("recorder", f"{type(error).__name__}: {error}", traceback.format_exc()))
                 if len(results) > 1:
                     for result in results:
-                        await self._write([result], targets)
+                        await self._write([result])
                 return
             else:
                 return
 
-    def _report(self, finish: Finish, targets: dict[tuple[int, str], str]) -> None:
+    def _report(self, finish: Finish) -> None:
         for finished in finish.finished:
             result = finished.result
             if finished.accepted:
-                self._events.emit(_fact(finished, targets[result.run.key, result.token]))
+                self._events.emit(_fact(finished))
             else:
                 self._events.emit(LeaseLost(result.run.id, result.run.attempt, result.worker))
         for namespace, schedule_id, note in finish.paused:
@@ -74,14 +73,14 @@ class Recorder:
             self._events.emit(ScheduleChanged(namespace, schedule_id, "completed", "scheduler"))
 
 
-def _fact(finished: Finished, target: str) -> AttemptFinished:
+def _fact(finished: Finished) -> AttemptFinished:
     result, run = finished.result, finished.result.run
     return AttemptFinished(
         namespace=run.namespace,
-        schedule_id=finished.result.schedule_id,
+        schedule_id=result.schedule_id,
         run_id=run.id,
         attempt=run.attempt,
-        target=target,
+        target=result.target,
         outcome=result.ended.state,
         run_state=finished.settled.state,
         error=result.error,

@@ -1,0 +1,163 @@
+"""A worker: claims runs while it has room, works each in a task of its own, keeps the leases, drains when asked."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+
+from backend.clock import Clock
+from backend.engine.loop import Doorbell, Loop
+from backend.errors import StoreUnavailable
+from backend.events import Events, LeaseLost, RunsClaimed
+from backend.model.attempt import AttemptResult
+from backend.model.instants import SECOND
+from backend.store.leasing import Lessee
+from backend.store.port import WorkerStore
+from backend.targets.base import Tools
+from backend.worker.attempt import Assignment, perform, released
+from backend.worker.recorder import Recorder
+
+BATCH = 1000
+BEATS_PER_LEASE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerConfig:
+    """Who the worker is and how much it takes on. `poll` in seconds is the floor of polling."""
+
+    name: str
+    concurrency: int
+    lease: timedelta
+    poll: float = 1.0
+
+
+@dataclass(slots=True)
+class _Slot:
+    """An attempt that is going on."""
+
+    assignment: Assignment
+    task: asyncio.Task[None] | None = None
+    revoked: bool = False
+    recording: bool = False
+    """The attempt has ended; the recorder will hear from the database whether the lease still held."""
+
+
+class Worker:
+    """Works runs off. Use `serving()`; then `wake()` when there are new runs and `drain()` before leaving."""
+
+    def __init__(self, store: WorkerStore, tools: Tools, config: WorkerConfig, *, clock: Clock, events: Events) -> None:
+        self._store = store
+        self._tools = tools
+        self._config = config
+        self._clock = clock
+        self._events = events
+        self._slots: dict[int, _Slot] = {}
+        self._recorder = Recorder(store, events)
+        self._extended_at = clock.monotonic()
+        self.claiming = Loop("worker", self.turn, clock=clock, events=events, bell=Doorbell())
+        self.beating = Loop("heartbeat", self._beat_turn, clock=clock, events=events, bell=Doorbell())
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[Worker]:
+        """Keep leases and write results until the block is left."""
+        tasks = [asyncio.create_task(self.beating.run()), asyncio.create_task(self._recorder.run())]
+        try:
+            yield self
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def wake(self) -> None:
+        """Look for runs now."""
+        self.claiming.bell.ring()
+
+    @property
+    def active(self) -> int:
+        """Count the attempts going on."""
+        return len(self._slots)
+
+    async def turn(self) -> float:
+        """Claim as many runs as there is room for; answers the seconds until there may be more."""
+        room = min(self._config.concurrency - len(self._slots), BATCH)
+        if room <= 0:
+            return self._config.poll
+        lessee = Lessee(self._config.name, secrets.token_hex(8), self._config.lease)
+        claim = await self._store.claim(lessee, room)
+        for run in claim.runs:
+            schedule_id, definition = claim.definitions[run.schedule_key]
+            self._begin(Assignment(run, lessee.token, lessee.worker, schedule_id, definition))
+        if claim.runs:
+            self._events.emit(RunsClaimed(self._config.name, len(claim.runs)))
+        if claim.next_at is None or len(claim.runs) == room:
+            return self._config.poll
+        return min(self._config.poll, max(0.0, (claim.next_at - claim.now) / SECOND))
+
+    def _begin(self, assignment: Assignment) -> None:
+        slot = _Slot(assignment)
+        self._slots[assignment.run.key] = slot
+        slot.task = asyncio.create_task(self._work(slot))
+
+    async def _work(self, slot: _Slot) -> None:
+        try:
+            result = await self._perform(slot)
+            if result is not None:
+                slot.recording = True
+                await self._recorder.record(result)
+        finally:
+            if self._slots.get(slot.assignment.run.key) is slot:
+                del self._slots[slot.assignment.run.key]
+            self.wake()
+
+    async def _perform(self, slot: _Slot) -> AttemptResult | None:
+        try:
+            return await perform(slot.assignment, self._tools)
+        except asyncio.CancelledError:
+            # Cancelled either because the lease is lost, and then nothing may be written, or to give the run back.
+            return None if slot.revoked else released(slot.assignment)
+
+    async def beat(self) -> None:
+        """Prolong all leases, and stop the attempts that have lost theirs."""
+        slots = {key: slot for key, slot in self._slots.items() if not slot.revoked and not slot.recording}
+        began = self._clock.monotonic()
+        try:
+            pairs = [(key, slot.assignment.token) for key, slot in slots.items()]
+            held = await self._store.extend(pairs, self._config.lease) if pairs else set()
+        except StoreUnavailable:
+            # Who cannot renew must take its leases for lost once they are over: others may be at work by then.
+            if self._clock.monotonic() - self._extended_at > self._config.lease.total_seconds():
+                self._revoke(slots, set())
+            raise
+        self._extended_at = began
+        self._revoke(slots, held)
+
+    def _revoke(self, slots: dict[int, _Slot], held: set[int]) -> None:
+        for key, slot in slots.items():
+            # One that ended while we asked has given its lease back by itself, or will hear that it is lost.
+            if key not in held and slot.task is not None and not slot.recording and not slot.task.done():
+                slot.revoked = True
+                slot.task.cancel()
+                self._events.emit(LeaseLost(slot.assignment.run.id, slot.assignment.run.attempt, self._config.name))
+
+    async def _beat_turn(self) -> float:
+        await self.beat()
+        return self._config.lease.total_seconds() / BEATS_PER_LEASE
+
+    async def drain(self, grace: float) -> None:
+        """Let running attempts end within `grace` seconds, then give the rest back. `claiming` has ended before."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(grace, 0)):
+                await self._all_ended()
+        await asyncio.sleep(0)  # a task that never began could not give its run back
+        for slot in self._slots.values():
+            if slot.task is not None and not slot.recording:
+                slot.task.cancel()
+        await self._all_ended()
+
+    async def _all_ended(self) -> None:
+        while tasks := [slot.task for slot in self._slots.values() if slot.task is not None]:
+            await asyncio.wait(tasks)
