@@ -1,0 +1,93 @@
+"""What every kind of target has in common: results instead of exceptions, rules, and borrowed tools."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import anyio
+
+from backend.model.run import Dispatch
+from backend.targets.sender import Sender
+from backend.targets.wards import Warden
+
+BARE_ENVIRONMENT: Mapping[str, str] = {"PATH": os.defpath, "LANG": "C.UTF-8"}
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """The target did what was asked. `status_code` is an HTTP status or an exit code."""
+
+    output: str = ""
+    truncated: bool = False
+    status_code: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The target did not do it, or nobody knows. `permanent`: asking again would not help.
+
+    `retry_after`: seconds that the target asked to be left alone.
+    """
+
+    error: str
+    permanent: bool
+    output: str = ""
+    truncated: bool = False
+    status_code: int | None = None
+    retry_after: float | None = None
+
+
+Outcome = Succeeded | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class TargetRules:
+    """What the operator of this server lets targets do."""
+
+    allow_commands: bool
+    allow_private_urls: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a worker lends to the targets it performs; opened once per worker."""
+
+    rules: TargetRules
+    sender: Sender
+    warden: Warden
+    base_env: Mapping[str, str]
+
+    @staticmethod
+    @asynccontextmanager
+    async def open(
+        rules: TargetRules, *, concurrency: int = 64, base_env: Mapping[str, str] = BARE_ENVIRONMENT
+    ) -> AsyncIterator[Tools]:
+        """Lend tools for up to `concurrency` attempts at a time; `base_env` is what every command inherits."""
+        warden = Warden()
+        try:
+            async with Sender.open(concurrency=concurrency, allow_private=rules.allow_private_urls) as sender:
+                yield Tools(rules, sender, warden, base_env)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await warden.close()
+
+
+class Target(Protocol):
+    """A frozen description of what to invoke, which can be performed."""
+
+    @property
+    def kind(self) -> str:
+        """Name the kind, as in the schedule's document."""
+        ...
+
+    def check(self, rules: TargetRules) -> None:
+        """Raise FieldError, naming the field, when this server's rules forbid the target."""
+        ...
+
+    async def perform(self, dispatch: Dispatch, tools: Tools) -> Outcome:
+        """Invoke the target once and say how it went; when cancelled, stop it within about a second."""
+        ...

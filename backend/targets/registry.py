@@ -1,0 +1,34 @@
+"""All kinds of targets. A new kind is one file and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter
+
+from backend.targets.command import CommandTarget
+from backend.targets.http import HttpTarget
+
+AnyTarget = Annotated[HttpTarget | CommandTarget, Field(discriminator="kind")]
+KINDS: Mapping[str, type[HttpTarget | CommandTarget]] = {
+    "http": HttpTarget,
+    "command": CommandTarget,
+}
+
+
+@cache
+def _adapter() -> TypeAdapter[HttpTarget | CommandTarget]:
+    return TypeAdapter(AnyTarget)
+
+
+def parse_target(document: object) -> HttpTarget | CommandTarget:
+    """Read a target from JSON text, or from what JSON text decodes to; ValidationError when it breaks a rule.
+
+    >>> parse_target('{"kind": "http", "url": "https://example.org/hook"}').method
+    'POST'
+    """
+    if isinstance(document, str | bytes):
+        return _adapter().validate_json(document)
+    return _adapter().validate_python(document)
