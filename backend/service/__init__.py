@@ -1,0 +1,1 @@
+"""Use cases, shared by every surface; each works inside one namespace."""

@@ -1,0 +1,287 @@
+"""From a definition to the row of a schedule: pure decisions about creation, change, pausing and deletion."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from backend.engine.definition import ScheduleDefinition, dump_definition, load_definition
+from backend.engine.due import next_nominal
+from backend.engine.plan import plan
+from backend.errors import Conflict, FieldProblem, PreconditionFailed, Refused
+from backend.model.change import Change, Moment
+from backend.model.instants import DAY, MINUTE, SECOND, micros, rfc3339
+from backend.model.plan import Planned
+from backend.model.schedule import Schedule, ScheduleState
+from backend.service.validation import joined
+from backend.triggers.base import Trigger
+from backend.triggers.interval import IntervalTrigger
+from backend.triggers.once import OnceTrigger
+from backend.triggers.registry import dump_triggers
+
+PAST_TOLERANCE = MINUTE
+"""A one-shot this far in the past is still accepted."""
+MOST_WALKS = 50
+"""Walks over time that a change waits for before it asks the caller to come back."""
+
+
+class Draft(NamedTuple):
+    """A definition on its way in. `at` is its place in the request, for messages."""
+
+    definition: ScheduleDefinition
+    by: str
+    at: str = ""
+    source: str | None = None
+    only_create: bool = False
+    if_match: int | None = None
+
+
+def revise(draft: Draft, current: Schedule | None, moment: Moment, *, open_run: bool) -> Change:
+    """Decide what putting a definition does: create, update, or nothing at all when it is unchanged."""
+    check_revision(current, draft.if_match)
+    if current is None:
+        return _create(draft, moment)
+    if draft.only_create:
+        raise Conflict(f"the schedule {current.id!r} exists already; PUT replaces it")
+    definition = _anchored(draft.definition, _definition_of(current), current.created_at)
+    if dump_definition(definition) == current.definition:
+        return Change("unchanged", current, draft.by)
+    return _update(draft, definition, current, moment, open_run=open_run)
+
+
+def check_revision(current: Schedule | None, if_match: int | None) -> None:
+    """Raise PreconditionFailed unless the schedule is the one the caller has seen."""
+    if if_match is None:
+        return
+    if current is None:
+        raise PreconditionFailed("If-Match was given, but there is no such schedule")
+    if current.revision != if_match:
+        raise PreconditionFailed(f"the schedule {current.id!r} is at revision {current.revision}, not {if_match}")
+
+
+def _create(draft: Draft, moment: Moment) -> Change:
+    definition = _anchored(draft.definition, None, moment.now)
+    cursor_at = _cursor_before(definition.triggers, (), moment.now, draft.at)
+    schedule = _BLANK._replace(
+        namespace=definition.namespace,
+        id=str(definition.id),
+        created_at=moment.now,
+        created_by=draft.by,
+        updated_at=moment.now,
+        effective_at=moment.now,
+        cursor_at=cursor_at,
+        revision=1,
+        source=draft.source,
+    )
+    schedule = _scheduled(_defined(schedule, definition))
+    if schedule.next_nominal_at is None:
+        raise Refused([FieldProblem(joined(draft.at, "triggers"), "no occurrence is left", "give a time to come")])
+    return Change("created", schedule, draft.by, tags=_tags(definition))
+
+
+def _update(
+    draft: Draft, definition: ScheduleDefinition, current: Schedule, moment: Moment, *, open_run: bool
+) -> Change:
+    planned = caught_up(current, moment, open_run=open_run)
+    before = planned[-1].schedule
+    changed = _defined(before, definition)._replace(
+        revision=current.revision + 1,
+        updated_at=moment.now,
+        source=draft.source or current.source,
+        failure_streak=0,
+        permanent_streak=0,
+        streak_since_at=None,
+    )
+    if changed.triggers != current.triggers:
+        old = _definition_of(current)
+        cursor_at = _cursor_before(definition.triggers, old.triggers if old else (), moment.now, draft.at)
+        # Never back: what is at or before the cursor has been decided, by whichever rule.
+        changed = changed._replace(cursor_at=max(cursor_at, before.cursor_at), effective_at=moment.now)
+        if changed.paused_cursor_at is not None:
+            # A later resume with catch-up begins with the new rule; what the old one skipped stays recorded.
+            changed = changed._replace(paused_cursor_at=changed.cursor_at)
+        changed = _reactivated(_scheduled(changed))
+    return Change("updated", changed, draft.by, planned, _tags(definition))
+
+
+def _reactivated(schedule: Schedule) -> Schedule:
+    if schedule.next_nominal_at is None:
+        return schedule._replace(state=ScheduleState.COMPLETED)
+    if schedule.state in {ScheduleState.COMPLETED, ScheduleState.ERROR}:
+        return schedule._replace(state=ScheduleState.ACTIVE, error=None, error_count=0)
+    return schedule
+
+
+def caught_up(current: Schedule, moment: Moment, *, open_run: bool) -> list[Planned]:
+    """Plan the old revision up to now, so that the new one begins where it ends."""
+    planned: list[Planned] = []
+    schedule = current
+    while len(planned) < MOST_WALKS:
+        try:
+            planned.append(plan(schedule, moment.now, moment.store_id, open_run=open_run))
+        except Exception:  # a rule that cannot be planned must not keep a person from replacing it
+            return [*planned, Planned(schedule, (), None, None)]
+        schedule = planned[-1].schedule
+        open_run = open_run or bool(planned[-1].runs)
+        if schedule.next_nominal_at is None or schedule.next_nominal_at > moment.now:
+            return planned
+    raise Conflict(f"the schedule {current.id!r} is still being caught up after a long absence; try again shortly")
+
+
+def _anchored(definition: ScheduleDefinition, current: ScheduleDefinition | None, at: int) -> ScheduleDefinition:
+    """Give intervals without an anchor the one they have, or the creation time in whole seconds."""
+    known = {t.every: t.anchor for t in current.triggers if isinstance(t, IntervalTrigger)} if current else {}
+    triggers = tuple(
+        t.with_anchor(known.get(t.every) or at // SECOND * SECOND)
+        if isinstance(t, IntervalTrigger) and t.anchor is None
+        else t
+        for t in definition.triggers
+    )
+    return definition.model_copy(update={"triggers": triggers})
+
+
+def _cursor_before(triggers: tuple[Trigger, ...], old: tuple[Trigger, ...], now: int, at: str) -> int:
+    """Find where planning begins: now, or just before a one-shot that is accepted although it is over."""
+    cursor = now
+    for place, trigger in enumerate(triggers):
+        if not isinstance(trigger, OnceTrigger) or trigger.instant > now or trigger in old:
+            continue
+        if now - trigger.instant > PAST_TOLERANCE and not trigger.allow_past:
+            field = joined(at, f"triggers[{place}].at")
+            rule = f"{rfc3339(trigger.instant)} is in the past"
+            raise Refused([FieldProblem(field, rule, 'give a time to come, or set "allow_past": true')])
+        cursor = min(cursor, trigger.instant - 1)
+    return cursor
+
+
+def _defined(schedule: Schedule, definition: ScheduleDefinition) -> Schedule:
+    """Copy a definition into the typed columns."""
+    return schedule._replace(
+        name=definition.name or schedule.id,
+        owner=definition.owner,
+        target_kind=definition.target.kind,
+        definition=dump_definition(definition),
+        triggers=dump_triggers(definition.triggers),
+        misfire_policy=definition.misfire_policy,
+        misfire_threshold=micros(definition.misfire_threshold),
+        catchup_window=micros(definition.catchup_window),
+        overlap_policy=definition.overlap_policy,
+        delivery=definition.delivery,
+        pause_after_failures=definition.pause_after_failures,
+    )
+
+
+def _scheduled(schedule: Schedule) -> Schedule:
+    following = next_nominal(schedule.triggers, schedule.cursor_at, schedule.effective_at)
+    return schedule._replace(next_nominal_at=following, next_scheduled_at=following)
+
+
+def _tags(definition: ScheduleDefinition) -> list[str]:
+    return [f"{name}:{value}" for name, value in sorted(definition.tags.items())]
+
+
+def _definition_of(schedule: Schedule) -> ScheduleDefinition | None:
+    """Read the stored definition; None when this program cannot, so that putting a new one mends the schedule."""
+    try:
+        return load_definition(schedule.definition)
+    except ValueError:
+        return None
+
+
+def pause(current: Schedule, note: str, by: str, moment: Moment, *, open_run: bool) -> Change:
+    """Stop firing from now on, and keep who said so, when, and why. Pausing again renews the note."""
+    if current.state == ScheduleState.COMPLETED:
+        raise Conflict(f"the schedule {current.id!r} is completed; there is nothing left to pause")
+    planned = caught_up(current, moment, open_run=open_run)
+    before = planned[-1].schedule
+    if current.state != ScheduleState.PAUSED:
+        before = before._replace(paused_cursor_at=before.cursor_at, skip_reason=None, skip_count=0, skip_range_at=None)
+    paused = before._replace(
+        state=ScheduleState.PAUSED, note=note, note_by=by, note_at=moment.now, updated_at=moment.now
+    )
+    return Change("paused", paused, by, planned)
+
+
+def resume(current: Schedule, by: str, moment: Moment, *, open_run: bool, catch_up: bool) -> Change:
+    """Fire again. What fell into the pause stays skipped, unless `catch_up`: then the misfire policy decides it."""
+    if current.state == ScheduleState.COMPLETED:
+        raise Conflict(f"the schedule {current.id!r} is completed; give it new triggers instead")
+    if current.state == ScheduleState.ACTIVE:
+        return Change("unchanged", current, by)
+    planned = caught_up(current, moment, open_run=open_run) if current.state == ScheduleState.PAUSED else []
+    before = planned[-1].schedule if planned else _scheduled(current)
+    resumed = before._replace(
+        state=ScheduleState.ACTIVE,
+        note="",
+        note_by=by,
+        note_at=moment.now,
+        updated_at=moment.now,
+        failure_streak=0,
+        permanent_streak=0,
+        streak_since_at=None,
+        error=None,
+        error_count=0,
+        paused_cursor_at=None,
+        skip_reason=None,
+        skip_count=0,
+        skip_range_at=None,
+    )
+    if catch_up and current.paused_cursor_at is not None:
+        # The cursor goes back only here, and only over instants of which none became a run: their rows are
+        # dropped in the same transaction, and the engine plans them again by the misfire policy.
+        resumed = _scheduled(resumed._replace(cursor_at=current.paused_cursor_at))
+        return Change("resumed", resumed, by, planned, replan_paused_after=current.paused_cursor_at)
+    if resumed.next_nominal_at is None and not open_run:
+        resumed = resumed._replace(state=ScheduleState.COMPLETED)
+    return Change("resumed", resumed, by, planned)
+
+
+def delete(current: Schedule, by: str, moment: Moment, *, open_run: bool) -> Change:
+    """Plan up to now, then never again; waiting runs are skipped, a running one comes to its end."""
+    planned = caught_up(current, moment, open_run=open_run)
+    gone = planned[-1].schedule._replace(
+        deleted_at=moment.now, updated_at=moment.now, next_nominal_at=None, next_scheduled_at=None, note_by=by
+    )
+    return Change("deleted", gone, by, planned)
+
+
+_BLANK = Schedule(
+    key=0,
+    namespace="",
+    id="",
+    name="",
+    owner=None,
+    target_kind="",
+    state=ScheduleState.ACTIVE,
+    note="",
+    note_by=None,
+    note_at=None,
+    definition="",
+    triggers="",
+    revision=0,
+    source=None,
+    created_at=0,
+    created_by="",
+    updated_at=0,
+    effective_at=0,
+    cursor_at=0,
+    next_nominal_at=None,
+    next_scheduled_at=None,
+    misfire_policy="",
+    misfire_threshold=0,
+    catchup_window=DAY,
+    overlap_policy="",
+    delivery="",
+    pause_after_failures=0,
+    paused_cursor_at=None,
+    missed_count=0,
+    missed_first_at=None,
+    skip_reason=None,
+    skip_count=0,
+    skip_range_at=None,
+    failure_streak=0,
+    permanent_streak=0,
+    streak_since_at=None,
+    error=None,
+    error_count=0,
+    deleted_at=None,
+)

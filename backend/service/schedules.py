@@ -1,0 +1,241 @@
+"""Use cases on the schedules of one namespace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from backend.engine.definition import ScheduleDefinition, load_definition
+from backend.errors import Conflict, FieldError, FieldProblem, Refused
+from backend.events import Events, ScheduleChanged
+from backend.model.change import Change, Moment
+from backend.model.ids import uuid7
+from backend.model.schedule import Schedule
+from backend.service import drafts
+from backend.service.cursors import read_cursor, write_cursor
+from backend.service.drafts import Draft
+from backend.service.times import upcoming
+from backend.service.validation import joined, parse
+from backend.service.views import OccurrenceView, schedule_view
+from backend.store.port import NamespaceStore
+from backend.store.schedules import ScheduleFilter, Wish, no_such_schedule
+from backend.targets.base import TargetRules
+from backend.triggers.registry import parse_triggers
+
+MOST_IN_A_BATCH = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What use cases are given by the wiring."""
+
+    rules: TargetRules
+    events: Events
+    defaults: Mapping[str, Any]
+    """What a definition gets where it says nothing: `retry`."""
+    wake_engine: Callable[[], None]
+    wake_workers: Callable[[], None]
+    check_leases: Callable[[], None]
+    entropy: Callable[[int], bytes]
+
+
+class BatchItem(NamedTuple):
+    """What applying a file did to one schedule."""
+
+    id: str
+    change: str
+
+
+class Batch(NamedTuple):
+    """Definitions that are applied all or nothing. With `prune`, what the source made before and no longer has goes."""
+
+    documents: Sequence[object]
+    source: str | None = None
+    prune: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Schedules:
+    """The schedules of one namespace, changed in somebody's name."""
+
+    store: NamespaceStore
+    by: str
+    around: Surroundings
+
+    async def create(self, document: object, now: int) -> dict[str, Any]:
+        """Create a schedule; Conflict if the id exists."""
+        definition = self._read(document)
+        id_ = definition.id or uuid7(now, self.around.entropy(10))
+        draft = Draft(_named(definition, id_), self.by, only_create=True)
+        await self._put([draft])
+        return await self.get(id_)
+
+    async def put(self, id_: str, document: object, if_match: int | None) -> tuple[dict[str, Any], str]:
+        """Create or replace; answers the schedule, and `created`, `updated` or `unchanged`."""
+        definition = self._read(document)
+        if definition.id not in {None, id_}:
+            raise Refused([FieldProblem("id", f"it differs from {id_!r} in the path", "leave it out or repeat it")])
+        named = self._read(definition.model_dump(mode="json") | {"id": id_})
+        changes = await self._put([Draft(named, self.by, if_match=if_match)])
+        return await self.get(id_), changes[0].verb
+
+    async def apply(self, batch: Batch) -> list[BatchItem]:
+        """Create or replace all, or none; answers what happened to each."""
+        read = [self._read(document, f"schedules[{n}]") for n, document in enumerate(batch.documents)]
+        _refuse_doubles(read)
+        puts = [Draft(definition, self.by, f"schedules[{n}]", batch.source) for n, definition in enumerate(read)]
+        changes = await self._put(puts, prune=batch.prune, dry_run=batch.dry_run)
+        return [BatchItem(change.schedule.id, change.verb) for change in changes]
+
+    async def patch(self, id_: str, patch: object, if_match: int | None) -> dict[str, Any]:
+        """Change some fields by an RFC 7396 merge patch."""
+        if not isinstance(patch, dict):
+            raise Refused([FieldProblem("body", "a merge patch is an object", "give the fields to change")])
+
+        def revise(_: str, current: Schedule | None, open_run: bool, moment: Moment) -> Change:  # noqa: FBT001
+            if current is None:
+                raise no_such_schedule(id_)
+            merged = _merge(_stored(current), patch)
+            if merged.get("id") != id_:
+                raise Refused([FieldProblem("id", "an id cannot change", "leave it out")])
+            draft = Draft(self._read(merged), self.by, if_match=if_match)
+            return drafts.revise(draft, current, moment, open_run=open_run)
+
+        await self._change(Wish([id_], revise))
+        return await self.get(id_)
+
+    async def get(self, id_: str) -> dict[str, Any]:
+        """Show one schedule, or raise NotFound."""
+        return schedule_view(await self.store.schedule(id_))
+
+    async def page(
+        self, wanted: ScheduleFilter, *, cursor: str | None, limit: int
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """Show one page in order of creation, and the cursor of the next."""
+        place = read_cursor(cursor, int)
+        found = await self.store.schedules(wanted, after=int(place[0]) if place else 0, limit=limit + 1)
+        more = len(found) > limit
+        page = found[:limit]
+        return [schedule_view(one) for one in page], write_cursor(page[-1].schedule.key) if more else None
+
+    async def delete(self, id_: str, if_match: int | None) -> None:
+        """Delete a schedule; its runs stay in the ledger."""
+        await self._revise(id_, drafts.delete, if_match)
+
+    async def pause(self, id_: str, note: str, if_match: int | None) -> dict[str, Any]:
+        """Stop firing, with a note that says why."""
+        await self._revise(
+            id_,
+            lambda current, by, moment, *, open_run: drafts.pause(current, note, by, moment, open_run=open_run),
+            if_match,
+        )
+        return await self.get(id_)
+
+    async def resume(self, id_: str, if_match: int | None, *, catch_up: bool) -> dict[str, Any]:
+        """Fire again; with `catch_up`, the misfire policy decides about the pause."""
+        await self._revise(
+            id_,
+            lambda current, by, moment, *, open_run: drafts.resume(
+                current, by, moment, open_run=open_run, catch_up=catch_up
+            ),
+            if_match,
+        )
+        return await self.get(id_)
+
+    async def upcoming(self, id_: str, now: int, count: int) -> list[OccurrenceView]:
+        """List the next times of a schedule, as far as its triggers alone decide them."""
+        schedule = (await self.store.schedule(id_)).schedule
+        after = max(now, schedule.cursor_at)
+        triggers = parse_triggers(schedule.triggers)
+        return upcoming(triggers, after=after, effective_at=schedule.effective_at, count=count)
+
+    def _read(self, document: object, at: str = "") -> ScheduleDefinition:
+        definition = parse(ScheduleDefinition, self._with_defaults(document), at=at)
+        if definition.namespace != self.store.namespace:
+            rule = f"the namespace {definition.namespace!r} is not the one of this request"
+            raise Refused([FieldProblem(joined(at, "namespace"), rule, f"use {self.store.namespace!r}")])
+        try:
+            definition.target.check(self.around.rules)
+        except FieldError as error:
+            field = joined(joined(at, "target"), error.field)
+            raise Refused([FieldProblem(field, error.rule, error.fix)]) from None
+        return definition
+
+    def _with_defaults(self, document: object) -> object:
+        if not isinstance(document, dict):
+            return document
+        retry = document.get("retry")
+        if retry is None:
+            return document | {"retry": dict(self.around.defaults["retry"])}
+        return document | {"retry": {**self.around.defaults["retry"], **retry}} if isinstance(retry, dict) else document
+
+    async def _put(self, puts: Sequence[Draft], *, prune: bool = False, dry_run: bool = False) -> list[Change]:
+        by_id = {str(draft.definition.id): draft for draft in puts}
+
+        def revise(id_: str, current: Schedule | None, open_run: bool, moment: Moment) -> Change:  # noqa: FBT001
+            return drafts.revise(by_id[id_], current, moment, open_run=open_run)
+
+        def drop(id_: str, current: Schedule | None, open_run: bool, moment: Moment) -> Change:  # noqa: FBT001
+            assert current is not None, id_
+            return drafts.delete(current, self.by, moment, open_run=open_run)
+
+        source = puts[0].source if puts else None
+        drops = drop if prune and source else None
+        return await self._change(Wish(list(by_id), revise, source, drops, dry_run))
+
+    async def _revise(self, id_: str, change: Callable[..., Change], if_match: int | None) -> None:
+        def revise(_: str, current: Schedule | None, open_run: bool, moment: Moment) -> Change:  # noqa: FBT001
+            if current is None:
+                raise no_such_schedule(id_)
+            drafts.check_revision(current, if_match)
+            return change(current, self.by, moment, open_run=open_run)
+
+        await self._change(Wish([id_], revise))
+
+    async def _change(self, wish: Wish) -> list[Change]:
+        changes = await self.store.change(wish)
+        if wish.dry_run:
+            return changes
+        for change in changes:
+            if change.verb != "unchanged":
+                fact = ScheduleChanged(change.schedule.namespace, change.schedule.id, change.verb, self.by)
+                self.around.events.emit(fact)
+        self.around.wake_engine()
+        return changes
+
+
+def _named(definition: ScheduleDefinition, id_: str) -> ScheduleDefinition:
+    return definition.model_copy(update={"id": id_})
+
+
+def _refuse_doubles(read: Sequence[ScheduleDefinition]) -> None:
+    seen: set[str] = set()
+    for place, definition in enumerate(read):
+        field = f"schedules[{place}].id"
+        if definition.id is None:
+            raise Refused([FieldProblem(field, "a schedule in a batch needs an id", "give each its own")])
+        if definition.id in seen:
+            raise Refused([FieldProblem(field, f"the id {definition.id!r} stands twice", "give each its own")])
+        seen.add(definition.id)
+
+
+def _stored(current: Schedule) -> dict[str, Any]:
+    try:
+        return load_definition(current.definition).model_dump(mode="json")
+    except ValueError as error:
+        raise Conflict(f"the stored definition cannot be read ({error}); PUT a whole one") from error
+
+
+def _merge(target: Any, patch: Any) -> Any:  # noqa: ANN401 - JSON
+    """Apply a merge patch (RFC 7396)."""
+    if not isinstance(patch, dict):
+        return patch
+    merged = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = _merge(merged.get(name), value)
+    return merged

@@ -1,0 +1,138 @@
+"""One validator for every entrance: documents in, models or named problems out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from backend.errors import FieldError, FieldProblem, Refused
+
+M = TypeVar("M", bound=BaseModel)
+DEEPEST = 32
+MOST_PROBLEMS = 100
+LARGEST = 2**63
+
+_FIXES = {
+    "missing": "add it",
+    "extra_forbidden": "leave it out, or check its spelling",
+    "string_type": "give a text",
+    "int_type": "give a whole number",
+    "int_parsing": "give a whole number",
+    "bool_type": "give true or false",
+    "bool_parsing": "give true or false",
+    "dict_type": "give an object",
+    "list_type": "give a list",
+    "tuple_type": "give a list",
+    "model_type": "give an object",
+    "model_attributes_type": "give an object",
+    "union_tag_not_found": 'add "kind"',
+    "too_short": "give more",
+    "too_long": "give fewer",
+}
+
+
+def parse(model: type[M], document: object, *, at: str = "") -> M:
+    """Check a document against a model; Refused names every field that breaks a rule. `at` is where it stands."""
+    check_text(document, at)
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        raise Refused(problems_of(error, at)) from None
+
+
+def problems_of(error: ValidationError, at: str = "") -> list[FieldProblem]:
+    """Turn pydantic's findings into field, rule, fix."""
+    return [_problem(detail, at) for detail in error.errors(include_url=False)[:MOST_PROBLEMS]]
+
+
+def _problem(detail: ErrorDetails, at: str) -> FieldProblem:
+    cause = detail.get("ctx", {}).get("error")
+    field = path_of(_without_tags(detail["loc"]), at)
+    if isinstance(cause, FieldError):
+        return FieldProblem(joined(field, cause.field), cause.rule, cause.fix)
+    return FieldProblem(field or "body", _rule(detail), _fix(detail))
+
+
+def _rule(detail: ErrorDetails) -> str:
+    message = detail["msg"]
+    return message[:1].lower() + message[1:]
+
+
+def _fix(detail: ErrorDetails) -> str:
+    context = detail.get("ctx", {})
+    if "expected_tags" in context:
+        return f"give one of {context['expected_tags']}"
+    if "expected" in context:
+        return f"give {context['expected']}"
+    limits = [f"{name} {context[key]}" for key, name in _LIMITS.items() if key in context]
+    return _FIXES.get(detail["type"]) or (f"give a value {' and '.join(limits)}" if limits else "give a valid value")
+
+
+_LIMITS = {
+    "ge": "of at least",
+    "gt": "above",
+    "le": "of at most",
+    "lt": "below",
+    "min_length": "with a length of at least",
+    "max_length": "with a length of at most",
+    "pattern": "matching",
+}
+
+
+KIND_TAGS = frozenset({"cron", "interval", "once", "http", "command"})
+
+
+def _without_tags(location: Sequence[int | str]) -> list[int | str]:
+    """Drop what pydantic puts into a location beside fields and indexes: the kind of a union's member."""
+    path: list[int | str] = []
+    for place, step in enumerate(location):
+        after_union = place > 0 and (location[place - 1] == "target" or isinstance(location[place - 1], int))
+        if step in KIND_TAGS and after_union:
+            continue
+        path.append(step)
+    return path
+
+
+def path_of(location: Sequence[int | str], at: str = "") -> str:
+    """Write a place in a document.
+
+    >>> path_of(["triggers", 0, "expression"], "schedules[2]")
+    'schedules[2].triggers[0].expression'
+    """
+    path = at
+    for step in location:
+        path = f"{path}[{step}]" if isinstance(step, int) else joined(path, step)
+    return path
+
+
+def joined(path: str, step: str) -> str:
+    """Add a step to a path; either may be empty."""
+    return f"{path}.{step}" if path and step else path or step
+
+
+def check_text(document: object, at: str = "") -> None:
+    """Refuse what no store can keep: NUL, lone surrogates, numbers beyond 64 bits, documents too deep."""
+    for path, rule, fix in _unkeepable(document, at, 0):
+        raise Refused([FieldProblem(path or "body", rule, fix)])
+
+
+def _unkeepable(value: object, path: str, depth: int) -> Iterator[tuple[str, str, str]]:
+    if depth > DEEPEST:
+        yield path, f"it is nested deeper than {DEEPEST} levels", "flatten it"
+    elif isinstance(value, str):
+        if "\0" in value:
+            yield path, "it holds a NUL character", "leave it out"
+        elif not value.isascii() and any(0xD800 <= ord(character) < 0xE000 for character in value):
+            yield path, "it holds half of a surrogate pair", "encode the text as valid Unicode"
+    elif isinstance(value, int) and not -LARGEST <= value < LARGEST:
+        yield path, "the number is beyond 64 bits", "give it as text"
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _unkeepable(key, path, depth + 1)
+            yield from _unkeepable(item, joined(path, str(key)[:80]), depth + 1)
+    elif isinstance(value, list):
+        for place, item in enumerate(value):
+            yield from _unkeepable(item, f"{path}[{place}]", depth + 1)
