@@ -187,36 +187,53 @@ def compile_rule(expression: str, timezone: str, dst_gap: DstGap, dst_overlap: D
 
 def _check_calendar(fields: CronFields) -> None:
     """Refuse a rule that can stay silent for more than ten years."""
-    if fields.every_day or _certain(fields):
+    if fields.every_day or _fires_every_year(fields):
         return
-    days = _days_of_a_cycle(fields)
-    gaps = [later - earlier for earlier, later in pairwise(days)]
-    if not days or max(gaps) > STEP_DAYS:
+    days = _first_and_last_days(fields)
+    if not days or max(later - earlier for earlier, later in pairwise(days)) > STEP_DAYS:
         raise FieldError(
             _why_never(fields, silent=not days), "choose days that come at least every 10 years", "expression"
         )
 
 
-def _certain(fields: CronFields) -> bool:
-    """Tell cheaply whether the rule fires in every year: some date of 28 days matches whatever the weekday."""
-    early = fields.dates & (2 << 28) - 2
-    if fields.both_days:
-        return bool((early and fields.weekdays == WEEKDAY.full) or (early == (2 << 28) - 2 and fields.weekdays))
-    return bool(early or fields.weekdays)
+def _fires_every_year(fields: CronFields) -> bool:
+    """Tell cheaply that some month has a match on whatever weekday it begins; most rules stop at their first."""
+    return any(
+        all(
+            fields.days_of_month(first, length)
+            for length in {LENGTHS[month], month_length(2000, month)}
+            for first in range(7)
+        )
+        for month in range(1, 13)
+        if fields.months >> month & 1
+    )
 
 
-def _days_of_a_cycle(fields: CronFields) -> list[int]:
-    """List the first and last matching day of each month over 400 years and to the first one after them."""
+def _first_and_last_days(fields: CronFields) -> list[int]:
+    """List the first and last match of each year, over the 400 years of the calendar and until they repeat."""
+    spans: dict[tuple[int, int], tuple[int, int] | None] = {}  # a year is one of 14: its first weekday, its February
     days: list[int] = []
-    start = date(2000, 1, 1).toordinal() - EPOCH_ORDINAL
     for year in range(2000, 2401 + STEP_DAYS // 365):
-        for month in range(1, 13):
-            length = month_length(year, month)
-            found = fields.days_of_month((start + 4) % 7, length) if fields.months >> month & 1 else 0
-            if found:
-                days += (start + _lowest(found), start + found.bit_length() - 1)
-            start += length
+        start = date(year, 1, 1).toordinal() - EPOCH_ORDINAL
+        kind = ((start + 4) % 7, month_length(year, 2))
+        if kind not in spans:
+            spans[kind] = _span_of_year(fields, year, start)
+        if (span := spans[kind]) is not None:
+            days += (start + span[0], start + span[1])
     return days
+
+
+def _span_of_year(fields: CronFields, year: int, start: int) -> tuple[int, int] | None:
+    """Find the first and last match of a year, counted from its first day; None if there is none."""
+    found: list[int] = []
+    passed = 0
+    for month in range(1, 13):
+        length = month_length(year, month)
+        days = fields.days_of_month((start + passed + 4) % 7, length) if fields.months >> month & 1 else 0
+        if days:
+            found += (passed + _lowest(days), passed + days.bit_length() - 1)
+        passed += length
+    return (found[0], found[-1]) if found else None
 
 
 def _why_never(fields: CronFields, *, silent: bool) -> str:

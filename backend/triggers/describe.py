@@ -1,0 +1,243 @@
+"""Triggers in words: an exact description, warnings about what surprises, and notes on clock changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC
+
+from backend.duration import format_duration
+from backend.model.instants import SECOND, from_datetime, rfc3339, to_datetime
+from backend.triggers.base import Trigger
+from backend.triggers.cron import CronRule, CronTrigger
+from backend.triggers.cron_fields import DATE, HOUR, MINUTE, MONTH, WEEKDAY, CronFields
+from backend.triggers.cron_fields import SECOND as SECONDS
+from backend.triggers.interval import IntervalTrigger
+from backend.triggers.once import OnceTrigger, parse_moment
+from backend.triggers.zones import Timeline, timeline
+
+MONTHS = (
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+)
+WEEKDAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
+ORDINALS = ("last", "first", "second", "third", "fourth", "fifth")
+MOST_TIMES = 6
+
+
+def describe(trigger: Trigger) -> str:
+    """Say in English, and exactly, when a trigger fires.
+
+    >>> describe(CronTrigger(expression="0 9 * * mon-fri", timezone="Europe/London"))
+    'at 09:00 on Monday to Friday (Europe/London)'
+    >>> describe(CronTrigger(expression="*/45 * * * *"))
+    'at minutes 0 and 45 of every hour (UTC)'
+    """
+    if isinstance(trigger, CronTrigger):
+        fields = trigger.rule().fields
+        parts = (_times(fields), _days(fields), _months(fields))
+        return " ".join(part for part in parts if part) + f" ({trigger.timezone})"
+    if isinstance(trigger, IntervalTrigger):
+        anchor = "its creation" if trigger.anchor is None else rfc3339(trigger.anchor)
+        return f"every {format_duration(trigger.every)}, counted from {anchor}"
+    if isinstance(trigger, OnceTrigger):
+        return f"once, at {rfc3339(trigger.instant)} ({trigger.timezone})"
+    raise TypeError(f"no words for {type(trigger).__name__}")
+
+
+def _times(fields: CronFields) -> str:
+    seconds, minutes, hours = _values(fields.seconds), _values(fields.minutes), _values(fields.hours)
+    if len(minutes) * len(hours) * len(seconds) <= MOST_TIMES:
+        return "at " + _join([_clock((h * 60 + m) * 60 + s) for h in hours for m in minutes for s in seconds])
+    of_hours = _of_hours(fields)
+    if seconds == [0]:
+        return _each(minutes, MINUTE.name, 60) + (of_hours or _every_hour(minutes))
+    if fields.minutes == MINUTE.full:
+        return _each(seconds, SECONDS.name, 60) + (of_hours or ("" if _stride(seconds, 60) else " of every minute"))
+    return f"{_each(seconds, SECONDS.name, 60)} of {_plural(minutes, MINUTE.name)}{of_hours or ' of every hour'}"
+
+
+def _every_hour(minutes: Sequence[int]) -> str:
+    return "" if _stride(minutes, 60) else " of every hour"
+
+
+def _each(values: Sequence[int], unit: str, size: int) -> str:
+    """Say `every 15 minutes` only where the last step into the next round is as long as the others."""
+    stride = _stride(values, size)
+    if stride:
+        return f"every {unit}" if stride == 1 else f"every {stride} {unit}s"
+    return f"at {_plural(values, unit)}"
+
+
+def _stride(values: Sequence[int], size: int) -> int:
+    """Find the step of values that divide a round evenly from 0; 0 when they don't."""
+    step = values[1] - values[0] if len(values) > 1 else 0
+    return step if step and list(values) == list(range(0, size, step)) and size % step == 0 else 0
+
+
+def _of_hours(fields: CronFields) -> str:
+    if fields.hours == HOUR.full:
+        return ""
+    return f" of {_plural(_values(fields.hours), HOUR.name)}"
+
+
+def _days(fields: CronFields) -> str:
+    dates = "" if fields.dates == DATE.full else _date_words(fields)
+    weekdays = "" if fields.weekdays == WEEKDAY.full else _weekday_words(fields)
+    words = [part for part in (dates, weekdays) if part]
+    # With a star in one field, the other alone decides, or both must match; without one, either may.
+    if fields.both_days:
+        return "on " + " if that is ".join(words) if words else ""
+    return f"on {dates} or on {weekdays}" if len(words) == 2 else ""
+
+
+def _date_words(fields: CronFields) -> str:
+    words = [_plural(_values(fields.dates), "day")] if fields.dates else []
+    for text in fields.special_dates:
+        if text == "L":
+            words.append("the last day")
+        elif text == "LW":
+            words.append("the last working day")
+        else:
+            words.append(f"the working day nearest to day {text[:-1]}")
+    return f"{_join(words)} of the month"
+
+
+def _weekday_words(fields: CronFields) -> str:
+    words = [f"the {ORDINALS[nth]} {WEEKDAYS[day]} of the month" for day, nth in fields.special_weekdays]
+    # A week is told from Monday on.
+    values = sorted(_values(fields.weekdays), key=lambda day: (day - 1) % 7)
+    return _join(_runs([WEEKDAYS[day] for day in values], [(day - 1) % 7 for day in values]) + words)
+
+
+def _months(fields: CronFields) -> str:
+    if fields.months == MONTH.full:
+        return ""
+    values = _values(fields.months)
+    return "in " + _join(_runs([MONTHS[month - 1] for month in values], values))
+
+
+def _runs(words: Sequence[str], numbers: Sequence[int]) -> list[str]:
+    """Shorten three or more neighbours to `first to last`."""
+    said: list[str] = []
+    begin = 0
+    for at in range(1, len(words) + 1):
+        if at < len(words) and numbers[at] == numbers[at - 1] + 1:
+            continue
+        said += words[begin:at] if at - begin < 3 else [f"{words[begin]} to {words[at - 1]}"]
+        begin = at
+    return said
+
+
+def _plural(values: Sequence[int], unit: str) -> str:
+    words = _runs([str(value) for value in values], values)
+    return f"{unit}{'s' if len(values) > 1 else ''} {_join(words)}"
+
+
+def _values(bits: int) -> list[int]:
+    return [value for value in range(bits.bit_length()) if bits >> value & 1]
+
+
+def _join(words: Sequence[str]) -> str:
+    return " and ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)
+
+
+def _clock(second: int) -> str:
+    minutes, second = divmod(second % 86400, 60)
+    hour, minute = divmod(minutes, 60)
+    return f"{hour:02}:{minute:02}:{second:02}" if second else f"{hour:02}:{minute:02}"
+
+
+def warnings(trigger: Trigger) -> list[str]:
+    """List what a trigger does that its author may not expect."""
+    if not isinstance(trigger, CronTrigger):
+        return []
+    fields = trigger.rule().fields
+    return [*_day_warnings(fields), *_step_warnings(fields), *_month_warnings(fields)]
+
+
+def _day_warnings(fields: CronFields) -> list[str]:
+    date, weekday = fields.texts[3].lower(), fields.texts[5].lower()
+    if "*" in {date, weekday} or "?" in {date, weekday}:
+        return []
+    if fields.both_days:
+        rule = "a field that begins with * counts as unrestricted"
+        return [f"day-of-month {date} and day-of-week {weekday} must both match, because {rule}"]
+    return [f"fires when either day-of-month {date} or day-of-week {weekday} matches, not only when both do"]
+
+
+def _step_warnings(fields: CronFields) -> list[str]:
+    found = []
+    for text, unit in ((fields.texts[0], SECONDS), (fields.texts[1], MINUTE), (fields.texts[2], HOUR)):
+        size = unit.last + 1
+        star, _, step = text.partition("/")
+        if star == "*" and step and size % int(step):
+            rest = size - (size - 1) // int(step) * int(step)
+            found.append(f"{text} is uneven: the last step of each round is {rest} {unit.name}s, not {int(step)}")
+    return found
+
+
+def _month_warnings(fields: CronFields) -> list[str]:
+    dates = _values(fields.dates)
+    only_by_date = fields.weekdays == WEEKDAY.full and not fields.special_dates
+    if not only_by_date or not dates or dates[0] < 29:
+        return []
+    shortest = {29: 29, 30: 30, 31: 31}[dates[0]]
+    lengths = {month: 29 if month == 2 else 30 if month in {4, 6, 9, 11} else 31 for month in _values(fields.months)}
+    skipped = [MONTHS[month - 1] for month, length in lengths.items() if length < shortest]
+    found = [f"day {dates[0]} does not exist in {_join(skipped)}; L means the last day"] if skipped else []
+    if shortest == 29 and 2 in lengths:
+        found.append("day 29 exists in February only in leap years; L means the last day")
+    return found
+
+
+def note_at(trigger: Trigger, instant: int) -> str | None:
+    """Tell how a clock change touches the occurrence at `instant` (microseconds); None when it doesn't."""
+    if isinstance(trigger, CronTrigger):
+        rule = trigger.rule()
+        return _shift_note(_shifted(rule, instant), rule.timeline, instant) or _repeat_note(rule.timeline, instant)
+    if isinstance(trigger, OnceTrigger):
+        offsets = timeline(trigger.timezone)
+        return _shift_note(_skipped(trigger, offsets), offsets, instant) or _repeat_note(offsets, instant)
+    return None
+
+
+def _shifted(rule: CronRule, instant: int) -> int | None:
+    """Find the local second, swallowed by a gap, for which a cron rule fires at `instant`."""
+    second = instant // SECOND
+    period = rule.timeline.period_at(second)
+    return rule.match_in_gap(period) if rule.shifts and rule.timeline.starts[period] == second else None
+
+
+def _skipped(trigger: OnceTrigger, offsets: Timeline) -> int | None:
+    moment = parse_moment(trigger.at)
+    if moment.tzinfo is not None:
+        return None
+    local = from_datetime(moment.replace(tzinfo=UTC)) // SECOND
+    return None if offsets.seconds_at(local) else local
+
+
+def _shift_note(missing: int | None, offsets: Timeline, instant: int) -> str | None:
+    if missing is None:
+        return None
+    local = offsets.local(instant // SECOND)
+    return f"{_clock(missing)} does not exist that day; fires at {_clock(local)}"
+
+
+def _repeat_note(offsets: Timeline, instant: int) -> str | None:
+    second = instant // SECOND
+    local = offsets.local(second)
+    seconds = offsets.seconds_at(local)
+    if len(seconds) < 2:
+        return None
+    which = ORDINALS[1 + seconds.index(second)]
+    return f"{_clock(local)} occurs twice on {to_datetime(local * SECOND):%Y-%m-%d}; this is the {which}"
