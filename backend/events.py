@@ -45,6 +45,14 @@ class ProcessKilled(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class Listening(Fact):
+    """The API can be reached at `url`; the admin key is in `key_file`."""
+
+    url: str
+    key_file: str
+
+
+@dataclass(frozen=True, slots=True)
 class ScheduleChanged(Fact):
     """A schedule was created, updated, paused, resumed, deleted or completed."""
 

@@ -48,11 +48,8 @@ class Loop:
         self._started_at = clock.monotonic()
         self._turned_at: float | None = None
         self._stopping = False
-
-    @property
-    def has_turned(self) -> bool:
-        """Say whether a turn has succeeded yet."""
-        return self._turned_at is not None
+        self.first_turn = asyncio.Event()
+        """Set when a turn has succeeded."""
 
     def silence(self) -> float:
         """Seconds since the last turn that succeeded, or since the start: the heartbeat that health reads."""
@@ -65,6 +62,7 @@ class Loop:
             try:
                 pause = await self._turn()
                 failures, self._turned_at = 0, self._clock.monotonic()
+                self.first_turn.set()
             except Exception as error:  # one bad turn never ends the loop
                 failures += 1
                 pause = min(FIRST_PAUSE * 2 ** min(failures, 10), LONGEST_PAUSE)

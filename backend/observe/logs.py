@@ -246,6 +246,10 @@ def _process_killed(fact: events.ProcessKilled) -> Line:
     return _line("warning", "process_killed", service=fact.service, after_seconds=round(fact.after_seconds, 3))
 
 
+def _listening(fact: events.Listening) -> Line:
+    return _line("info", "listening", url=fact.url, admin_key_file=fact.key_file)
+
+
 def _schedule_changed(fact: events.ScheduleChanged) -> Line:
     ids = {"namespace": fact.namespace, "schedule_id": fact.schedule_id}
     return _line("info", "schedule_changed", **ids, change=fact.change, by=fact.by)
@@ -311,6 +315,7 @@ WORDINGS: dict[type[events.Fact], Callable[[Any], Line]] = {
     events.ProcessDraining: _process_draining,
     events.ProcessDied: _process_died,
     events.ProcessKilled: _process_killed,
+    events.Listening: _listening,
     events.ScheduleChanged: _schedule_changed,
     events.OccurrencesRecorded: _occurrences_recorded,
     events.ScheduleQuarantined: _schedule_quarantined,

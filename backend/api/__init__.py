@@ -1,0 +1,1 @@
+"""The HTTP surface: `/api/v1`, health, metrics."""

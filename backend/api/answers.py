@@ -1,0 +1,111 @@
+"""How answers leave: JSON by orjson, problem documents (RFC 9457) for everything that is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from backend import errors
+from backend.service.validation import path_of
+
+PROBLEM = "application/problem+json"
+
+STATUS: Mapping[type[errors.SchedulerError], HTTPStatus] = {
+    errors.TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.Refused: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.Unauthorized: HTTPStatus.UNAUTHORIZED,
+    errors.NotFound: HTTPStatus.NOT_FOUND,
+    errors.Conflict: HTTPStatus.CONFLICT,
+    errors.PreconditionFailed: HTTPStatus.PRECONDITION_FAILED,
+    errors.StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+
+class FieldErrorBody(BaseModel):
+    """What is wrong with one field, which rule says so, and what would be right."""
+
+    field: str
+    rule: str
+    fix: str
+
+
+class ProblemBody(BaseModel):
+    """A problem document (RFC 9457)."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldErrorBody] | None = Field(default=None, description="Only when fields were refused.")
+
+
+def answer(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Answer with JSON."""
+    if isinstance(content, BaseModel):
+        content = content.model_dump(mode="json")
+    return Response(orjson.dumps(content), status, dict(headers or {}), "application/json")
+
+
+def problem(
+    status: int, detail: str, fields: Sequence[errors.FieldProblem] = (), headers: Mapping[str, str] | None = None
+) -> Response:
+    """Answer with a problem document."""
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+    }
+    if fields:
+        body["errors"] = [{"field": p.field, "rule": p.rule, "fix": p.fix} for p in fields]
+    text = orjson.dumps(body, default=repr)
+    return Response(text, status, dict(headers or {}), PROBLEM)
+
+
+async def on_scheduler_error(_: Request, error: Exception) -> Response:
+    """Word an error that was raised on purpose."""
+    assert isinstance(error, errors.SchedulerError)
+    status = next(code for kind, code in STATUS.items() if isinstance(error, kind))
+    headers = {}
+    if status is HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    if status is HTTPStatus.SERVICE_UNAVAILABLE:
+        headers["Retry-After"] = "1"
+    fields = error.problems if isinstance(error, errors.Refused) else ()
+    return problem(status, _clean(str(error)), fields, headers)
+
+
+async def on_http_exception(_: Request, error: Exception) -> Response:
+    """Word what the framework refuses: no such route, wrong method, body too large."""
+    assert isinstance(error, HTTPException)
+    return problem(error.status_code, str(error.detail), headers=error.headers)
+
+
+async def on_bad_query(_: Request, error: Exception) -> Response:
+    """Word refused query parameters."""
+    assert isinstance(error, RequestValidationError)
+    fields = [
+        errors.FieldProblem(path_of(detail["loc"][1:]) or "query", _lower(detail["msg"]), "see the OpenAPI document")
+        for detail in error.errors()
+    ]
+    return problem(422, "; ".join(map(str, fields)), fields)
+
+
+async def on_defect(_: Request, error: Exception) -> Response:
+    """Answer for an error nobody raised on purpose, without its text; the server's log has the traceback."""
+    return problem(500, f"an internal error occurred ({type(error).__name__}); the server's log has the details")
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _clean(text: str) -> str:
+    return text.encode(errors="replace").decode()

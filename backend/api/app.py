@@ -1,0 +1,73 @@
+"""Puts the HTTP surface together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+from starlette.exceptions import HTTPException
+
+from backend.api import answers
+from backend.api.context import Context
+from backend.api.requests import BATCH_LIMIT
+from backend.api.routes import health, preview, runs, schedules
+from backend.api.schemas import BODIES
+from backend.errors import SchedulerError
+from backend.service.times import PreviewRequest
+
+PREFIX = "/api/v1"
+DESCRIPTION = "Schedules in, runs out: every occurrence becomes exactly one recorded run."
+
+
+def create_app(context: Context) -> FastAPI:
+    """Build the application on what the wiring gives."""
+    app = FastAPI(
+        # On by default and dear: a span per request without anybody to read it.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
+        title="Agent Scheduler",
+        description=DESCRIPTION,
+        version=context.version,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        max_body_size=BATCH_LIMIT + 1,
+    )
+    app.state.context = context
+    app.include_router(health.router)
+    for router in (schedules.router, runs.router, preview.router):
+        app.include_router(router, prefix=PREFIX)
+    app.add_exception_handler(SchedulerError, answers.on_scheduler_error)
+    app.add_exception_handler(HTTPException, answers.on_http_exception)
+    app.add_exception_handler(RequestValidationError, answers.on_bad_query)
+    app.add_exception_handler(Exception, answers.on_defect)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign] # the framework's documented way
+    return app
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        app.openapi_schema = _documented(app)
+    return app.openapi_schema
+
+
+def _documented(app: FastAPI) -> dict[str, Any]:
+    schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    models: tuple[type[BaseModel], ...] = (*BODIES, PreviewRequest, answers.ProblemBody)
+    _, definitions = models_json_schema(
+        [(model, "validation") for model in models], ref_template="#/components/schemas/{model}"
+    )
+    components = schema.setdefault("components", {})
+    components.setdefault("schemas", {}).update(definitions["$defs"])
+    components["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer"},
+        "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    }
+    for path, operations in schema["paths"].items():
+        if path.startswith(PREFIX):
+            for operation in operations.values():
+                operation["security"] = [{"bearer": []}, {"key": []}]
+    return schema

@@ -1,0 +1,144 @@
+"""How requests come in: who it is, in which namespace, and the body as a document."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, NamedTuple
+
+import orjson
+from fastapi import Depends, Header, Query, Request
+from starlette.exceptions import HTTPException
+
+from backend.api.context import Context
+from backend.errors import FieldProblem, Refused, TooLarge, Unauthorized
+from backend.model.ids import DEFAULT_NAMESPACE, NamespaceId
+from backend.service.keys import hash_of
+from backend.service.runs import Runs
+from backend.service.schedules import Schedules
+from backend.store.port import NamespaceStore
+
+MIB = 1024 * 1024
+BODY_LIMIT = MIB
+BATCH_LIMIT = 32 * MIB
+_ETAG = re.compile(r'(?:W/)?"(\d{1,18})"')
+
+
+class Caller(NamedTuple):
+    """Who asks, and the only namespace the request can touch."""
+
+    by: str
+    store: NamespaceStore
+    context: Context
+
+    @property
+    def schedules(self) -> Schedules:
+        """Give the use cases on schedules."""
+        return Schedules(self.store, self.by, self.context.around)
+
+    @property
+    def runs(self) -> Runs:
+        """Give the use cases on runs."""
+        return Runs(self.store, self.by, self.context.around)
+
+    async def now(self) -> int:
+        """Read the database's clock."""
+        return await self.context.store.admin().now()
+
+
+async def caller(
+    request: Request,
+    namespace: Annotated[str, Query(max_length=200, description="For admin keys.")] = DEFAULT_NAMESPACE,
+) -> Caller:
+    """Find out whose key it is; Unauthorized without one."""
+    context: Context = request.app.state.context
+    key = _key_of(request)
+    principal = await context.store.admin().principal(hash_of(key)) if key else None
+    if principal is None:
+        text = "the key is not known" if key else "there is no key; send Authorization: Bearer KEY or X-API-Key: KEY"
+        raise Unauthorized(text)
+    if namespace != DEFAULT_NAMESPACE:
+        rule = f"there is no namespace {namespace!r}"
+        raise Refused([FieldProblem("namespace", rule, f"use {DEFAULT_NAMESPACE!r}")])
+    return Caller(f"key:{principal.key_id}", context.store.namespace(NamespaceId(namespace)), context)
+
+
+Authenticated = Annotated[Caller, Depends(caller)]
+
+
+def _key_of(request: Request) -> str | None:
+    given = request.headers.get("x-api-key")
+    if given:
+        return given.strip()
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    return key.strip() if scheme.lower() == "bearer" and key.strip() else None
+
+
+async def document(request: Request) -> Any:  # noqa: ANN401 - JSON
+    """Read the body as JSON; 400 when it is none, TooLarge over its limit."""
+    raw = await _body(request, BATCH_LIMIT if request.url.path.endswith("/batch") else BODY_LIMIT)
+    if not raw.strip():
+        return None
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise HTTPException(400, f"the body is not valid JSON in UTF-8: {error}") from error
+
+
+async def _body(request: Request, limit: int) -> bytes:
+    pieces, size = [], 0
+    async for piece in request.stream():
+        size += len(piece)
+        if size > limit:
+            rule = f"the body is larger than {limit // MIB} MiB"
+            raise TooLarge([FieldProblem("body", rule, "send less, or several requests")])
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+Document = Annotated[Any, Depends(document)]
+
+
+def fields(given: object, **allowed: type) -> dict[str, Any]:
+    """Check a small body: an object with no other than the allowed fields, of their types; absent ones are left out."""
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        raise Refused([FieldProblem("body", "it is not an object", "give an object, or no body")])
+    problems = [
+        FieldProblem(name, "it is not a field of this request", f"give only {', '.join(allowed)}")
+        for name in given
+        if name not in allowed
+    ]
+    problems += [
+        FieldProblem(name, f"it is not {_ARTICLES[kind]}", f"give {_ARTICLES[kind]}")
+        for name, kind in allowed.items()
+        if given.get(name) is not None and not isinstance(given[name], kind)
+    ]
+    if problems:
+        raise Refused(problems)
+    return {name: value for name, value in given.items() if value is not None}
+
+
+_ARTICLES = {str: "a text", bool: "true or false", dict: "an object", list: "a list"}
+
+
+def if_match(
+    if_match: Annotated[str | None, Header(description="An ETag; 412 if it is outdated.")] = None,
+) -> int | None:
+    """Read the revision that a write insists on."""
+    if if_match is None or if_match.strip() == "*":
+        return None
+    found = _ETAG.fullmatch(if_match.strip())
+    if found is None:
+        raise Refused([FieldProblem("If-Match", f"{if_match[:50]!r} is not an ETag of a schedule", 'give e.g. "3"')])
+    return int(found[1])
+
+
+IfMatch = Annotated[int | None, Depends(if_match)]
+Limit = Annotated[int, Query(ge=1, le=500)]
+Cursor = Annotated[str | None, Query(max_length=500, description="`next_cursor` of the page before.")]
+
+
+def etag(view: dict[str, Any]) -> dict[str, str]:
+    """Name the version of a schedule."""
+    return {"ETag": f'"{view["revision"]}"'}

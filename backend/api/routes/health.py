@@ -1,0 +1,43 @@
+"""Health and metrics, outside the prefix and open without a key."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from backend.api.answers import answer
+from backend.api.context import Context
+
+router = APIRouter(tags=["health"])
+
+
+def _context(request: Request) -> Context:
+    context: Context = request.app.state.context
+    return context
+
+
+@router.get("/livez", responses={503: {"description": "The engine's heartbeat has stopped."}})
+async def livez(request: Request) -> Response:
+    """Say whether the engine's heartbeat goes on; restart the server if not."""
+    health = _context(request).health()
+    return answer({"status": "ok" if health.live else health.status, **health.details}, 200 if health.live else 503)
+
+
+@router.get("/readyz", responses={503: {"description": "Starting, draining, or the engine does not turn."}})
+async def readyz(request: Request) -> Response:
+    """Say whether the engine turns and requests are welcome."""
+    health = _context(request).health()
+    return answer({"status": health.status, **health.details}, 200 if health.ready else 503)
+
+
+@router.get("/health_check", responses={503: {"description": "Not ready."}})
+async def health_check(request: Request) -> Response:
+    """Say "OK" when ready."""
+    health = _context(request).health()
+    return answer("OK" if health.ready else health.status, 200 if health.ready else 503)
+
+
+@router.get("/metrics", response_class=Response)
+async def metrics(request: Request) -> Response:
+    """Give metrics in Prometheus' text format."""
+    content, media_type = await _context(request).metrics()
+    return Response(content, media_type=media_type)

@@ -1,0 +1,25 @@
+"""`/api/v1/preview`."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter, Response
+
+from backend.api.answers import answer
+from backend.api.requests import Authenticated, Document
+from backend.api.schemas import body, responses
+from backend.errors import FieldProblem, Refused
+from backend.service.times import Preview, PreviewRequest, preview
+from backend.service.validation import parse
+
+router = APIRouter(tags=["preview"])
+
+
+@router.post("/preview", responses=responses({200: Preview}, 400, 413), openapi_extra=body(PreviewRequest))
+async def preview_draft(caller: Authenticated, given: Document) -> Response:
+    """Say when a draft would fire, in words, and what may surprise; nothing is stored."""
+    if given is None:
+        raise Refused([FieldProblem("body", "it is empty", 'send {"triggers": [...]}')])
+    request, now = parse(PreviewRequest, given), await caller.now()
+    return answer(await asyncio.to_thread(preview, request, now))

@@ -1,0 +1,188 @@
+"""`/api/v1/schedules`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+
+from backend.api.answers import answer
+from backend.api.requests import Authenticated, Cursor, Document, IfMatch, Limit, etag, fields
+from backend.api.routes.runs import RunWindow, instant, runs_page
+from backend.api.schemas import BatchBody, BatchView, PauseBody, ResumeBody, TriggerBody, body, responses
+from backend.engine.definition import ScheduleDefinition
+from backend.errors import FieldProblem, Refused
+from backend.model.schedule import ScheduleState
+from backend.service.schedules import MOST_IN_A_BATCH, Batch
+from backend.service.validation import check_text
+from backend.service.views import OccurrenceView, Page, RunView, ScheduleView
+from backend.store.runs import RunFilter
+from backend.store.schedules import ScheduleFilter
+
+router = APIRouter(prefix="/schedules", tags=["schedules"])
+
+
+@router.post(
+    "",
+    status_code=201,
+    responses=responses({201: ScheduleView}, 400, 409, 413),
+    openapi_extra=body(ScheduleDefinition),
+)
+async def create_schedule(caller: Authenticated, given: Document) -> Response:
+    """Create a schedule; 409 when the id exists."""
+    view = await caller.schedules.create(_some(given), await caller.now())
+    return answer(view, 201, etag(view) | {"Location": f"/api/v1/schedules/{view['id']}"})
+
+
+@router.post("/batch", responses=responses({200: BatchView}, 400, 409, 413), openapi_extra=body(BatchBody))
+async def apply_batch(caller: Authenticated, given: Document) -> Response:
+    """Create or replace many schedules by id, all or nothing."""
+    read = fields(_some(given), schedules=list, source=str, prune=bool, dry_run=bool)
+    documents = read.get("schedules")
+    if documents is None or len(documents) > MOST_IN_A_BATCH:
+        raise Refused([FieldProblem("schedules", f"a batch has a list of up to {MOST_IN_A_BATCH}", "give that list")])
+    source = read.get("source")
+    if source is not None:
+        _check_label(source, "source", 200)
+    if read.get("prune") and not source:
+        raise Refused([FieldProblem("prune", "it needs a source", "name the file that the schedules come from")])
+    batch = Batch(documents, source, prune=read.get("prune", False), dry_run=read.get("dry_run", False))
+    items = await caller.schedules.apply(batch)
+    return answer({"items": [{"id": i.id, "created": i.change == "created", "change": i.change} for i in items]})
+
+
+@router.get("", responses=responses({200: Page[ScheduleView]}))
+async def list_schedules(  # noqa: PLR0913, PLR0917 - one per filter
+    caller: Authenticated,
+    state: Annotated[ScheduleState | None, Query()] = None,
+    tag: Annotated[str | None, Query(max_length=300, description="`name:value`")] = None,
+    target: Annotated[str | None, Query(max_length=50, description="The kind of target.")] = None,
+    owner: Annotated[str | None, Query(max_length=200)] = None,
+    name: Annotated[str | None, Query(max_length=200)] = None,
+    due_before: Annotated[str | None, Query(max_length=50, description="RFC 3339")] = None,
+    q: Annotated[str | None, Query(max_length=200, description="A part of the id or name.")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Response:
+    """List schedules in order of creation."""
+    wanted = ScheduleFilter(
+        state=state, owner=owner, name=name, target=target, due_before=instant(due_before, "due_before"), tag=tag, q=q
+    )
+    items, next_cursor = await caller.schedules.page(wanted, cursor=cursor, limit=limit)
+    return answer({"items": items, "next_cursor": next_cursor})
+
+
+@router.get("/{id}", responses=responses({200: ScheduleView}, 404))
+async def get_schedule(caller: Authenticated, id: str) -> Response:
+    """Show a schedule."""
+    view = await caller.schedules.get(id)
+    return answer(view, headers=etag(view))
+
+
+@router.put(
+    "/{id}",
+    responses=responses({200: ScheduleView, 201: ScheduleView}, 400, 409, 412, 413),
+    openapi_extra=body(ScheduleDefinition),
+)
+async def put_schedule(caller: Authenticated, id: str, given: Document, revision: IfMatch) -> Response:
+    """Create or replace a schedule under a chosen id; an unchanged definition changes nothing."""
+    view, verb = await caller.schedules.put(id, _some(given), revision)
+    return answer(view, 201 if verb == "created" else 200, etag(view))
+
+
+@router.patch(
+    "/{id}",
+    responses=responses({200: ScheduleView}, 400, 404, 409, 412, 413),
+    openapi_extra=body(ScheduleDefinition, media="application/merge-patch+json"),
+)
+async def patch_schedule(caller: Authenticated, id: str, given: Document, revision: IfMatch) -> Response:
+    """Change some fields by an RFC 7396 merge patch."""
+    view = await caller.schedules.patch(id, _some(given), revision)
+    return answer(view, headers=etag(view))
+
+
+@router.delete("/{id}", status_code=204, responses=responses({}, 404, 409, 412))
+async def delete_schedule(caller: Authenticated, id: str, revision: IfMatch) -> Response:
+    """Delete a schedule; its runs stay in the ledger."""
+    await caller.schedules.delete(id, revision)
+    return Response(status_code=204)
+
+
+@router.post(
+    "/{id}/pause",
+    responses=responses({200: ScheduleView}, 400, 404, 409, 412),
+    openapi_extra=body(PauseBody, required=False),
+)
+async def pause_schedule(caller: Authenticated, id: str, given: Document, revision: IfMatch) -> Response:
+    """Stop firing, with a note that says why."""
+    note = fields(given, note=str).get("note", "")
+    _check_label(note, "note", 1000)
+    view = await caller.schedules.pause(id, note, revision)
+    return answer(view, headers=etag(view))
+
+
+@router.post(
+    "/{id}/resume",
+    responses=responses({200: ScheduleView}, 400, 404, 409, 412),
+    openapi_extra=body(ResumeBody, required=False),
+)
+async def resume_schedule(caller: Authenticated, id: str, given: Document, revision: IfMatch) -> Response:
+    """Fire again; nothing is caught up unless asked."""
+    catch_up = fields(given, catch_up=bool).get("catch_up", False)
+    view = await caller.schedules.resume(id, revision, catch_up=catch_up)
+    return answer(view, headers=etag(view))
+
+
+@router.post(
+    "/{id}/trigger",
+    status_code=202,
+    responses=responses({202: RunView}, 400, 404, 413),
+    openapi_extra=body(TriggerBody, required=False),
+)
+async def trigger_schedule(caller: Authenticated, id: str, given: Document) -> Response:
+    """Run a schedule now, beside its own times."""
+    run = await caller.runs.trigger(id, fields(given, input=dict).get("input", {}))
+    return answer(run, 202, {"Location": f"/api/v1/runs/{run.id}"})
+
+
+class Upcoming(Page[OccurrenceView]):
+    """The next times of a schedule."""
+
+
+@router.get("/{id}/upcoming", responses=responses({200: Upcoming}, 404))
+async def upcoming(
+    caller: Authenticated,
+    id: str,
+    count: Annotated[int, Query(ge=1, le=1000)] = 10,
+) -> Response:
+    """List the next times of a schedule, in UTC and local."""
+    schedules, now = caller.schedules, await caller.now()
+    times = await schedules.upcoming(id, now, count)
+    items = await asyncio.to_thread(lambda: [time.model_dump(mode="json") for time in times])
+    return answer({"items": items, "next_cursor": None})
+
+
+@router.get("/{id}/runs", responses=responses({200: Page[RunView]}, 404))
+async def list_schedule_runs(
+    caller: Authenticated,
+    id: str,
+    window: RunWindow,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Response:
+    """List the runs of a schedule, newest first."""
+    wanted = RunFilter(id, window.state, window.from_at, window.to_at)
+    return await runs_page(caller, wanted, cursor, limit)
+
+
+def _some(given: Any) -> object:  # noqa: ANN401 - JSON
+    if given is None:
+        raise Refused([FieldProblem("body", "it is empty", "send a JSON object")])
+    return given
+
+
+def _check_label(text: str, field: str, longest: int) -> None:
+    check_text(text, field)
+    if len(text) > longest:
+        raise Refused([FieldProblem(field, f"it is longer than {longest} characters", "shorten it")])

@@ -1,0 +1,85 @@
+"""The port: open before anything slow, answering `starting` until the API is there."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+
+from backend.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
+
+BACKLOG = 2048
+GRACEFUL = 3
+"""Seconds that requests in flight get when the server closes."""
+
+
+class Front:
+    """An ASGI application that stands in for the API while that is being loaded."""
+
+    def __init__(self, is_live: Callable[[], bool]) -> None:
+        self.app: ASGI3Application | None = None
+        self._is_live = is_live
+
+    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """Hand over to the API, or answer for it."""
+        if self.app is not None:
+            await self.app(scope, receive, send)
+        elif scope["type"] == "http":
+            live = scope["path"] == "/livez" and self._is_live()
+            await _answer(send, 200 if live else 503, {"status": "starting"})
+
+
+async def _answer(send: Any, status: int, body: MutableMapping[str, Any]) -> None:  # noqa: ANN401 - ASGI
+    headers = [(b"content-type", b"application/json"), (b"retry-after", b"1")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": json.dumps(body).encode()})
+
+
+class Server(uvicorn.Server):
+    """uvicorn without signal handlers: signals belong to `run_processes`."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the handlers as they are; uvicorn's own would end the process with 143 and leases unreleased."""
+        yield
+
+
+def open_port(host: str, port: int) -> socket.socket:
+    """Listen, or raise ConfigurationError; port 0 takes any that is free."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except (OSError, UnicodeError, OverflowError) as error:
+        raise ConfigurationError(
+            f"SCHEDULER_BIND_HOST, SCHEDULER_PORT: {host}:{port} cannot be listened on ({error}), "
+            "so stop what uses it or choose another"
+        ) from None
+
+
+def server_on(front: Front) -> Server:
+    """Build the HTTP server."""
+    return Server(
+        uvicorn.Config(
+            front,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            http="httptools",
+            ws="none",
+            server_header=False,
+            timeout_graceful_shutdown=GRACEFUL,
+        )
+    )
+
+
+def url_of(listener: socket.socket) -> str:
+    """Name the address under which the port can be reached."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,173 @@
+"""Puts engine, workers and API together on one store, and takes them apart in order."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from backend.api.app import create_app
+from backend.api.context import Context, Health
+from backend.clock import Clock
+from backend.engine.loop import Doorbell, Loop
+from backend.engine.prune import Prune
+from backend.engine.reap import Reap
+from backend.engine.tick import Tick
+from backend.events import Events
+from backend.observe.metrics import Metrics
+from backend.service.schedules import Surroundings
+from backend.settings import Settings, base_environment
+from backend.store.port import Store
+from backend.store.retention import Retention
+from backend.targets.base import TargetRules, Tools
+from backend.worker.loop import Worker, WorkerConfig
+
+STALLED = 30.0
+"""Seconds without a turn of the engine after which it no longer counts as alive."""
+
+
+@dataclass(slots=True)
+class System:
+    """A running engine with a worker, and the API on top of it."""
+
+    settings: Settings
+    store: Store
+    worker: Worker
+    loops: tuple[Loop, ...]
+    clock: Clock
+    metrics: Metrics
+    events: Events
+    draining: bool = False
+
+    @property
+    def engine(self) -> Loop:
+        """The loop that plans."""
+        return self.loops[0]
+
+    def health(self) -> Health:
+        """Judge by the heartbeats of the loops, not by a flag."""
+        silence, worker_silence = self.engine.silence(), self.worker.claiming.silence()
+        live = silence < STALLED and worker_silence < STALLED
+        turning = live and self.engine.first_turn.is_set() and self.worker.claiming.first_turn.is_set()
+        status = "draining" if self.draining else "ready" if turning else "starting" if live else "stalled"
+        details = {
+            "engine_silence_seconds": round(silence, 3),
+            "worker_silence_seconds": round(worker_silence, 3),
+            "attempts_running": self.worker.active,
+        }
+        return Health(live, turning and not self.draining, status, details)
+
+    async def render_metrics(self) -> tuple[bytes, str]:
+        """Read the backlog and give all metrics."""
+        backlog = await self.store.admin().backlog()
+        self.metrics.set_backlog(
+            due=backlog.due,
+            age_seconds=backlog.oldest_age / 1_000_000,
+            open_runs=backlog.open_runs,
+            schedules=backlog.schedules,
+        )
+        return self.metrics.render()
+
+    def api(self) -> Any:  # noqa: ANN401 - an ASGI application
+        """Build the API on this system."""
+        return create_app(
+            Context(self.store, self._surroundings(), self.health, self.render_metrics, version_of_this_package())
+        )
+
+    def _surroundings(self) -> Surroundings:
+        settings = self.settings
+        return Surroundings(
+            rules=rules_of(settings),
+            events=self.events,
+            defaults={
+                "retry": {
+                    "max_attempts": settings.retry_max_attempts,
+                    "initial": settings.retry_initial,
+                    "maximum": settings.retry_maximum,
+                    "multiplier": settings.retry_multiplier,
+                }
+            },
+            wake_engine=self.engine.bell.ring,
+            wake_workers=self.worker.wake,
+            check_leases=self.worker.beating.bell.ring,
+            entropy=secrets.token_bytes,
+        )
+
+    async def run_loops(self) -> None:
+        """Take turns until `drain`; a loop that ends otherwise raises."""
+        async with asyncio.TaskGroup() as group:
+            for loop in (*self.loops, self.worker.claiming):
+                group.create_task(loop.run(), name=loop.name)
+
+    async def turning(self) -> None:
+        """Wait until engine and worker have taken their first turn."""
+        await self.engine.first_turn.wait()
+        await self.worker.claiming.first_turn.wait()
+
+    async def drain(self, running: asyncio.Task[None]) -> None:
+        """Stop planning and claiming, let attempts end within the grace, give the rest back."""
+        self.draining = True
+        for loop in (*self.loops, self.worker.claiming):
+            loop.stop()
+        await running
+        await self.worker.drain(self.settings.shutdown_grace.total_seconds())
+
+
+@asynccontextmanager
+async def system_on(store: Store, settings: Settings, *, clock: Clock, events: Events) -> AsyncIterator[System]:
+    """Build the system on an open store; its leases are kept until the block is left."""
+    metrics = Metrics()
+    events.subscribe(metrics.observe)
+    rules = rules_of(settings)
+    tools = Tools.open(rules, concurrency=settings.worker_concurrency, base_env=base_environment())
+    async with tools as lent:
+        poll = settings.poll_interval.total_seconds()
+        config = WorkerConfig(worker_name(), settings.worker_concurrency, settings.lease, poll)
+        worker = Worker(store.worker(), lent, config, clock=clock, events=events)
+        loops = _loops(store, settings, worker, clock, events)
+        async with worker.serving():
+            yield System(settings, store, worker, loops, clock, metrics, events)
+
+
+def _loops(store: Store, settings: Settings, worker: Worker, clock: Clock, events: Events) -> tuple[Loop, ...]:
+    engine, poll = store.engine(), settings.poll_interval.total_seconds()
+    tick = Tick(engine, clock, events, worker.wake, poll)
+    reap = Reap(engine, events, worker.wake, settings.lease)
+    prune = Prune(
+        engine,
+        Retention(
+            settings.retention_runs, settings.retention_failures, settings.retention_deleted, settings.retention_keep
+        ),
+    )
+
+    async def beat_then_reap() -> float:
+        # After this whole machine slept, our own leases are over as well: renewing them first keeps running work.
+        await worker.beat()
+        return await reap.turn()
+
+    turns = {"engine": tick.turn, "reaper": beat_then_reap, "pruner": prune.turn}
+    return tuple(Loop(name, turn, clock=clock, events=events, bell=Doorbell()) for name, turn in turns.items())
+
+
+def rules_of(settings: Settings) -> TargetRules:
+    """Say what targets may do on this server."""
+    return TargetRules(allow_commands=settings.allow_commands, allow_private_urls=settings.allow_private_urls)
+
+
+def worker_name() -> str:
+    """Name this worker: host, process, and a few random digits, since process ids come back."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+
+
+def version_of_this_package() -> str:
+    """Read the installed version; `0` when running from a bare checkout."""
+    try:
+        return version("agent-scheduler")
+    except PackageNotFoundError:
+        return "0"

@@ -1,0 +1,15 @@
+"""The whole scheduling system: `python -m backend.scheduler`."""
+
+from __future__ import annotations
+
+from backend.app import run_processes
+from backend.executor.scheduler import Scheduler
+
+
+def main() -> None:
+    """Run the scheduler until SIGTERM or SIGINT; the exit code is 0 drained, 1 crashed, 2 configuration refused."""
+    run_processes(Scheduler())
+
+
+if __name__ == "__main__":
+    main()
