@@ -13,7 +13,6 @@ from starlette.exceptions import HTTPException
 
 from backend.api import answers
 from backend.api.context import Context
-from backend.api.requests import BATCH_LIMIT
 from backend.api.routes import health, preview, runs, schedules
 from backend.api.schemas import BODIES
 from backend.errors import SchedulerError
@@ -34,7 +33,6 @@ def create_app(context: Context) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        max_body_size=BATCH_LIMIT + 1,
     )
     app.state.context = context
     app.include_router(health.router)

@@ -69,6 +69,7 @@ def server_on(front: Front) -> Server:
         uvicorn.Config(
             front,
             log_config=None,
+            log_level="warning",
             access_log=False,
             lifespan="off",
             http="httptools",

@@ -45,7 +45,16 @@ def parse(model: type[M], document: object, *, at: str = "") -> M:
 
 def problems_of(error: ValidationError, at: str = "") -> list[FieldProblem]:
     """Turn pydantic's findings into field, rule, fix."""
-    return [_problem(detail, at) for detail in error.errors(include_url=False)[:MOST_PROBLEMS]]
+    details = error.errors(include_url=False)
+    return [_problem(detail, at) for detail in details if not _follows(detail, details)][:MOST_PROBLEMS]
+
+
+def _follows(detail: ErrorDetails, others: Sequence[ErrorDetails]) -> bool:
+    """Tell a list that is only too short because its items were refused."""
+    place = detail["loc"]
+    return detail["type"] == "too_short" and any(
+        len(other["loc"]) > len(place) and other["loc"][: len(place)] == place for other in others
+    )
 
 
 def _problem(detail: ErrorDetails, at: str) -> FieldProblem:

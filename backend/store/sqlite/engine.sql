@@ -91,7 +91,7 @@ update schedules as s
 set state = 'completed'
 where s.key in (select value from json_each(:schedule_keys)) and s.state = 'active' and s.next_nominal_at is null
   and s.deleted_at is null and not {{has_open_run}}
-returning s.namespace, s.id
+returning namespace, id
 
 -- name: backlog
 -- How many schedules are due and not planned, and since when.

@@ -1,0 +1,149 @@
+"""Puts the commands together, runs one of them, and answers with the documented exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from typing import Any
+
+from cyclopts import App
+from cyclopts.exceptions import CycloptsError
+
+from backend.cli import apply, local, preview, runs, schedules
+from backend.cli.failures import CLOSED_PIPE, DONE, INTERRUPTED, REFUSED, USAGE, Failure, Refused
+from backend.cli.output import print_error, print_json
+from backend.errors import ConfigurationError, SchedulerError
+
+DISTRIBUTION = "agent-scheduler"
+DELIMITER = "--"
+EPILOGUE = """Exit codes: 0 done, 1 refused by the server, 2 wrong usage,
+            3 server unreachable, 4 not found.
+Every command has examples, such as: scheduler add --help"""
+
+Command = Callable[..., Any]
+
+COMMANDS: tuple[tuple[str, Command, str], ...] = (
+    ("serve", local.serve, "scheduler serve"),
+    (
+        "add",
+        schedules.add,
+        """scheduler add ping --every 15m --http https://example.org/ping
+scheduler add digest --cron "0 9 * * mon-fri" --timezone Europe/London \\
+  --http https://example.org/hook --header X-Team=growth --body '{"topic": "news"}'
+scheduler add report --at 2026-12-01T09:00:00 -- ./report.sh --year 2026""",
+    ),
+    ("list", schedules.list_, "scheduler list --state active --tag team=growth"),
+    ("show", schedules.show, "scheduler show digest"),
+    ("pause", schedules.pause, 'scheduler pause digest --note "the receiver is being moved"'),
+    ("resume", schedules.resume, "scheduler resume digest --catch-up"),
+    ("trigger", schedules.trigger, """scheduler trigger digest --input '{"topic": "news"}'"""),
+    ("delete", schedules.delete, "scheduler delete digest"),
+    ("upcoming", schedules.upcoming, "scheduler upcoming digest -n 10"),
+    ("runs", runs.runs, "scheduler runs --schedule digest --state failed\nscheduler runs --watch -v"),
+    (
+        "preview",
+        preview.preview,
+        'scheduler preview "0 9 * * mon-fri" --timezone Europe/London -n 5\nscheduler preview --every 90m',
+    ),
+    ("apply", apply.apply, "scheduler apply -f schedules.yaml --prune --dry-run"),
+)
+RUN_COMMANDS: tuple[tuple[str, Command, str], ...] = (
+    ("show", runs.show_run, "scheduler run show 0192f0c1-5a2e-7c3b-9d4e-5f60718293a4"),
+    ("cancel", runs.cancel, "scheduler run cancel 0192f0c1-5a2e-7c3b-9d4e-5f60718293a4"),
+    ("retry", runs.retry, "scheduler run retry 0192f0c1-5a2e-7c3b-9d4e-5f60718293a4"),
+)
+DB_COMMANDS: tuple[tuple[str, Command, str], ...] = (
+    ("migrate", local.migrate, "scheduler db migrate"),
+    ("check", local.check, "scheduler db check --json"),
+)
+
+
+def build_app() -> App:
+    """Make the tree of commands."""
+    app = App(
+        name="scheduler",
+        help="Schedules, their runs, and the server that sees to them.",
+        help_format="plaintext",
+        help_epilogue=EPILOGUE,
+        version=_version,
+        result_action="return_value",
+        suppress_keyboard_interrupt=False,
+    )
+    _register(app, COMMANDS)
+    for name, help_, commands in (("run", "One run.", RUN_COMMANDS), ("db", "The database itself.", DB_COMMANDS)):
+        group = App(name=name, help=help_, help_epilogue="", sort_key=len(COMMANDS))
+        _register(group, commands)
+        app.command(group)
+    return app
+
+
+def _register(app: App, commands: Sequence[tuple[str, Command, str]]) -> None:
+    for place, (name, command, examples) in enumerate(commands):
+        lines = "\n".join(f"  {line}" for line in examples.splitlines())
+        app.command(command, name=name, help_epilogue=f"Examples:\n{lines}", sort_key=place)
+
+
+def _version() -> str:
+    try:
+        return metadata.version(DISTRIBUTION)
+    except metadata.PackageNotFoundError:
+        return "not installed: it runs from its source"
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command line; answers its exit code. Nothing is raised but a server's own SystemExit."""
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        code = _run(build_app(), argv)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has gone. Python would complain again when it closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED_PIPE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return code
+
+
+def _run(app: App, argv: Sequence[str]) -> int:
+    try:
+        return app(arranged(app, argv), exit_on_error=False) or DONE
+    except CycloptsError:
+        return USAGE  # cyclopts has said why
+    except Failure as failure:
+        if isinstance(failure, Refused) and "--json" in argv:
+            print_json(failure.problem)
+        print_error(str(failure))
+        return failure.exit_code
+    except ConfigurationError as error:
+        print_error(str(error))
+        return USAGE
+    except SchedulerError as error:
+        print_error(str(error))
+        return REFUSED
+
+
+def arranged(app: App, argv: Sequence[str]) -> list[str]:
+    """Let options stand before the command too, and let `add` see the -- that sets a command off."""
+    cut = argv.index(DELIMITER) if DELIMITER in argv else len(argv)
+    options, rest = list(argv[:cut]), list(argv[cut:])
+    leading = _leading(options)
+    chain, _, remaining = app.parse_commands(options[leading:])
+    # Only the first -- is the delimiter; the second reaches the command as it stands.
+    doubled = [DELIMITER, *rest] if rest and chain == ("add",) else rest
+    return [*chain, *options[:leading], *remaining, *doubled] if chain else [*options, *rest]
+
+
+def _leading(options: Sequence[str]) -> int:
+    """Count the words of the connection's options that stand before the command."""
+    count = 0
+    while count < len(options):
+        if options[count] in {"--url", "--api-key", "--namespace"}:
+            count += 2
+        elif options[count] == "--json" or options[count].startswith(("--url=", "--api-key=", "--namespace=")):
+            count += 1
+        else:
+            break
+    return min(count, len(options))
