@@ -32,7 +32,12 @@ class FileRefused(Refused):
 
 def apply(
     *,
-    file: Annotated[str, Parameter(name=["--file", "-f"], help="YAML with `schedules:`; - reads standard input.")],
+    file: Annotated[
+        str,
+        Parameter(
+            name=["--file", "-f"], allow_leading_hyphen=True, help="YAML with `schedules:`; - is standard input."
+        ),
+    ],
     prune: Annotated[
         bool,
         Parameter(negative="", show_default=False, help="Delete what this file made earlier and no longer has."),

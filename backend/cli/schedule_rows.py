@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,6 +13,7 @@ from backend.cli import times
 from backend.cli.output import Column, Row, print_table
 
 Json = dict[str, Any]
+OFFSET = re.compile(r"(?:[Zz]|[+-]\d\d:\d\d)\Z")
 COLUMNS = (
     Column("ID", flexible=True),
     Column("STATE"),
@@ -62,7 +64,7 @@ def trigger_text(trigger: Json) -> str:
             return f"every {trigger['every']}"
         case "once":
             at = str(trigger["at"])
-            return f"at {at}" + ("" if at.endswith("Z") or "+" in at else f" {zone}")
+            return f"at {at}" if OFFSET.search(at) else f"at {at} {zone}"
     return str(trigger.get("kind"))
 
 

@@ -17,6 +17,7 @@ from backend.cli.failures import WrongUsage
 
 LARGEST = 32 * 2**20
 DEEPEST = 100
+TOO_DEEP = f"it is nested more than {DEEPEST} deep"
 MOST_VALUES = 2_000_000
 """Values a file may have once its aliases are written out; ten thousand schedules have a tenth of that."""
 
@@ -47,6 +48,17 @@ def _resolvers() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
 
 class _CoreLoader(_Base):  # type: ignore[misc] # chosen at run time
     yaml_implicit_resolvers = _resolvers()
+    depth = 0
+
+    # The C parser composes nodes recursively without a limit, and would take the process down with it.
+    def descend_resolver(self, parent: yaml.Node | None, _: object) -> None:
+        self.depth += 1
+        if self.depth > DEEPEST:
+            mark = parent.start_mark if parent else None
+            raise yaml.MarkedYAMLError(problem=TOO_DEEP, problem_mark=mark)
+
+    def ascend_resolver(self) -> None:
+        self.depth -= 1
 
 
 @dataclass(frozen=True)
@@ -73,10 +85,15 @@ def _step(node: yaml.Node, part: str) -> tuple[int, yaml.Node] | None:
         item = node.value[int(part)]
         return _line(item), item
     if isinstance(node, yaml.MappingNode):
-        found = [(key, value) for key, value in node.value if key.value == part]
-        # The last one wins where a merged mapping is overridden.
-        return (_line(found[-1][0]), found[-1][1]) if found else None
+        own = [(_line(key), value) for key, value in node.value if key.value == part]
+        return own[0] if own else _merged_step(node, part)
     return None
+
+
+def _merged_step(node: yaml.MappingNode, part: str) -> tuple[int, yaml.Node] | None:
+    merged = [value for key, value in node.value if key.tag == _MERGE]
+    candidates = [item for value in merged for item in (value.value if value.id == "sequence" else [value])]
+    return next((step for item in candidates if (step := _step(item, part)) is not None), None)
 
 
 def read_schedules(name: str, content: bytes) -> ScheduleFile:
@@ -103,15 +120,11 @@ def _compose(name: str, content: bytes) -> yaml.Node | None:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise WrongUsage(f"{name}:{mark.line + 1 if mark else 1}: not YAML: {error.problem}") from None
-    except (yaml.YAMLError, RecursionError) as error:
-        raise WrongUsage(f"{name}: not YAML: {_reason(error)}") from None
+    except yaml.YAMLError as error:
+        raise WrongUsage(f"{name}: not YAML: {str(error).partition(chr(10))[0]}") from None
     finally:
         loader.dispose()
     return node
-
-
-def _reason(error: Exception) -> str:
-    return "it is nested too deeply" if isinstance(error, RecursionError) else str(error).partition("\n")[0]
 
 
 def _decode(name: str, content: bytes) -> str:
@@ -161,23 +174,26 @@ class _Reader:
         self._left = MOST_VALUES
 
     def value(self, node: yaml.Node, depth: int) -> Value:
-        self._left -= 1
-        if self._left < 0:
-            raise _wrong(self._name, node, f"with its aliases the file has more than {MOST_VALUES} values; split it")
-        if depth > DEEPEST:
-            raise _wrong(self._name, node, f"it is nested more than {DEEPEST} deep, or an alias holds itself")
+        self._count(node, depth)
         if isinstance(node, yaml.SequenceNode):
             return [self.value(item, depth + 1) for item in node.value]
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, depth)
         return self._scalar(node)
 
+    def _count(self, node: yaml.Node, depth: int) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise _wrong(self._name, node, f"with its aliases the file has more than {MOST_VALUES} values; split it")
+        if depth > DEEPEST:
+            raise _wrong(self._name, node, f"{TOO_DEEP}, or an alias holds itself")
+
     def _mapping(self, node: yaml.MappingNode, depth: int) -> dict[str, Any]:
         merged: dict[str, Any] = {}
         own: dict[str, Any] = {}
         for key, value in node.value:
             if key.tag == _MERGE:
-                for part in self._merged(value):
+                for part in self._merged(value, depth + 1):
                     merged = self._mapping(part, depth + 1) | merged
                 continue
             name = self._key(key)
@@ -186,15 +202,11 @@ class _Reader:
             own[name] = self.value(value, depth + 1)
         return merged | own
 
-    def _merged(self, value: yaml.Node) -> Iterator[yaml.MappingNode]:
+    def _merged(self, value: yaml.Node, depth: int) -> Iterator[yaml.MappingNode]:
         for part in value.value if isinstance(value, yaml.SequenceNode) else [value]:
             if not isinstance(part, yaml.MappingNode):
                 raise _wrong(self._name, part, "`<<` is not followed by a mapping or a list of them")
-            self._left -= 1
-            if self._left < 0:
-                raise _wrong(
-                    self._name, part, f"with its aliases the file has more than {MOST_VALUES} values; split it"
-                )
+            self._count(part, depth)
             yield part
 
     def _key(self, key: yaml.Node) -> str:
