@@ -10,7 +10,6 @@ from typing import IO, Any, NamedTuple
 
 from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 Json = dict[str, Any]
@@ -147,15 +146,16 @@ def with_note(line: str, note: str, available: int) -> list[str]:
     return [f"\n{INDENT}{part}" for part in textwrap.wrap(note, room, max_lines=3, placeholder=" …")]
 
 
-def print_fields(fields: Iterable[tuple[str, str]]) -> None:
-    """Print names and values in two columns; values wrap under themselves."""
+def print_fields(fields: Sequence[tuple[str, str]]) -> None:
+    """Print names and values in two columns; on a terminal, values wrap under themselves."""
     screen = console()
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
+    indent = 2 + max((len(name) for name, _ in fields), default=0)
+    room = max(screen.width - indent, NARROWEST) if screen.is_terminal else UNLIMITED
     for name, value in fields:
-        grid.add_row(_styled(name, "dim"), _styled(clean(value), STATE_STYLES.get(value, "")))
-    screen.print(grid, width=screen.width if screen.is_terminal else UNLIMITED)
+        lines = [part for line in clean(value).splitlines() for part in textwrap.wrap(line, room) or [""]]
+        text = Text(name.ljust(indent), style="dim")
+        text.append(f"\n{' ' * indent}".join(lines), style=STATE_STYLES.get(value, "not dim"))
+        screen.print(text, soft_wrap=True)
 
 
 def console(stream: IO[str] | None = None) -> Console:

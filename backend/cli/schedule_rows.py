@@ -97,7 +97,7 @@ def describe(schedule: Json, now: datetime) -> list[tuple[str, str]]:
         *[("when", trigger_text(trigger)) for trigger in schedule.get("triggers") or ()],
         *[("except", trigger_text(trigger)) for trigger in schedule.get("exclusions") or ()],
         ("target", target_text(schedule.get("target") or {})),
-        ("next", next_text(schedule, now) if schedule["state"] == "active" else None),
+        ("next", next_text(schedule, now).removeprefix("next ") if next_time(schedule) else None),
         ("window", _window(schedule)),
         ("owner", schedule.get("owner")),
         ("tags", " ".join(f"{key}={value}" for key, value in (schedule.get("tags") or {}).items())),
