@@ -18,8 +18,8 @@ class Due(NamedTuple):
 
     instants: tuple[int, ...]
     following: int | None
-    reached_now: bool
-    """False: more instants are due than one walk visits; `following` is the next of them."""
+    beyond: tuple[int, ...] = ()
+    """Instants that are due as well and left to the next walk, `following` first; none: the walk reached now."""
 
 
 def next_nominal(triggers: str, after: int, effective_at: int) -> int | None:
@@ -43,7 +43,7 @@ def due_instants(triggers: str, first: int | None, *, until: int, effective_at: 
     while instant is not None and instant <= until:
         if len(instants) == WALK:
             decided = WALK - RESERVE
-            return Due(tuple(instants[:decided]), instants[decided], reached_now=False)
+            return Due(tuple(instants[:decided]), instants[decided], tuple(instants[decided:]))
         instants.append(instant)
         instant = next_nominal(triggers, instant, effective_at)
-    return Due(tuple(instants), instant, reached_now=True)
+    return Due(tuple(instants), instant)

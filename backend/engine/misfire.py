@@ -50,12 +50,17 @@ class Lateness(NamedTuple):
 
 
 def choose(
-    policy: MisfirePolicy, instants: Sequence[int], lateness: Lateness, *, reached_now: bool, carried: Missed
+    policy: MisfirePolicy,
+    instants: Sequence[int],
+    lateness: Lateness,
+    *,
+    beyond: Sequence[int] = (),
+    carried: Missed = NONE_MISSED,
 ) -> list[Verdict]:
     """Decide every instant, in order. One no later than the threshold is on time and runs.
 
-    `reached_now` is False when newer instants are due that this walk did not visit; then no late instant is the
-    newest. `carried` are missed occurrences of earlier walks that the next run has to report.
+    `beyond` are newer instants that are due as well and decided by the next walk: while there are any, none of ours
+    is the newest. `carried` are missed occurrences of earlier walks that the next run has to report.
     """
     on_time_from = lateness.now - lateness.threshold
     window_from = lateness.now - lateness.window
@@ -63,14 +68,15 @@ def choose(
     late = [i for i in instants if window_from <= i < on_time_from]
     on_time = [i for i in instants if i >= on_time_from]
     verdicts = [Verdict(i, Action.DROP, Reason.CATCHUP_WINDOW) for i in expired]
-    verdicts += _choose_late(policy, late, newest_counts=reached_now and not on_time)
+    newer_late = sum(window_from <= i < on_time_from for i in beyond)
+    verdicts += _choose_late(policy, late, newer_late=newer_late, newest_counts=not (on_time or beyond))
     verdicts += [Verdict(i, Action.RUN) for i in on_time]
     if policy is MisfirePolicy.FIRE_ONCE:
         _report_missed(verdicts, carried)
     return verdicts
 
 
-def _choose_late(policy: MisfirePolicy, late: Sequence[int], *, newest_counts: bool) -> list[Verdict]:
+def _choose_late(policy: MisfirePolicy, late: Sequence[int], *, newer_late: int, newest_counts: bool) -> list[Verdict]:
     match policy:
         case MisfirePolicy.SKIP:
             return [Verdict(i, Action.DROP, Reason.MISSED) for i in late]
@@ -81,7 +87,7 @@ def _choose_late(policy: MisfirePolicy, late: Sequence[int], *, newest_counts: b
                 Verdict(i, Action.RUN) for i in late[len(dropped) :]
             ]
         case MisfirePolicy.FIRE_ALL:
-            surplus = late[:-CATCH_UP_CAP]
+            surplus = late[: max(len(late) + newer_late - CATCH_UP_CAP, 0)]
             return [Verdict(i, Action.DROP, Reason.CAP) for i in surplus] + [
                 Verdict(i, Action.CHAIN) for i in late[len(surplus) :]
             ]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from backend.engine.due import Due, due_instants
 from backend.engine.ledger import RowMaker, Rows
-from backend.engine.misfire import Action, Lateness, Missed, Verdict, carried_with, choose
+from backend.engine.misfire import NONE_MISSED, Action, Lateness, Missed, Verdict, carried_with, choose
 from backend.engine.overlap import admit
 from backend.model.ids import run_id_of
 from backend.model.instants import MINUTE, SECOND
@@ -50,7 +50,7 @@ def _verdicts(schedule: Schedule, due: Due, now: int, *, open_run: bool) -> list
         MisfirePolicy(schedule.misfire_policy),
         due.instants,
         Lateness(now, schedule.misfire_threshold, schedule.catchup_window),
-        reached_now=due.reached_now,
+        beyond=due.beyond,
         carried=_carried(schedule),
     )
     return admit(OverlapPolicy(schedule.overlap_policy), chosen, open_run=open_run)
@@ -58,13 +58,14 @@ def _verdicts(schedule: Schedule, due: Due, now: int, *, open_run: bool) -> list
 
 def _carried(schedule: Schedule) -> Missed:
     if not schedule.missed_count:
-        return Missed(0, None, None)
+        return NONE_MISSED
     return Missed(schedule.missed_count, schedule.missed_first_at, schedule.cursor_at)
 
 
 def _advanced(schedule: Schedule, due: Due, verdicts: Sequence[Verdict], rows: Rows, *, open_run: bool) -> Schedule:
     accepted = any(verdict.action is not Action.DROP for verdict in verdicts)
-    carried = Missed(0, None, None) if due.reached_now else carried_with(_carried(schedule), verdicts)
+    # What a run of this walk reports, the next one must not report again.
+    carried = carried_with(_carried(schedule), verdicts) if due.beyond and not accepted else NONE_MISSED
     return schedule._replace(
         state=_state_after(schedule, due, busy=accepted or open_run),
         cursor_at=due.instants[-1] if due.instants else schedule.cursor_at,
@@ -81,6 +82,9 @@ def _advanced(schedule: Schedule, due: Due, verdicts: Sequence[Verdict], rows: R
 
 
 def _state_after(schedule: Schedule, due: Due, *, busy: bool) -> str:
+    # A paused one stays paused, also when its last occurrence fell into the pause: a resume may still catch it up.
+    if schedule.state == ScheduleState.PAUSED:
+        return ScheduleState.PAUSED
     if due.following is None and not busy:
         return ScheduleState.COMPLETED
     return ScheduleState.ACTIVE if schedule.state == ScheduleState.ERROR else schedule.state
