@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import lru_cache
@@ -107,8 +108,20 @@ def _adapter() -> TypeAdapter[StoredDefinition]:
 
 
 def dump_definition(definition: ScheduleDefinition) -> str:
-    """Write a definition for the database; equal definitions give equal texts."""
+    """Write a definition for the database; objects keep the order of their fields, which targets may show."""
     return StoredDefinition(version=VERSION, definition=definition).model_dump_json()
+
+
+def says_the_same(text: str, other: str) -> bool:
+    """Compare two stored definitions, whatever the order of their fields; `1`, `1.0` and `true` are three things."""
+    return text == other or _in_order(text) == _in_order(other)
+
+
+def _in_order(text: str) -> str:
+    try:
+        return json.dumps(json.loads(text), sort_keys=True)
+    except ValueError:
+        return text
 
 
 @lru_cache(maxsize=20_000)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from backend.engine.definition import ScheduleDefinition, dump_definition, load_definition
+from backend.engine.definition import ScheduleDefinition, dump_definition, load_definition, says_the_same
 from backend.engine.due import next_nominal
 from backend.engine.plan import plan
 from backend.errors import Conflict, FieldProblem, PreconditionFailed, Refused
 from backend.model.change import Change, Moment
 from backend.model.instants import DAY, MINUTE, SECOND, micros, rfc3339
 from backend.model.plan import Planned
+from backend.model.run import OPEN_STATES
 from backend.model.schedule import Schedule, ScheduleState
 from backend.service.validation import joined
 from backend.triggers.base import Trigger
@@ -43,7 +45,7 @@ def revise(draft: Draft, current: Schedule | None, moment: Moment, *, open_run: 
     if draft.only_create:
         raise Conflict(f"the schedule {current.id!r} exists already; PUT replaces it")
     definition = _anchored(draft.definition, _definition_of(current), current.created_at)
-    if dump_definition(definition) == current.definition:
+    if says_the_same(dump_definition(definition), current.definition):
         return Change("unchanged", current, draft.by)
     return _update(draft, definition, current, moment, open_run=open_run)
 
@@ -99,12 +101,18 @@ def _update(
         if changed.paused_cursor_at is not None:
             # A later resume with catch-up begins with the new rule; what the old one skipped stays recorded.
             changed = changed._replace(paused_cursor_at=changed.cursor_at)
-        changed = _reactivated(_scheduled(changed))
+        changed = _reactivated(_scheduled(changed), busy=open_run or _opened(planned))
     return Change("updated", changed, draft.by, planned, _tags(definition))
 
 
-def _reactivated(schedule: Schedule) -> Schedule:
-    if schedule.next_nominal_at is None:
+def _opened(planned: Sequence[Planned]) -> bool:
+    return any(run.state in OPEN_STATES for one in planned for run in one.runs)
+
+
+def _reactivated(schedule: Schedule, *, busy: bool) -> Schedule:
+    if schedule.state == ScheduleState.PAUSED:
+        return schedule
+    if schedule.next_nominal_at is None and not busy:
         return schedule._replace(state=ScheduleState.COMPLETED)
     if schedule.state in {ScheduleState.COMPLETED, ScheduleState.ERROR}:
         return schedule._replace(state=ScheduleState.ACTIVE, error=None, error_count=0)
@@ -121,7 +129,7 @@ def caught_up(current: Schedule, moment: Moment, *, open_run: bool) -> list[Plan
         except Exception:  # a rule that cannot be planned must not keep a person from replacing it
             return [*planned, Planned(schedule, (), None, None)]
         schedule = planned[-1].schedule
-        open_run = open_run or bool(planned[-1].runs)
+        open_run = open_run or _opened(planned[-1:])
         if schedule.next_nominal_at is None or schedule.next_nominal_at > moment.now:
             return planned
     raise Conflict(f"the schedule {current.id!r} is still being caught up after a long absence; try again shortly")
@@ -129,14 +137,20 @@ def caught_up(current: Schedule, moment: Moment, *, open_run: bool) -> list[Plan
 
 def _anchored(definition: ScheduleDefinition, current: ScheduleDefinition | None, at: int) -> ScheduleDefinition:
     """Give intervals without an anchor the one they have, or the creation time in whole seconds."""
-    known = {t.every: t.anchor for t in current.triggers if isinstance(t, IntervalTrigger)} if current else {}
+    old = current.triggers if current else ()
     triggers = tuple(
-        t.with_anchor(known.get(t.every) or at // SECOND * SECOND)
+        # The one at the same place goes first: two intervals may have the same step and different anchors.
+        t.with_anchor(_anchor_for(t, (*old[place : place + 1], *old), at))
         if isinstance(t, IntervalTrigger) and t.anchor is None
         else t
-        for t in definition.triggers
+        for place, t in enumerate(definition.triggers)
     )
     return definition.model_copy(update={"triggers": triggers})
+
+
+def _anchor_for(interval: IntervalTrigger, known: Sequence[Trigger], at: int) -> int:
+    same = (t.anchor for t in known if isinstance(t, IntervalTrigger) and t.every == interval.every)
+    return next((anchor for anchor in same if anchor is not None), at // SECOND * SECOND)
 
 
 def _cursor_before(triggers: tuple[Trigger, ...], old: tuple[Trigger, ...], now: int, at: str) -> int:
@@ -175,6 +189,13 @@ def _scheduled(schedule: Schedule) -> Schedule:
     return schedule._replace(next_nominal_at=following, next_scheduled_at=following)
 
 
+def _replanned(schedule: Schedule) -> Schedule:
+    try:
+        return _scheduled(schedule)
+    except ValueError as error:
+        raise Conflict(f"the triggers of {schedule.id!r} cannot be planned ({error}); give it new ones") from error
+
+
 def _tags(definition: ScheduleDefinition) -> list[str]:
     return [f"{name}:{value}" for name, value in sorted(definition.tags.items())]
 
@@ -208,7 +229,7 @@ def resume(current: Schedule, by: str, moment: Moment, *, open_run: bool, catch_
     if current.state == ScheduleState.ACTIVE:
         return Change("unchanged", current, by)
     planned = caught_up(current, moment, open_run=open_run) if current.state == ScheduleState.PAUSED else []
-    before = planned[-1].schedule if planned else _scheduled(current)
+    before = planned[-1].schedule if planned else current._replace(next_scheduled_at=current.next_nominal_at)
     resumed = before._replace(
         state=ScheduleState.ACTIVE,
         note="",
@@ -228,7 +249,7 @@ def resume(current: Schedule, by: str, moment: Moment, *, open_run: bool, catch_
     if catch_up and current.paused_cursor_at is not None:
         # The cursor goes back only here, and only over instants of which none became a run: their rows are
         # dropped in the same transaction, and the engine plans them again by the misfire policy.
-        resumed = _scheduled(resumed._replace(cursor_at=current.paused_cursor_at))
+        resumed = _replanned(resumed._replace(cursor_at=current.paused_cursor_at))
         return Change("resumed", resumed, by, planned, replan_paused_after=current.paused_cursor_at)
     if resumed.next_nominal_at is None and not open_run:
         resumed = resumed._replace(state=ScheduleState.COMPLETED)
