@@ -77,8 +77,10 @@ class Runs:
 
 
 def _beside_the_rule(schedule: Schedule, id_: str, nominal_at: int, now: int) -> NewRun:
-    following = schedule.next_nominal_at
-    bound = now + DAY
+    # A next time that is over already (the engine is behind, or the schedule in error) is no bound for retries.
+    following, bound = schedule.next_nominal_at, now + DAY
+    if following is not None and following > now:
+        bound = min(following, bound)
     return NewRun(
         id=id_,
         schedule_key=schedule.key,
@@ -92,7 +94,7 @@ def _beside_the_rule(schedule: Schedule, id_: str, nominal_at: int, now: int) ->
         queued_at=now,
         available_at=now,
         finished_at=None,
-        retry_until_at=min(following, bound) if following is not None else bound,
+        retry_until_at=bound,
         chained=0,
         missed_count=0,
         missed_first_at=None,
