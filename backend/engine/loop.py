@@ -39,9 +39,19 @@ class Doorbell:
 class Loop:
     """Takes turns for ever. A turn that raises is reported, and the next one comes after a growing pause."""
 
-    def __init__(self, name: str, turn: Turn, *, clock: Clock, events: Events, bell: Doorbell) -> None:
+    def __init__(
+        self,
+        name: str,
+        turn: Turn,
+        *,
+        clock: Clock,
+        events: Events,
+        bell: Doorbell,
+        longest_pause: float = LONGEST_PAUSE,
+    ) -> None:
         self.name = name
         self.bell = bell
+        self._longest_pause = longest_pause
         self._turn = turn
         self._clock = clock
         self._events = events
@@ -65,7 +75,7 @@ class Loop:
                 self.first_turn.set()
             except Exception as error:  # one bad turn never ends the loop
                 failures += 1
-                pause = min(FIRST_PAUSE * 2 ** min(failures, 10), LONGEST_PAUSE)
+                pause = min(FIRST_PAUSE * 2 ** min(failures, 10), self._longest_pause)
                 self._events.emit(LoopFailed(self.name, f"{type(error).__name__}: {error}", traceback.format_exc()))
             if not self._stopping:
                 await self.bell.wait(pause)

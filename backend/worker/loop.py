@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,6 +23,10 @@ from backend.worker.recorder import Recorder
 
 BATCH = 1000
 BEATS_PER_LEASE = 3
+GIVING_BACK = 8.0
+"""Seconds that stopping and giving back may take: commands get one to end, and a busy database is waited for."""
+LOOKS_PER_LEASE = 15
+"""While the store does not answer, how often per lease it is asked, so that the end of a lease is noticed in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,10 @@ class _Slot:
     task: asyncio.Task[None] | None = None
     revoked: bool = False
     recording: bool = False
-    """The attempt has ended; the recorder will hear from the database whether the lease still held."""
+    """The attempt has ended; the recorder will hear from the database whether the lease still held.
+
+    Until then the lease is prolonged like the others: a result that waits for the database is not lost.
+    """
 
 
 class Worker:
@@ -59,18 +66,33 @@ class Worker:
         self._recorder = Recorder(store, events)
         self._extended_at = clock.monotonic()
         self.claiming = Loop("worker", self.turn, clock=clock, events=events, bell=Doorbell())
-        self.beating = Loop("heartbeat", self._beat_turn, clock=clock, events=events, bell=Doorbell())
+        self.beating = Loop(
+            "heartbeat",
+            self._beat_turn,
+            clock=clock,
+            events=events,
+            bell=Doorbell(),
+            longest_pause=config.lease.total_seconds() / LOOKS_PER_LEASE,
+        )
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[Worker]:
-        """Keep leases and write results until the block is left."""
+        """Keep leases and write results until the block is left, with `drain` before; else attempts are abandoned."""
         tasks = [asyncio.create_task(self.beating.run()), asyncio.create_task(self._recorder.run())]
         try:
             yield self
         finally:
-            for task in tasks:
+            for task in [*tasks, *self._abandoned()]:
                 task.cancel()
+            await self._all_ended()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _abandoned(self) -> Iterator[asyncio.Task[None]]:
+        # Without the recorder nothing can be given back any more: the leases run out, and others take the runs over.
+        for slot in self._slots.values():
+            slot.revoked = True
+            if slot.task is not None:
+                yield slot.task
 
     def wake(self) -> None:
         """Look for runs now."""
@@ -105,7 +127,7 @@ class Worker:
     async def _work(self, slot: _Slot) -> None:
         try:
             result = await self._perform(slot)
-            if result is not None:
+            if result is not None and not slot.revoked:
                 slot.recording = True
                 await self._recorder.record(result)
         finally:
@@ -122,7 +144,7 @@ class Worker:
 
     async def beat(self) -> None:
         """Prolong all leases, and stop the attempts that have lost theirs."""
-        slots = {key: slot for key, slot in self._slots.items() if not slot.revoked and not slot.recording}
+        slots = {key: slot for key, slot in self._slots.items() if not slot.revoked}
         began = self._clock.monotonic()
         try:
             pairs = [(key, slot.assignment.token) for key, slot in slots.items()]
@@ -159,5 +181,5 @@ class Worker:
         await self._all_ended()
 
     async def _all_ended(self) -> None:
-        while tasks := [slot.task for slot in self._slots.values() if slot.task is not None]:
+        while tasks := [s.task for s in self._slots.values() if s.task is not None and not s.task.done()]:
             await asyncio.wait(tasks)
