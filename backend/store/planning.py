@@ -9,7 +9,7 @@ from backend.model.attempt import LostSettler, Reaped
 from backend.model.plan import Planned, Planner
 from backend.model.policies import Delivery
 from backend.model.run import OPEN_STATES, AttemptState, RunState
-from backend.model.schedule import Schedule
+from backend.model.schedule import Schedule, ScheduleState
 from backend.store.operation import Batch, Operation, Query, Row, now
 
 _FIELDS = len(Schedule._fields)
@@ -52,13 +52,14 @@ def take_turn(plan: Planner, store_id: str, limit: int) -> Operation[Turn]:
     due = [with_open_run(row) for row in (yield Query("claim_due", {"now": instant, "limit": limit}))]
     planned = plan(due, instant, store_id)
     recorded = yield from write_plans(planned)
-    completed = yield from settle_schedules({p.schedule.key for p in planned if _finite(p)}, instant)
+    completed = [(p.schedule.namespace, p.schedule.id) for p in planned if p.schedule.state == ScheduleState.COMPLETED]
+    completed += yield from settle_schedules({p.schedule.key for p in planned if _finite(p)}, instant)
     next_at = (yield Query("next_due"))[0][0]
     return Turn(
         now=instant,
         schedules=len(due),
-        runs=sum(run.state in OPEN_STATES for p in planned for run in p.runs),
-        dropped=sum(_dropped(p) for p in planned) if recorded else 0,
+        runs=recorded.runs,
+        dropped=recorded.dropped,
         quarantined=[(p.schedule, p.failure) for p in planned if p.failure],
         completed=completed,
         next_at=next_at,
@@ -69,17 +70,22 @@ def _finite(planned: Planned) -> bool:
     return planned.schedule.next_nominal_at is None or any(run.chained for run in planned.runs)
 
 
-def _dropped(planned: Planned) -> int:
-    rows = sum(max(run.missed_count, 1) for run in planned.runs if run.state not in OPEN_STATES)
-    return rows + (planned.extension.added if planned.extension else 0)
+class Recorded(NamedTuple):
+    """Occurrences that were new to the ledger: those that became runs, and those that did not."""
+
+    runs: int
+    dropped: int
 
 
-def write_plans(planned: Sequence[Planned]) -> Operation[int]:
-    """Write ledger rows and new positions; answers how many rows were new."""
+def write_plans(planned: Sequence[Planned]) -> Operation[Recorded]:
+    """Write ledger rows and new positions."""
     new = yield Batch("insert_runs", [run._asdict() for p in planned for run in p.runs])
-    yield Batch("extend_range", [p.extension._asdict() for p in planned if p.extension])
+    extensions = [p.extension for p in planned if p.extension]
+    yield Batch("extend_range", [extension._asdict() for extension in extensions])
     yield Batch("advance_schedules", [p.schedule._asdict() for p in planned])
-    return len(new)
+    runs = sum(state in OPEN_STATES for state, _ in new)
+    dropped = sum(max(missed, 1) for state, missed in new if state not in OPEN_STATES)
+    return Recorded(runs, dropped + sum(extension.added for extension in extensions))
 
 
 def settle_schedules(keys: Iterable[int], instant: int) -> Operation[list[tuple[str, str]]]:
@@ -90,9 +96,15 @@ def settle_schedules(keys: Iterable[int], instant: int) -> Operation[list[tuple[
     schedule_keys = sorted(keys)
     if not schedule_keys:
         return []
-    yield Query("promote_held", {"schedule_keys": schedule_keys, "now": instant})
+    yield from promote(schedule_keys, instant)
     rows = yield Query("complete_schedules", {"schedule_keys": schedule_keys})
     return [(row[0], row[1]) for row in rows]
+
+
+def promote(schedule_keys: Sequence[int], instant: int) -> Operation[int]:
+    """Queue the next of each chain that waits for nothing; answers how many."""
+    rows = yield Query("promote_held", {"schedule_keys": list(schedule_keys), "now": instant})
+    return len(rows)
 
 
 LOST = "the worker fell silent and its lease expired"
@@ -105,10 +117,11 @@ def reap(settle: LostSettler, limit: int) -> Operation[Reaping]:
     settled = [(row, settle(row[3], at_most_once=row[6] == Delivery.AT_MOST_ONCE)) for row in expired]
     yield Batch("insert_attempts", [_lost_attempt(row, instant) for row in expired])
     yield Batch("reap_runs", [_reaped_run(row, reaped, instant) for row, reaped in settled])
+    yield from settle_schedules({row[1] for row in expired}, instant)
     holding = yield Query("schedules_holding", {"limit": limit})
-    yield from settle_schedules({row[1] for row in expired} | {row[0] for row in holding}, instant)
+    promoted = yield from promote([row[0] for row in holding], instant)
     requeued = sum(reaped.state is RunState.QUEUED for _, reaped in settled)
-    return Reaping(requeued, len(expired) - requeued, bool(holding))
+    return Reaping(requeued, len(expired) - requeued, bool(promoted))
 
 
 def _lost_attempt(row: Row, instant: int) -> dict[str, object]:

@@ -29,16 +29,10 @@ class Pruned(NamedTuple):
 def prune(retention: Retention, after_key: int, limit: int) -> Operation[Pruned]:
     """Delete one batch of old runs, then what is surplus among the next few schedules."""
     instant = yield from now()
-    failures_before = instant - micros(retention.failures)
-    old = yield Query(
-        "prune_old_runs",
-        {
-            "runs_before": instant - micros(retention.runs),
-            "failures_before": failures_before,
-            "after_key": 0,
-            "limit": limit,
-        },
-    )
+    runs_before = instant - micros(retention.runs)
+    failures_before = min(runs_before, instant - micros(retention.failures))
+    ages = {"runs_before": runs_before, "failures_before": failures_before, "limit": limit}
+    old = yield Query("prune_old_runs", ages)
     surplus, next_key = yield from _prune_surplus(retention, after_key, limit, instant)
     before = {"deleted_before": instant - micros(retention.deleted), "limit": limit}
     forgotten = yield Query("prune_deleted_schedules", before)
@@ -50,14 +44,18 @@ SCHEDULES_PER_BATCH = 100
 
 def _prune_surplus(retention: Retention, after_key: int, limit: int, instant: int) -> Operation[tuple[int, int]]:
     keys = [row[0] for row in (yield Query("schedules_after", {"after_key": after_key, "limit": SCHEDULES_PER_BATCH}))]
+    ended_before, failures_before = instant - DAY, instant - micros(retention.failures)
     deleted = 0
     for key in keys:
         params = {
             "schedule_key": key,
-            "queued_before": instant - DAY,
-            "failures_before": instant - micros(retention.failures),
+            "ended_before": ended_before,
+            "failures_before": min(ended_before, failures_before),
             "keep": retention.keep,
-            "limit": limit,
+            "limit": limit - deleted,
         }
         deleted += len((yield Query("prune_surplus_runs", params)))
+        if deleted >= limit:
+            # A whole batch: the writer is needed elsewhere, and this schedule may have more.
+            return deleted, key - 1
     return deleted, keys[-1] if len(keys) == SCHEDULES_PER_BATCH else 0

@@ -14,7 +14,3 @@ select id, namespace, scopes from api_keys where hash = :hash
 -- Let the admin key have this hash.
 insert into api_keys (id, namespace, hash, scopes, created_at) values ('admin', null, :hash, 'admin', :now)
 on conflict (id) do update set hash = excluded.hash, created_at = excluded.created_at
-
--- name: namespace_exists
--- Whether there is such a namespace.
-select 1 from namespaces where id = :id

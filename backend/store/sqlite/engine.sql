@@ -35,11 +35,12 @@ values (:id, :schedule_key, :namespace, :nominal_at, :backfill_id, :trigger_type
         :queued_at, :available_at, :finished_at, :retry_until_at, :chained, :missed_count, :missed_first_at,
         :missed_last_at, :input, :revision)
 on conflict (schedule_key, nominal_at, backfill_id) do nothing
-returning schedule_key
+returning state, missed_count
 
 -- name: extend_range
 -- Add occurrences that did not run to the range row that stands already.
-update runs set missed_count = missed_count + :added, missed_last_at = :last_at
+update runs set missed_count = missed_count + :added, missed_last_at = :last_at,
+                finished_at = max(finished_at, :last_at)
 where schedule_key = :schedule_key and nominal_at = :nominal_at and backfill_id = ''
 
 -- name: advance_schedules
@@ -105,27 +106,36 @@ select state, count(*) from runs where state in ('held', 'queued', 'running', 'r
 -- Schedules by state.
 select state, count(*) from schedules where deleted_at is null group by state
 
+-- fragment: open_range
+-- The row that stands for occurrences in a row, and may still be extended.
+exists (select 1 from schedules s where s.key = runs.schedule_key and s.skip_range_at = runs.nominal_at
+        and s.deleted_at is null)
+
 -- name: prune_old_runs
--- Delete a batch of old runs, oldest first; failures are kept longer.
+-- Delete a batch of runs that ended long ago, oldest first; failures are kept longer.
 delete from runs
 where key in (
-  select key from runs
-  where queued_at < :runs_before and state not in ('held', 'queued', 'running', 'retrying')
-    and (queued_at < :failures_before or state not in ('failed', 'timed_out', 'dead'))
-    and key > :after_key
-  order by key limit :limit)
+  select * from (select key from runs
+                 where state in ('succeeded', 'cancelled', 'skipped', 'missed') and finished_at < :runs_before
+                   and not {{open_range}}
+                 order by finished_at limit :limit)
+  union all
+  select * from (select key from runs
+                 where state in ('failed', 'timed_out', 'dead') and finished_at < :failures_before
+                 order by finished_at limit :limit)
+  limit :limit)
 returning key
 
 -- name: prune_surplus_runs
--- Of one schedule, delete what is beyond its newest runs and a day old.
+-- Of one schedule, delete what is beyond its newest runs and ended a day ago.
 delete from runs
 where key in (
   select key from runs
-  where schedule_key = :schedule_key and queued_at < :queued_before
-    and state not in ('held', 'queued', 'running', 'retrying')
-    and (queued_at < :failures_before or state not in ('failed', 'timed_out', 'dead'))
+  where schedule_key = :schedule_key and finished_at < :ended_before
+    and (finished_at < :failures_before or state not in ('failed', 'timed_out', 'dead'))
     and nominal_at < (select nominal_at from runs where schedule_key = :schedule_key
-                      order by nominal_at desc limit 1 offset :keep)
+                      order by nominal_at desc limit 1 offset :keep - 1)
+    and not {{open_range}}
   order by nominal_at limit :limit)
 returning key
 

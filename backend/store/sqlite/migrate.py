@@ -46,7 +46,10 @@ def check(path: Path) -> list[str]:
     """Name what is wrong with the file: pages, missing or foreign migrations, broken references."""
     if not path.exists():
         return [f"{path} does not exist; `scheduler db migrate` or the first start makes it"]
-    connection = Connection(path)
+    try:
+        connection = Connection(path)
+    except StoreUnavailable as error:
+        return [str(error)]
     try:
         return _problems(connection.raw)
     except (apsw.Error, StoreUnavailable) as error:
@@ -78,7 +81,8 @@ def _apply_missing(raw: apsw.Connection) -> list[str]:
     try:
         names = _apply(raw)
     except BaseException:
-        raw.execute("rollback")
+        if raw.in_transaction:
+            raw.execute("rollback")
         raise
     raw.execute("commit")
     return names

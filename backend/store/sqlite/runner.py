@@ -34,6 +34,9 @@ class SqliteRunner:
 
     def close(self) -> None:
         """Finish what is queued and close the file."""
-        for reader in self._readers:
-            reader.close()
-        self._writer.close()
+        threads = [*self._readers, self._writer]
+        # All are told before one is waited for: readers share a queue, and any of them may take the word.
+        for thread in threads:
+            thread.end()
+        for thread in threads:
+            thread.join()

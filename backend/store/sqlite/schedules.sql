@@ -36,11 +36,6 @@ insert into schedule_revisions (schedule_key, revision, definition, triggers, st
                                 changed_at, changed_by)
 values (:schedule_key, :revision, :definition, :triggers, :state, :effective_at, :cursor_at, :changed_at, :changed_by)
 
--- name: revisions_of
--- The revisions of a schedule, newest first.
-select revision, definition, state, changed_at, changed_by from schedule_revisions
-where schedule_key = :schedule_key order by revision desc limit :limit
-
 -- name: delete_tags
 -- Forget the tags of these schedules.
 delete from schedule_tags where schedule_key in (select value from json_each(:schedule_keys))

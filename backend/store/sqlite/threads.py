@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any, TypeVar
 
 import apsw
@@ -46,21 +46,31 @@ class OperationThread:
     def __init__(self, name: str, connect: Callable[[], Connection], queue: SimpleQueue[Job | None]) -> None:
         self.queue = queue
         self._connection = connect()
+        self._door = Lock()
+        self._closed = False
         self._thread = Thread(target=self._serve, name=name, daemon=True)
         self._thread.start()
 
     async def submit(self, operation: Operation[T]) -> T:
         """Queue an operation and wait for its result."""
-        if not self._thread.is_alive():
-            raise StoreUnavailable("the store is closed")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self.queue.put(Job(operation, loop, future))
+        # Under the door's lock, nothing is queued behind the `None` that ends the thread, to wait for ever.
+        with self._door:
+            if self._closed:
+                raise StoreUnavailable("the store is closed")
+            self.queue.put(Job(operation, loop, future))
         return await future
 
-    def close(self) -> None:
-        """Finish what is queued, then end the thread and close its connection."""
-        self.queue.put(None)
+    def end(self) -> None:
+        """Take no more operations, and end a thread of this queue once those that wait are done."""
+        with self._door:
+            if not self._closed:
+                self._closed = True
+                self.queue.put(None)
+
+    def join(self) -> None:
+        """Wait until the thread has ended and its connection is closed."""
         self._thread.join()
 
     def _serve(self) -> None:
@@ -95,35 +105,31 @@ class Writer(OperationThread):
     group_limit = GROUP_LIMIT
 
     def _run_group(self, jobs: list[Job]) -> None:
-        error = _attempt(lambda: self._connection.raw.execute("begin immediate"))
+        error = _attempt(lambda: self._transact(jobs))
         if error is None:
-            for job in jobs:
-                self._run_in_savepoint(job)
-            error = self._commit()
-        if error is not None:
-            for job in jobs:
-                job.error = job.error or error
-
-    def _run_in_savepoint(self, job: Job) -> None:
+            return
         raw = self._connection.raw
-        job.error = _attempt(lambda: raw.execute("savepoint operation"))
-        if job.error is None:
-            _run_job(self._connection, job)
-            if job.error is not None and raw.in_transaction:
-                raw.execute("rollback to operation")
-            if raw.in_transaction:
-                raw.execute("release operation")
-
-    def _commit(self) -> BaseException | None:
-        raw = self._connection.raw
-        # A full disk or an I/O error makes SQLite roll back the whole transaction by itself: then nobody's
-        # operation has happened, although some had already answered.
-        if not raw.in_transaction:
-            return StoreUnavailable("the database rolled the transaction back")
-        error = _attempt(lambda: raw.execute("commit"))
-        if error is not None and raw.in_transaction:
+        if raw.in_transaction:
             _attempt(lambda: raw.execute("rollback"))
-        return error
+        # Also who was refused: the refusal may rest on what a neighbour wrote, and that has not happened now.
+        for job in jobs:
+            job.error = StoreUnavailable(f"nothing was written: {error}")
+
+    def _transact(self, jobs: list[Job]) -> None:
+        raw = self._connection.raw
+        raw.execute("begin immediate")
+        for job in jobs:
+            raw.execute("savepoint operation")
+            _run_job(self._connection, job)
+            # A full disk or an I/O error can make SQLite roll back the whole transaction by itself. To go on
+            # would commit the rest of the group one by one, and tell them that nothing was written.
+            if not raw.in_transaction:
+                raise StoreUnavailable(f"the database rolled the transaction back: {job.error}")
+            if job.error is not None:
+                raw.execute("rollback to operation")
+            raw.execute("release operation")
+        # If we die before this returns, nobody has been told anything; if after it, all of it is on the disk.
+        raw.execute("commit")
 
 
 def _next_group(queue: SimpleQueue[Job | None], limit: int) -> tuple[list[Job], bool]:

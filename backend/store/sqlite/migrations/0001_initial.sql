@@ -130,6 +130,9 @@ create unique index runs_id on runs (namespace, id);
 create index runs_open on runs (schedule_key, nominal_at) where state in ('held', 'queued', 'running', 'retrying');
 create index runs_held on runs (schedule_key, nominal_at) where state = 'held';
 create index runs_claimable on runs (available_at) where state in ('queued', 'retrying');
+-- For the pruner: it looks every minute, and must not read the whole ledger for that.
+create index runs_ended on runs (finished_at) where state in ('succeeded', 'cancelled', 'skipped', 'missed');
+create index runs_failed on runs (finished_at) where state in ('failed', 'timed_out', 'dead');
 create index runs_leased on runs (lease_until) where state = 'running';
 
 create table attempts (
