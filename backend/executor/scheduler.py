@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from backend.clock import Clock, SystemClock
@@ -25,17 +26,23 @@ class Scheduler(Process):
     """The whole system on one machine. No arguments needed.
 
     `settings` replaces what environment, `.env` and `scheduler.yaml` say; `store` is used instead of the database
-    they name, and left open; `clock` replaces this machine's clock and the database's. To go to the background, what
-    is given must be picklable.
+    they name, and left open; `clock` replaces this machine's clock and the database's; without a turn of the engine
+    for `stalled_after` the health routes say so. To go to the background, what is given must be picklable.
     """
 
     def __init__(
-        self, *, settings: Settings | None = None, store: Store | None = None, clock: Clock | None = None
+        self,
+        *,
+        settings: Settings | None = None,
+        store: Store | None = None,
+        clock: Clock | None = None,
+        stalled_after: timedelta = timedelta(seconds=30),
     ) -> None:
         super().__init__(NAME)
         self.settings = settings
         self.store = store
         self.clock = clock
+        self.stalled_after = stalled_after
         self._stop: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -99,7 +106,9 @@ class Scheduler(Process):
         try:
             key_file = await ensure_admin_key(store.admin(), self.settings.data_dir)
             clock = self.clock or SystemClock()
-            async with wiring.system_on(store, self.settings, clock=clock, events=self.events) as system:
+            async with wiring.system_on(
+                store, self.settings, clock=clock, events=self.events, stalled_after=self.stalled_after
+            ) as system:
                 front.app = system.api()
                 self.events.emit(Listening(url, str(key_file)))
                 await self._until_stopped(system, stop, serving)

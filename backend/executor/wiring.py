@@ -9,6 +9,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -28,8 +29,8 @@ from backend.store.retention import Retention
 from backend.targets.base import TargetRules, Tools
 from backend.worker.loop import Worker, WorkerConfig
 
-STALLED = 30.0
-"""Seconds without a turn of the engine after which it no longer counts as alive."""
+LEAVING = timedelta(seconds=2)
+"""Part of the grace that is kept for stopping attempts and giving them back; at most a quarter of it."""
 
 
 @dataclass(slots=True)
@@ -43,6 +44,7 @@ class System:
     clock: Clock
     metrics: Metrics
     events: Events
+    stalled_after: timedelta
     draining: bool = False
 
     @property
@@ -53,7 +55,8 @@ class System:
     def health(self) -> Health:
         """Judge by the heartbeats of the loops, not by a flag."""
         silence, worker_silence = self.engine.silence(), self.worker.claiming.silence()
-        live = silence < STALLED and worker_silence < STALLED
+        # While draining the loops rest on purpose; whoever asks for liveness must not cut the grace short.
+        live = self.draining or max(silence, worker_silence) < self.stalled_after.total_seconds()
         turning = live and self.engine.first_turn.is_set() and self.worker.claiming.first_turn.is_set()
         status = "draining" if self.draining else "ready" if turning else "starting" if live else "stalled"
         details = {
@@ -111,17 +114,24 @@ class System:
         await self.worker.claiming.first_turn.wait()
 
     async def drain(self, running: asyncio.Task[None]) -> None:
-        """Stop planning and claiming, let attempts end within the grace, give the rest back."""
+        """Stop planning and claiming, let attempts end within the grace, give the rest back before it is over."""
         self.draining = True
+        grace = self.settings.shutdown_grace
+        deadline = self.clock.monotonic() + (grace - min(LEAVING, grace / 4)).total_seconds()
         for loop in (*self.loops, self.worker.claiming):
             loop.stop()
         await running
-        await self.worker.drain(self.settings.shutdown_grace.total_seconds())
+        await self.worker.drain(deadline - self.clock.monotonic())
 
 
 @asynccontextmanager
-async def system_on(store: Store, settings: Settings, *, clock: Clock, events: Events) -> AsyncIterator[System]:
-    """Build the system on an open store; its leases are kept until the block is left."""
+async def system_on(
+    store: Store, settings: Settings, *, clock: Clock, events: Events, stalled_after: timedelta
+) -> AsyncIterator[System]:
+    """Build the system on an open store; its leases are kept until the block is left.
+
+    Without a turn for `stalled_after`, or three times the poll interval, it counts as dead.
+    """
     metrics = Metrics()
     events.subscribe(metrics.observe)
     rules = rules_of(settings)
@@ -132,7 +142,8 @@ async def system_on(store: Store, settings: Settings, *, clock: Clock, events: E
         worker = Worker(store.worker(), lent, config, clock=clock, events=events)
         loops = _loops(store, settings, worker, clock, events)
         async with worker.serving():
-            yield System(settings, store, worker, loops, clock, metrics, events)
+            patience = max(stalled_after, 3 * settings.poll_interval)
+            yield System(settings, store, worker, loops, clock, metrics, events, patience)
 
 
 def _loops(store: Store, settings: Settings, worker: Worker, clock: Clock, events: Events) -> tuple[Loop, ...]:

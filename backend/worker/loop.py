@@ -25,6 +25,8 @@ BATCH = 1000
 BEATS_PER_LEASE = 3
 GIVING_BACK = 8.0
 """Seconds that stopping and giving back may take: commands get one to end, and a busy database is waited for."""
+GIVING_BACK = 8.0
+"""Seconds that stopping and giving back may take: commands get one to end, and a busy database is waited for."""
 LOOKS_PER_LEASE = 15
 """While the store does not answer, how often per lease it is asked, so that the end of a lease is noticed in time."""
 
@@ -84,7 +86,7 @@ class Worker:
         finally:
             for task in [*tasks, *self._abandoned()]:
                 task.cancel()
-            await self._all_ended()
+            await self._all_ended(GIVING_BACK)
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def _abandoned(self) -> Iterator[asyncio.Task[None]]:
@@ -170,16 +172,19 @@ class Worker:
         return self._config.lease.total_seconds() / BEATS_PER_LEASE
 
     async def drain(self, grace: float) -> None:
-        """Let running attempts end within `grace` seconds, then give the rest back. `claiming` has ended before."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(max(grace, 0)):
-                await self._all_ended()
+        """Let running attempts end within `grace` seconds, then give the rest back. `claiming` has ended before.
+
+        When the database does not answer, what could not be given back is left to the end of its lease.
+        """
+        await self._all_ended(grace)
         await asyncio.sleep(0)  # a task that never began could not give its run back
         for slot in self._slots.values():
             if slot.task is not None and not slot.recording:
                 slot.task.cancel()
-        await self._all_ended()
+        await self._all_ended(GIVING_BACK)
 
-    async def _all_ended(self) -> None:
-        while tasks := [s.task for s in self._slots.values() if s.task is not None and not s.task.done()]:
-            await asyncio.wait(tasks)
+    async def _all_ended(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(seconds, 0)):
+                while tasks := [s.task for s in self._slots.values() if s.task is not None and not s.task.done()]:
+                    await asyncio.wait(tasks)
