@@ -16,6 +16,7 @@ from backend.store.queries import load_queries
 
 T = TypeVar("T")
 BUSY_TIMEOUT_MS = 5000
+WAL_TRIES = 100
 PACKAGE = "backend.store.sqlite"
 
 
@@ -35,12 +36,25 @@ class Connection:
     def _configure(self, *, read_only: bool) -> None:
         self.raw.set_busy_timeout(BUSY_TIMEOUT_MS)
         if not read_only:
+            self._enter_wal()
             # FULL: a commit that was answered survives a power cut, not only a crash of this process.
-            self.raw.execute("pragma journal_mode = wal").fetchall()
             self.raw.execute("pragma synchronous = full").fetchall()
         self.raw.execute("pragma foreign_keys = on").fetchall()
         self.raw.execute("pragma cache_size = -16000").fetchall()
         self.raw.execute("pragma temp_store = memory").fetchall()
+
+    def _enter_wal(self) -> None:
+        for _ in range(WAL_TRIES):
+            try:
+                self.raw.execute("pragma journal_mode = wal").fetchall()
+            except apsw.BusyError:
+                # Several processes open a new file at once, and SQLite does not wait when it changes the mode.
+                # It does wait for the turn to write, up to the busy timeout: then the others have changed it.
+                self.raw.execute("begin immediate")
+                self.raw.execute("rollback")
+            else:
+                return
+        raise apsw.BusyError("other processes keep changing the journal mode")
 
     def run(self, operation: Operation[T]) -> T:
         """Drive an operation to its end; the caller has begun a transaction, and ends it."""

@@ -34,9 +34,11 @@ class SqliteRunner:
 
     def close(self) -> None:
         """Finish what is queued and close the file."""
-        threads = [*self._readers, self._writer]
-        # All are told before one is waited for: readers share a queue, and any of them may take the word.
-        for thread in threads:
-            thread.end()
-        for thread in threads:
-            thread.join()
+        # All readers are told before one is waited for: they share a queue, and any of them may take the word.
+        for reader in self._readers:
+            reader.end()
+        for reader in self._readers:
+            reader.join()
+        # The writer closes last, because a connection that only reads cannot fold the WAL into the file.
+        self._writer.end()
+        self._writer.join()
