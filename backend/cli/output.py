@@ -153,8 +153,8 @@ def print_fields(fields: Sequence[tuple[str, str]]) -> None:
     room = max(screen.width - indent, NARROWEST) if screen.is_terminal else UNLIMITED
     for name, value in fields:
         lines = [part for line in clean(value).splitlines() for part in textwrap.wrap(line, room) or [""]]
-        text = Text(name.ljust(indent), style="dim")
-        text.append(f"\n{' ' * indent}".join(lines), style=STATE_STYLES.get(value, "not dim"))
+        text = Text().append(name.ljust(indent), style="dim")
+        text.append(f"\n{' ' * indent}".join(lines), style=STATE_STYLES.get(value))
         screen.print(text, soft_wrap=True)
 
 

@@ -20,6 +20,8 @@ PAGE = 100
 MOST_PAGES = 50
 MOST_SINGLE = 25
 MOST_KNOWN = 20_000
+LEAST = {"WHEN": 12, "SCHEDULE": 16, "STATE": 9, "LATE": 6, "TOOK": 6}
+"""Widths that most rows need: the title is printed before the first of them is known."""
 
 
 class Watch:
@@ -129,7 +131,7 @@ class _Printer:
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
         self._screen = console()
-        self._columns: Sequence[Column] = COLUMNS
+        self._columns: Sequence[Column] = [c._replace(least=LEAST.get(c.title, 0)) for c in COLUMNS]
         self._title = True
 
     def __call__(self, runs: Sequence[Json]) -> None:
