@@ -29,6 +29,7 @@ from backend.store.retention import Retention
 from backend.targets.base import TargetRules, Tools
 from backend.worker.loop import Worker, WorkerConfig
 
+STALLED = timedelta(seconds=30)
 LEAVING = timedelta(seconds=2)
 """Part of the grace that is kept for stopping attempts and giving them back; at most a quarter of it."""
 
@@ -126,7 +127,7 @@ class System:
 
 @asynccontextmanager
 async def system_on(
-    store: Store, settings: Settings, *, clock: Clock, events: Events, stalled_after: timedelta
+    store: Store, settings: Settings, *, clock: Clock, events: Events, stalled_after: timedelta = STALLED
 ) -> AsyncIterator[System]:
     """Build the system on an open store; its leases are kept until the block is left.
 

@@ -23,8 +23,8 @@ from backend.worker.recorder import Recorder
 
 BATCH = 1000
 BEATS_PER_LEASE = 3
-GIVING_BACK = 8.0
-"""Seconds that stopping and giving back may take: commands get one to end, and a busy database is waited for."""
+GIVING_BACK = 3.0
+"""Seconds that stopping and giving back may take, of which a command gets one to end by itself."""
 LOOKS_PER_LEASE = 15
 """While the store does not answer, how often per lease it is asked, so that the end of a lease is noticed in time."""
 

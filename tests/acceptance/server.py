@@ -170,6 +170,10 @@ class Server:
             self._where = str(url.hostname), int(url.port or 0)
         return self._where
 
+    def at(self, port: int) -> None:
+        """Talk to this port of 127.0.0.1, before the log names it."""
+        self._where = "127.0.0.1", port
+
     @property
     def key(self) -> str:
         return (self.folder / "data" / "admin.key").read_text().strip()

@@ -45,9 +45,7 @@ def test_sigterm_lets_attempts_end_and_exits_with_0(server: Server, sink: Sink) 
     assert [line["event"] for line in server.lines[-3:]][-1] == "exited"
 
 
-def test_sigterm_with_a_thousand_due_schedules_leaves_nothing_leased_and_loses_none(
-    server: Server, sink: Sink
-) -> None:
+def test_sigterm_with_a_thousand_due_schedules_leaves_nothing_leased_and_loses_none(server: Server, sink: Sink) -> None:
     once = {"kind": "once", "at": server.create("clock", sink.target())["created_at"]}
     many = [{"id": f"s{n}", "triggers": [once], "target": sink.target("/many")} for n in range(1000)]
     server.post("/schedules/batch", {"schedules": many})
