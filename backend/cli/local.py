@@ -9,9 +9,10 @@ from backend.cli.output import print_json, print_line
 
 def serve() -> None:
     """Start the server in the foreground, until Ctrl-C."""
-    from backend.scheduler import main  # noqa: PLC0415 - the server is slow to import
+    from backend.app import run_processes  # noqa: PLC0415 - the server is slow to import
+    from backend.executor.scheduler import Scheduler  # noqa: PLC0415 - the server is slow to import
 
-    main()
+    run_processes(Scheduler())
 
 
 def migrate(*, json: AsJson = False) -> None:
