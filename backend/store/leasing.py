@@ -37,7 +37,8 @@ class Claim(NamedTuple):
 def claim_runs(lessee: Lessee, limit: int) -> Operation[Claim]:
     """Lease up to `limit` runs that wait, oldest first.
 
-    The commit records that an attempt has begun. If we die after it, the lease expires and the run is taken over.
+    The commit records that an attempt has begun. If we die after it, nobody knows whether the target has run: the
+    lease expires, and the run is taken over, or ends as lost if it may be sent only once.
     """
     instant = yield from now()
     rows = yield Query(
@@ -86,7 +87,8 @@ class Finish(NamedTuple):
 def finish_attempts(results: Sequence[AttemptResult], settle: Settler) -> Operation[Finish]:
     """Write results back; one whose lease has passed to somebody else changes nothing.
 
-    If we die before the commit, the target has run and will be asked again with the same key.
+    If we die before the commit, the target has run, and once the lease expires it is asked again with the same key
+    (or, if it may be asked only once, the run ends as lost).
     """
     instant = yield from now()
     settled = [settle(result.ended, result.limits, instant) for result in results]

@@ -16,6 +16,8 @@ from backend.store.schedules import no_such_schedule
 
 LAST_ID = "g"
 """Sorts after every run id."""
+MILLISECOND = 1000
+"""As far as the time in a run's id goes, in microseconds."""
 CANCELLED = "cancelled on request"
 
 
@@ -97,7 +99,8 @@ def list_runs(namespace: str, wanted: RunFilter, *, after: Place | None, limit: 
         rows = yield Query("list_schedule_runs", params)
     else:
         floor = uuid7(wanted.from_at, bytes(10)) if wanted.from_at is not None else ""
-        before = after.id if after else LAST_ID
+        ceiling = uuid7(wanted.to_at + MILLISECOND, bytes(10)) if wanted.to_at is not None else LAST_ID
+        before = after.id if after else ceiling
         rows = yield Query("list_runs", {**params, "namespace": namespace, "before": before, "floor": floor})
     return (yield from _with_attempts(rows))
 

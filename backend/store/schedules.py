@@ -143,7 +143,7 @@ class ScheduleFilter(NamedTuple):
 def list_schedules(namespace: str, wanted: ScheduleFilter, *, after: int, limit: int) -> Operation[list[Listed]]:
     """Read one page of schedules in order of creation."""
     params = {**wanted._asdict(), "namespace": namespace, "after": after, "limit": limit}
-    rows = yield Query("list_schedules", params)
+    rows = yield Query("list_schedules" if wanted.owner is None else "list_schedules_of_owner", params)
     return (yield from _listed(rows))
 
 

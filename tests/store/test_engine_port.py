@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -305,12 +306,12 @@ async def test_a_one_shot_is_not_completed_while_a_manual_run_is_open(world: Wor
     assert (await world.schedule()).state == "completed"
 
 
-async def make_run(world: World, **fields: object) -> str:
+async def make_run(world: World, **fields: Any) -> str:
     await world.put(triggers=[{"kind": "interval", "every": "1h"}], **fields)
     return (await world.trigger()).id
 
 
-async def one_shot(world: World, **fields: object) -> None:
+async def one_shot(world: World, **fields: Any) -> None:
     await world.put(triggers=[{"kind": "once", "at": "2027-01-15T08:00:05Z"}], **fields)
     assert (await world.schedule()).next_nominal_at == START + 5 * SECOND
 

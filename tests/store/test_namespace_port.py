@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from backend.errors import Conflict, NotFound
@@ -17,9 +19,9 @@ from tests.store.world import START, World, manual_run, nominal_times
 pytestmark = pytest.mark.anyio
 
 
-async def listed(world: World, *, after: int = 0, limit: int = 100, **wanted: object) -> list[str]:
+async def listed(world: World, *, after: int = 0, limit: int = 100, **wanted: Any) -> list[str]:
     port = world.store.namespace(NamespaceId("default"))
-    found = await port.schedules(ScheduleFilter(**wanted), after=after, limit=limit)  # type: ignore[arg-type]
+    found = await port.schedules(ScheduleFilter(**wanted), after=after, limit=limit)
     return [one.schedule.id for one in found]
 
 
@@ -208,9 +210,7 @@ async def test_schedules_are_listed_in_order_of_creation_and_in_pages(world: Wor
         ({"owner": "ann", "state": "paused", "q": "b"}, ["b"]),
     ],
 )
-async def test_schedules_are_listed_by_every_filter(
-    world: World, wanted: dict[str, object], expected: list[str]
-) -> None:
+async def test_schedules_are_listed_by_every_filter(world: World, wanted: dict[str, Any], expected: list[str]) -> None:
     await world.put("a", name="Report", owner="ann", tags={"team": "growth"})
     await world.put("b", owner="ann")
     await world.put("c", owner="bob", tags={"team": "growth"}, triggers=[{"kind": "interval", "every": "1h"}])

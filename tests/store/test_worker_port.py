@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.anyio
 FAILED, SUCCEEDED = AttemptState.FAILED, AttemptState.SUCCEEDED
 
 
-async def make_runs(world: World, number: int = 1, **fields: object) -> list[str]:
+async def make_runs(world: World, number: int = 1, **fields: Any) -> list[str]:
     await world.put(triggers=[{"kind": "interval", "every": "30d"}], **fields)
     made = []
     for _ in range(number):

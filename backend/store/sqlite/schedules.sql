@@ -1,7 +1,8 @@
 -- name: schedules_by_id
 -- The live schedules of these ids, and whether each has an open run.
+-- A cross join keeps its order in SQLite: left to itself, the planner reads the whole namespace for one id.
 select {{schedule_columns}}, {{has_open_run}}
-from json_each(:ids) i join schedules s on s.namespace = :namespace and s.id = i.value and s.deleted_at is null
+from json_each(:ids) i cross join schedules s on s.namespace = :namespace and s.id = i.value and s.deleted_at is null
 
 -- name: insert_schedules
 -- Create schedules.
@@ -59,13 +60,9 @@ where schedule_key in (select value from json_each(:schedule_keys))
 -- The schedules that an apply of this file made.
 select id from schedules where namespace = :namespace and source = :source and deleted_at is null order by key
 
--- name: list_schedules
--- One page in order of creation; a filter that is null does not count.
-select {{schedule_columns}}, 0
-from schedules s
-where s.namespace = :namespace and s.deleted_at is null and s.key > :after
+-- fragment: wanted_page
+s.namespace = :namespace and s.deleted_at is null and s.key > :after
   and (:state is null or s.state = :state)
-  and (:owner is null or s.owner = :owner)
   and (:name is null or s.name = :name)
   and (:target is null or s.target_kind = :target)
   and (:due_before is null or s.next_scheduled_at < :due_before)
@@ -74,6 +71,18 @@ where s.namespace = :namespace and s.deleted_at is null and s.key > :after
                                and t.schedule_key = s.key))
 order by s.key
 limit :limit
+
+-- name: list_schedules
+-- One page in order of creation; a filter that is null does not count.
+select {{schedule_columns}}, 0
+from schedules s
+where {{wanted_page}}
+
+-- name: list_schedules_of_owner
+-- The same of one owner, by the index of owners.
+select {{schedule_columns}}, 0
+from schedules s
+where s.owner = :owner and {{wanted_page}}
 
 -- name: last_runs
 -- The newest occurrence of each schedule that became a run.

@@ -1,0 +1,165 @@
+"""The planner of SQLite walks the indexes we made for it: nothing that runs often reads a whole table.
+
+Each statement is also run, with values as in production, and counted in rows that SQLite stepped over: a plan that
+reads well and walks far would be noticed.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import apsw
+import orjson
+import pytest
+
+from backend.model.instants import DAY, MINUTE
+from backend.store.queries import load_queries
+from backend.store.sqlite.connection import PACKAGE
+from tests.plans.conftest import MANY
+from tests.store.world import START
+
+STATEMENTS = load_queries(PACKAGE)
+SORTS = "USE TEMP B-TREE"
+PAGE = {"namespace": "default", "limit": 50}
+FIFTY = orjson.dumps([f"job-{number}" for number in range(1, 51)]).decode()
+KEYS = orjson.dumps(list(range(1, 51))).decode()
+
+
+class Params(dict[str, Any]):
+    """What is not given is null."""
+
+    def __missing__(self, _: str) -> None:
+        return None
+
+
+def plan(raw: apsw.Connection, name: str) -> list[str]:
+    return [str(row[3]) for row in raw.execute(f"explain query plan {STATEMENTS[name]}", Params())]
+
+
+USED = [
+    ("claim_due", ["s USING INDEX schedules_due (next_scheduled_at<?)", "r USING INDEX runs_open (schedule_key=?)"]),
+    ("next_due", ["schedules USING COVERING INDEX schedules_due"]),
+    ("claim_runs", ["runs USING INDEX runs_claimable (available_at<?)", "runs USING INTEGER PRIMARY KEY"]),
+    ("next_available", ["runs USING INDEX runs_claimable"]),
+    ("expired_leases", ["r USING INDEX runs_leased (lease_until<?)", "s USING INTEGER PRIMARY KEY"]),
+    (
+        "promote_held",
+        [
+            "runs USING INTEGER PRIMARY KEY",
+            "s USING INTEGER PRIMARY KEY",
+            "o USING INDEX runs_open (schedule_key=?)",
+            "h USING COVERING INDEX runs_held (schedule_key=?)",
+        ],
+    ),
+    ("complete_schedules", ["s USING INTEGER PRIMARY KEY", "r USING INDEX runs_open (schedule_key=?)"]),
+    ("run_by_id", ["r USING INDEX runs_id (namespace=? AND id=?)", "s USING INTEGER PRIMARY KEY"]),
+    ("list_runs", ["r USING INDEX runs_id (namespace=? AND id>? AND id<?)", "s USING INTEGER PRIMARY KEY"]),
+    ("last_runs", ["r USING INTEGER PRIMARY KEY", "n USING INDEX runs_ledger (schedule_key=?)"]),
+    (
+        "schedules_by_id",
+        ["s USING INDEX schedules_id (namespace=? AND id=?)", "r USING INDEX runs_open (schedule_key=?)"],
+    ),
+    ("list_schedules", ["s USING INDEX schedules_listed (namespace=? AND key>?)", "t USING PRIMARY KEY"]),
+    ("list_schedules_of_owner", ["s USING INDEX schedules_owner (namespace=? AND owner=? AND key>?)"]),
+    ("attempts_of", ["attempts USING PRIMARY KEY (run_key=?)"]),
+    ("backlog", ["schedules USING COVERING INDEX schedules_due (next_scheduled_at<?)"]),
+    ("finish_runs", ["runs USING INTEGER PRIMARY KEY"]),
+    ("extend_leases", ["runs USING INTEGER PRIMARY KEY"]),
+    ("drop_waiting_runs", ["runs USING INDEX runs_open (schedule_key=?)"]),
+    ("forget_paused", ["runs USING INDEX runs_ledger (schedule_key=? AND nominal_at>?)"]),
+    ("schedules_after", ["schedules USING INTEGER PRIMARY KEY (rowid>?)"]),
+    ("prune_deleted_schedules", ["s USING COVERING INDEX schedules_deleted (deleted_at<?)"]),
+]
+
+
+@pytest.mark.parametrize(("name", "expected"), USED, ids=[name for name, _ in USED])
+def test_a_statement_walks_its_indexes_and_sorts_nothing(raw: apsw.Connection, name: str, expected: list[str]) -> None:
+    steps = plan(raw, name)
+    for step in expected:
+        assert any(found.startswith(f"SEARCH {step}") for found in steps), steps
+    assert not [found for found in steps if SORTS in found], steps
+
+
+def test_the_runs_of_a_schedule_are_sorted_only_among_equal_times(raw: apsw.Connection) -> None:
+    steps = plan(raw, "list_schedule_runs")
+    assert "SEARCH r USING INDEX runs_ledger (schedule_key=? AND nominal_at<?)" in steps
+    assert [step for step in steps if SORTS in step] == ["USE TEMP B-TREE FOR LAST TERM OF ORDER BY"]
+
+
+def test_pruning_walks_the_indexes_of_what_has_ended(raw: apsw.Connection) -> None:
+    steps = plan(raw, "prune_old_runs")
+    assert "SEARCH runs USING INDEX runs_ended (finished_at<?)" in steps
+    assert "SEARCH runs USING INDEX runs_failed (finished_at<?)" in steps
+    assert not [step for step in steps if SORTS in step]
+
+
+RARELY = {"count_open_runs", "count_schedules", "schedules_holding"}
+"""Count for metrics, or walk a partial index that holds only what waits."""
+
+
+@pytest.mark.parametrize("name", sorted(set(STATEMENTS) - RARELY))
+def test_no_statement_reads_a_whole_table(raw: apsw.Connection, name: str) -> None:
+    tables = r"(schedules|runs|attempts|schedule_tags|schedule_revisions|s|r|o|h|n|t)"
+    scans = [step for step in plan(raw, name) if re.match(rf"SCAN {tables}\b", step)]
+    assert scans == []
+
+
+def test_the_net_under_chains_reads_only_held_runs(raw: apsw.Connection) -> None:
+    assert plan(raw, "schedules_holding") == ["SCAN runs USING COVERING INDEX runs_held"]
+
+
+def work_of(raw: apsw.Connection, name: str, values: dict[str, Any]) -> tuple[int, int]:
+    """Run a statement and undo it; answers the rows it gave and the virtual machine's steps it took."""
+    steps = 0
+
+    def count() -> bool:
+        nonlocal steps
+        steps += 1
+        return False
+
+    raw.execute("savepoint work")
+    raw.set_progress_handler(count, 100)
+    try:
+        rows = len(list(raw.execute(STATEMENTS[name], Params(values))))
+    finally:
+        raw.set_progress_handler(None)
+        raw.execute("rollback to work")
+        raw.execute("release work")
+    return rows, steps * 100
+
+
+RUN_ID = f"{(START + 5 * MINUTE // 100) // 1000:012x}-7000-8000-{5:012x}"
+WORK = [
+    ("claim_due", {"now": START + DAY, "limit": 50}, 50),
+    ("next_due", {}, 1),
+    ("claim_runs", {"now": START + DAY, "until": START + DAY, "token": "t", "worker": "w", "limit": 50}, 50),
+    ("next_available", {}, 1),
+    ("expired_leases", {"now": START + DAY, "limit": 50}, 50),
+    ("promote_held", {"schedule_keys": KEYS, "now": START}, 0),
+    ("complete_schedules", {"schedule_keys": KEYS}, 0),
+    ("run_by_id", {"namespace": "default", "id": RUN_ID}, 1),
+    ("list_runs", {**PAGE, "before": "g", "floor": ""}, 50),
+    ("list_schedule_runs", {"schedule_key": 2, "before_at": 2**62, "before": "g", "limit": 50}, 10),
+    ("last_runs", {"schedule_keys": KEYS}, None),
+    ("schedules_by_id", {"namespace": "default", "ids": FIFTY}, 50),
+    ("list_schedules", {**PAGE, "after": 0}, 50),
+    ("list_schedules_of_owner", {**PAGE, "after": 0, "owner": "owner-77"}, 50),
+    ("prune_old_runs", {"runs_before": START + DAY, "failures_before": START, "limit": 50}, 50),
+    ("prune_old_runs", {"runs_before": START, "failures_before": START, "limit": 50}, 0),
+]
+STEPS_PER_ROW = 400
+
+
+@pytest.mark.parametrize(("name", "values", "rows"), WORK, ids=[name for name, *_ in WORK])
+def test_a_statement_takes_steps_in_proportion_to_its_page_not_to_the_table(
+    raw: apsw.Connection, name: str, values: dict[str, Any], rows: int | None
+) -> None:
+    found, steps = work_of(raw, name, values)
+    assert rows in {None, found}
+    assert steps <= 50 * STEPS_PER_ROW < MANY  # a walk over the table takes more than a step a row
+
+
+def test_a_walk_over_a_whole_table_would_have_been_noticed(raw: apsw.Connection) -> None:
+    _, steps = work_of(raw, "list_runs", {**PAGE, "before": "g", "floor": "", "state": "dead"})
+    assert steps > MANY
