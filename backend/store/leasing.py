@@ -93,8 +93,11 @@ def finish_attempts(results: Sequence[AttemptResult], settle: Settler) -> Operat
     instant = yield from now()
     settled = [settle(result.ended, result.limits, instant) for result in results]
     rows = yield Batch("finish_runs", [_run_row(r, s) for r, s in zip(results, settled, strict=True)])
-    ours = {row[0] for row in rows}
-    finished = [Finished(r, s, r.run.key in ours, instant) for r, s in zip(results, settled, strict=True)]
+    # By attempt, not by run: one batch may bring a lost attempt's result beside that of the attempt that followed it.
+    ours = {(row[0], row[1]) for row in rows}
+    finished = [
+        Finished(r, s, (r.run.key, r.run.attempt) in ours, instant) for r, s in zip(results, settled, strict=True)
+    ]
     accepted = [f for f in finished if f.accepted]
     yield Batch("insert_attempts", [_attempt_row(f.result, instant) for f in accepted])
     paused = yield from _count_streaks(accepted, instant)

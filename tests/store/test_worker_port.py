@@ -140,6 +140,24 @@ async def test_of_a_batch_of_results_only_those_without_a_lease_are_refused(worl
     assert await world.states() == ["succeeded", "cancelled", "succeeded"]
 
 
+async def test_a_lost_attempt_is_refused_also_beside_its_successor_in_one_batch(world: World) -> None:
+    [id_] = await make_runs(world)
+    stale = await world.claim(token="t1")
+    world.clock.go(seconds=16)
+    await world.reap()
+    fresh = await world.claim(token="t2")
+    results = [
+        result_of(stale, stale.runs[0], FAILED, permanent=True, token="t1"),
+        result_of(fresh, fresh.runs[0], SUCCEEDED, token="t2"),
+    ]
+    for order in (results, results[::-1]):
+        finish = await world.store.worker().finish(order, settle)
+        assert not next(f for f in finish.finished if f.result.token == "t1").accepted
+    record = await world.run(id_)
+    assert (record.run.state, [a.state for a in record.attempts]) == ("succeeded", ["lost", "succeeded"])
+    assert (await world.schedule()).failure_streak == 0
+
+
 async def test_what_becomes_of_a_run_is_decided_at_the_database_s_now(world: World) -> None:
     await make_runs(world)
     claim = await world.claim()

@@ -29,7 +29,7 @@ update runs
 set state = :state, reason = :reason, error = :error, finished_at = :finished_at, available_at = :available_at,
     released = released + :released, lease_token = null, lease_until = null, worker = null
 where key = :key and lease_token = :token and state = 'running'
-returning key, schedule_key
+returning key, attempt
 
 -- name: insert_attempts
 -- Record ended attempts.
