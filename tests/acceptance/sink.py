@@ -92,8 +92,8 @@ class Sink:
                     await asyncio.sleep(answer.after)
                 writer.write(answer.encoded())
                 await writer.drain()
-        except (OSError, asyncio.IncompleteReadError):
-            pass  # the server was killed in the middle
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the server was killed in the middle, or this sink closes
         finally:
             writer.close()
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -19,25 +19,42 @@ POLICIES = ("fire_once", "skip", "fire_all")
 CLOCKED = ("-m", "tests.acceptance.clocked")
 
 
-@pytest.fixture
-def sink() -> Iterator[Sink]:
+class Return(NamedTuple):
+    """What came back after an hour: when its schedules began, and the last instant before the return."""
+
+    server: Server
+    sink: Sink
+    first: datetime
+    newest: datetime
+
+
+@pytest.fixture(scope="module")
+def returned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Return]:
+    folder = tmp_path_factory.mktemp("server")
     with listening_sink() as sink:
-        yield sink
+        first = create_an_hour_ago(folder, sink)
+        with server_at(folder) as server:
+            rows = until("its first rows", lambda: server.runs(schedule="late-fire_once"))
+            moment = min(datetime.fromisoformat(row["queued_at"]) for row in rows)
+            yield Return(server, sink, first, first + (moment - first) // MINUTE * MINUTE)
 
 
-def server_at(folder: Path, *, ahead: float = 0, speed: float = 1, **settings: str) -> Server:
-    return Server(folder, command=(*CLOCKED, str(ahead), str(speed), "30"), poll_interval="50ms", **settings).ready()
+def server_at(folder: Path, *, ahead: float = 0, speed: float = 1) -> Server:
+    return Server(folder, command=(*CLOCKED, str(ahead), str(speed), "30"), poll_interval="50ms").ready()
 
 
-def create_an_hour_ago(folder: Path, sink: Sink, **rest: Any) -> datetime:
-    """Let a server of an hour ago create one minutely schedule per policy, and stop; answers when they begin."""
+def create_an_hour_ago(folder: Path, sink: Sink) -> datetime:
+    """Let a server of an hour ago create minutely schedules, and stop; answers when they begin."""
     with server_at(folder, ahead=-HOUR) as server:
         now = datetime.fromisoformat(server.create("clock", sink.target("/unused"))["created_at"])
         # The last one before the return is then half a minute late: on time by default, late for a threshold of 1 s.
         anchor = now.replace(microsecond=0) - MINUTE / 2
+        trigger = {"kind": "interval", "every": "1m", "anchor": anchor.isoformat()}
         for policy in POLICIES:
-            trigger = {"kind": "interval", "every": "1m", "anchor": anchor.isoformat()}
-            server.create(policy, sink.target(f"/{policy}"), triggers=[trigger], misfire_policy=policy, **rest)
+            for kind, threshold in (("late", "1s"), ("on-time", "60s")):
+                id_ = f"{kind}-{policy}"
+                rest = {"misfire_policy": policy, "misfire_threshold": threshold}
+                server.create(id_, sink.target(f"/{id_}"), triggers=[trigger], **rest)
         assert server.stop() == 0
     assert not sink.seen
     return anchor + MINUTE
@@ -58,79 +75,58 @@ def ledger(server: Server, schedule: str, upto: datetime) -> tuple[list[dict[str
     return ran, dropped, len(ran) + sum(dropped.values())
 
 
-def last_before(first: datetime, moment: datetime) -> datetime:
-    return first + (moment - first) // MINUTE * MINUTE
+def test_after_an_hour_off_fire_once_runs_the_newest_and_says_how_many_it_missed(returned: Return) -> None:
+    server, sink, first, newest = returned
+    ran, dropped, total = ledger(server, "late-fire_once", newest)
+    assert [nominal(run) for run in ran] == [newest]
+    assert (dropped, total) == ({"missed": 59}, 60)
+    assert ran[0]["missed"]["count"] == 59
+    assert datetime.fromisoformat(ran[0]["missed"]["first"]) == first
+    assert datetime.fromisoformat(ran[0]["missed"]["last"]) == newest - MINUTE
+    assert server.run(ran[0]["id"])["state"] == "succeeded"
+    assert [request.run_id for request in sink.at("/late-fire_once")][:1] == [ran[0]["id"]]
 
 
-def returned(server: Server) -> datetime:
-    """Say when the first occurrences after the return were recorded."""
-    rows = until("rows", lambda: server.runs(schedule="fire_once"))
-    return min(datetime.fromisoformat(row["queued_at"]) for row in rows)
+def test_after_an_hour_off_skip_runs_nothing_and_the_ledger_says_what_was_missed(returned: Return) -> None:
+    server, sink, first, newest = returned
+    ran, dropped, _ = ledger(server, "late-skip", newest)
+    assert (ran, dropped) == ([], {"missed": 60})
+    row = server.runs(schedule="late-skip", state="missed")[-1]
+    assert row["missed"]["count"] == 60
+    assert datetime.fromisoformat(row["missed"]["first"]) == first
+    assert datetime.fromisoformat(row["missed"]["last"]) == newest
+    dispatched = {request.headers["x-nominal-time"] for request in sink.at("/late-skip")}
+    assert all(datetime.fromisoformat(time) > newest for time in dispatched)
 
 
-def test_after_an_hour_off_fire_once_runs_the_newest_and_says_how_many_it_missed(tmp_path: Path, sink: Sink) -> None:
-    first = create_an_hour_ago(tmp_path, sink, misfire_threshold="1s")
-    with server_at(tmp_path) as server:
-        newest = last_before(first, returned(server))
-        ran, dropped, total = ledger(server, "fire_once", newest)
-        assert [nominal(run) for run in ran] == [newest]
-        assert dropped == {"missed": 59}
-        assert total == 60
-        assert ran[0]["missed"]["count"] == 59
-        assert datetime.fromisoformat(ran[0]["missed"]["first"]) == first
-        assert datetime.fromisoformat(ran[0]["missed"]["last"]) == newest - MINUTE
-        assert server.run(ran[0]["id"])["state"] == "succeeded"
-    assert [request.run_id for request in sink.at("/fire_once")] == [ran[0]["id"]]
-
-
-def test_after_an_hour_off_skip_runs_nothing_and_the_ledger_says_what_was_missed(tmp_path: Path, sink: Sink) -> None:
-    first = create_an_hour_ago(tmp_path, sink, misfire_threshold="1s")
-    with server_at(tmp_path) as server:
-        newest = last_before(first, returned(server))
-        ran, dropped, _ = ledger(server, "skip", newest)
-        (row,) = server.runs(schedule="skip")
-        assert (ran, dropped) == ([], {"missed": 60})
-        assert (row["state"], row["missed"]["count"]) == ("missed", 60)
-        assert datetime.fromisoformat(row["missed"]["first"]) == first
-        assert datetime.fromisoformat(row["missed"]["last"]) == newest
-    assert not sink.at("/skip")
-
-
-def test_after_an_hour_off_an_occurrence_within_the_threshold_is_on_time_under_every_policy(
-    tmp_path: Path, sink: Sink
-) -> None:
-    first = create_an_hour_ago(tmp_path, sink)
-    with server_at(tmp_path) as server:
-        newest = last_before(first, returned(server))
-        once, once_dropped, _ = ledger(server, "fire_once", newest)
-        skip, skip_dropped, _ = ledger(server, "skip", newest)
-        every, every_dropped, _ = ledger(server, "fire_all", newest)
-        assert [nominal(run) for run in once] == [nominal(run) for run in skip] == [newest]
-        assert once_dropped == skip_dropped == {"missed": 59}
-        assert (once[0]["missed"]["count"], skip[0]["missed"]["count"]) == (59, 0)
-        assert [nominal(run) for run in every] == [first + n * MINUTE for n in range(60)]
-        assert every_dropped == {}
+def test_after_an_hour_off_an_occurrence_within_the_threshold_is_on_time_under_every_policy(returned: Return) -> None:
+    server, _, first, newest = returned
+    once, once_dropped, _ = ledger(server, "on-time-fire_once", newest)
+    skip, skip_dropped, _ = ledger(server, "on-time-skip", newest)
+    every, every_dropped, _ = ledger(server, "on-time-fire_all", newest)
+    assert [nominal(run) for run in once] == [nominal(run) for run in skip] == [newest]
+    assert once_dropped == skip_dropped == {"missed": 59}
+    assert (once[0]["missed"]["count"], skip[0]["missed"]["count"]) == (59, 0)
+    assert [nominal(run) for run in every] == [first + n * MINUTE for n in range(60)]
+    assert every_dropped == {}
 
 
 def test_after_an_hour_off_fire_all_runs_everything_oldest_first_one_after_another_spread_over_time(
-    tmp_path: Path, sink: Sink
+    returned: Return,
 ) -> None:
-    first = create_an_hour_ago(tmp_path, sink, misfire_threshold="1s")
-    with server_at(tmp_path) as server:
-        newest = last_before(first, returned(server))
-        until("three dispatches", lambda: len(sink.at("/fire_all")) >= 3)
-        ran, dropped, _ = ledger(server, "fire_all", newest)
-        assert [nominal(run) for run in ran] == [first + n * MINUTE for n in range(60)]
-        assert dropped == {}
-        assert {run["state"] for run in ran} <= {"succeeded", "running", "queued", "held"}
-        assert sum(run["state"] == "held" for run in ran) > 50
-        assert server.stop() == 0
-    times = [request.at for request in sink.at("/fire_all")]
+    server, sink, first, newest = returned
+    schedule = "late-fire_all"
+    until("three dispatches", lambda: len(sink.at(f"/{schedule}")) >= 3)
+    ran, dropped, _ = ledger(server, schedule, newest)
+    assert [nominal(run) for run in ran] == [first + n * MINUTE for n in range(60)]
+    assert dropped == {}
+    assert {run["state"] for run in ran} <= {"succeeded", "running", "queued", "held"}
+    assert sum(run["state"] == "held" for run in ran) > 30
+    assert server.stop() == 0
+    times = [request.at for request in sink.at(f"/{schedule}")]
     assert all(later - sooner > 0.5 for sooner, later in pairwise(times)), times
     # The chain goes on where it stood, in a time that runs thirty times as fast.
-    with server_at(tmp_path, ahead=1, speed=30) as server:
-        until(
-            "the chain's end", lambda: all(run["state"] == "succeeded" for run in ledger(server, "fire_all", newest)[0])
-        )
-    chain = [request.headers["x-nominal-time"] for request in sink.at("/fire_all")][:60]
+    with server_at(server.folder, ahead=1, speed=30) as fast:
+        until("its end", lambda: all(run["state"] == "succeeded" for run in ledger(fast, schedule, newest)[0]))
+    chain = [request.headers["x-nominal-time"] for request in sink.at(f"/{schedule}")][:60]
     assert [datetime.fromisoformat(time) for time in chain] == [first + n * MINUTE for n in range(60)]
