@@ -69,7 +69,7 @@ class Ledger:
         busy = any(run.state in OPEN_STATES for run in self.rows.values()) if open_run is None else open_run
         return self.write(plan(schedule, now, STORE, open_run=busy))
 
-    def until(self, schedule: Schedule, now: int, *, open_run: bool = False) -> Schedule:
+    def until(self, schedule: Schedule, now: int, *, open_run: bool | None = None) -> Schedule:
         """Plan as often as it takes to reach `now`; answers the schedule."""
         while schedule.next_nominal_at is not None and schedule.next_nominal_at <= now:
             before = schedule.cursor_at
