@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
+from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 
 from backend import errors
-from backend.service.validation import path_of
+from backend.service.validation import problem_of
 
 PROBLEM = "application/problem+json"
 
@@ -82,29 +83,28 @@ async def on_scheduler_error(_: Request, error: Exception) -> Response:
     return problem(status, _clean(str(error)), fields, headers)
 
 
-async def on_http_exception(_: Request, error: Exception) -> Response:
-    """Word what the framework refuses: no such route, wrong method, body too large."""
+async def on_http_exception(request: Request, error: Exception) -> Response:
+    """Word what the framework refuses: no such route, wrong method, a body that is no JSON."""
     assert isinstance(error, HTTPException)
-    return problem(error.status_code, str(error.detail), headers=error.headers)
+    words = {
+        404: "there is no such route; /openapi.json lists them",
+        405: f"{request.method} is not possible here; Allow says what is",
+    }
+    detail = words.get(error.status_code) or str(error.detail)
+    return problem(error.status_code, detail, headers=error.headers)
 
 
 async def on_bad_query(_: Request, error: Exception) -> Response:
     """Word refused query parameters."""
     assert isinstance(error, RequestValidationError)
-    fields = [
-        errors.FieldProblem(path_of(detail["loc"][1:]) or "query", _lower(detail["msg"]), "see the OpenAPI document")
-        for detail in error.errors()
-    ]
+    # Places begin with where the parameter stands: query, path or header.
+    fields = [problem_of(cast("ErrorDetails", {**detail, "loc": detail["loc"][1:]})) for detail in error.errors()]
     return problem(422, "; ".join(map(str, fields)), fields)
 
 
 async def on_defect(_: Request, error: Exception) -> Response:
     """Answer for an error nobody raised on purpose, without its text; the server's log has the traceback."""
     return problem(500, f"an internal error occurred ({type(error).__name__}); the server's log has the details")
-
-
-def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:]
 
 
 def _clean(text: str) -> str:

@@ -19,7 +19,20 @@ from backend.errors import SchedulerError
 from backend.service.times import PreviewRequest
 
 PREFIX = "/api/v1"
-DESCRIPTION = "Schedules in, runs out: every occurrence becomes exactly one recorded run."
+DESCRIPTION = """Schedules in, runs out: every occurrence becomes exactly one recorded run.
+
+Instants are RFC 3339 in UTC. Durations are seconds, or text such as `90s`, `15m`, `2h`, `1d`, `PT15M`.
+Every refusal is a problem document (RFC 9457); on 422 its `errors` name field, rule and fix.
+"""
+TAGS = [
+    {
+        "name": "schedules",
+        "description": "When something runs, what it is, and what becomes of it.",
+    },
+    {"name": "runs", "description": "What became of each occurrence, with its attempts and output."},
+    {"name": "preview", "description": "Try triggers out; nothing is stored."},
+    {"name": "health", "description": "For whoever watches the server. Open without a key."},
+]
 
 
 def create_app(context: Context) -> FastAPI:
@@ -33,6 +46,8 @@ def create_app(context: Context) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
+        openapi_tags=TAGS,
     )
     app.state.context = context
     app.include_router(health.router)
@@ -53,7 +68,9 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
 
 
 def _documented(app: FastAPI) -> dict[str, Any]:
-    schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    schema = get_openapi(
+        title=app.title, version=app.version, description=app.description, routes=app.routes, tags=TAGS
+    )
     models: tuple[type[BaseModel], ...] = (*BODIES, PreviewRequest, answers.ProblemBody)
     _, definitions = models_json_schema(
         [(model, "validation") for model in models], ref_template="#/components/schemas/{model}"

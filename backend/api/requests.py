@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from backend.api.context import Context
 from backend.errors import FieldProblem, Refused, TooLarge, Unauthorized
 from backend.model.ids import DEFAULT_NAMESPACE, NamespaceId
+from backend.service.drafts import ANY_REVISION
 from backend.service.keys import hash_of
 from backend.service.runs import Runs
 from backend.service.schedules import Schedules
@@ -47,7 +48,7 @@ class Caller(NamedTuple):
 
 async def caller(
     request: Request,
-    namespace: Annotated[str, Query(max_length=200, description="For admin keys.")] = DEFAULT_NAMESPACE,
+    namespace: Annotated[str, Query(max_length=200, description="Only `default` so far.")] = DEFAULT_NAMESPACE,
 ) -> Caller:
     """Find out whose key it is; Unauthorized without one."""
     context: Context = request.app.state.context
@@ -75,7 +76,8 @@ def _key_of(request: Request) -> str | None:
 
 async def document(request: Request) -> Any:  # noqa: ANN401 - JSON
     """Read the body as JSON; 400 when it is none, TooLarge over its limit."""
-    raw = await _body(request, BATCH_LIMIT if request.url.path.endswith("/batch") else BODY_LIMIT)
+    is_batch = request.method == "POST" and request.url.path.endswith("/schedules/batch")
+    raw = await _body(request, BATCH_LIMIT if is_batch else BODY_LIMIT)
     if not raw.strip():
         return None
     try:
@@ -85,14 +87,22 @@ async def document(request: Request) -> Any:  # noqa: ANN401 - JSON
 
 
 async def _body(request: Request, limit: int) -> bytes:
-    pieces, size = [], 0
+    # One that says so is refused before its bytes are read; of one that does not, no more is read than the limit.
+    declared = request.headers.get("content-length", "")
+    pieces, size = [], int(declared) if declared.isdecimal() and len(declared) < 20 else 0
+    _check_size(size, limit)
+    size = 0
     async for piece in request.stream():
         size += len(piece)
-        if size > limit:
-            rule = f"the body is larger than {limit // MIB} MiB"
-            raise TooLarge([FieldProblem("body", rule, "send less, or several requests")])
+        _check_size(size, limit)
         pieces.append(piece)
     return b"".join(pieces)
+
+
+def _check_size(size: int, limit: int) -> None:
+    if size > limit:
+        rule = f"the body is larger than {limit // MIB} MiB"
+        raise TooLarge([FieldProblem("body", rule, "send less, or several requests")])
 
 
 Document = Annotated[Any, Depends(document)]
@@ -123,11 +133,16 @@ _ARTICLES = {str: "a text", bool: "true or false", dict: "an object", list: "a l
 
 
 def if_match(
-    if_match: Annotated[str | None, Header(description="An ETag; 412 if it is outdated.")] = None,
+    if_match: Annotated[
+        str | None,
+        Header(description="An ETag, or `*` for any; else 412."),
+    ] = None,
 ) -> int | None:
     """Read the revision that a write insists on."""
-    if if_match is None or if_match.strip() == "*":
+    if if_match is None:
         return None
+    if if_match.strip() == "*":
+        return ANY_REVISION
     found = _ETAG.fullmatch(if_match.strip())
     if found is None:
         raise Refused([FieldProblem("If-Match", f"{if_match[:50]!r} is not an ETag of a schedule", 'give e.g. "3"')])
@@ -135,7 +150,7 @@ def if_match(
 
 
 IfMatch = Annotated[int | None, Depends(if_match)]
-Limit = Annotated[int, Query(ge=1, le=500)]
+Limit = Annotated[int, Query(ge=1, le=500, description="Items per page.")]
 Cursor = Annotated[str | None, Query(max_length=500, description="`next_cursor` of the page before.")]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -56,13 +56,45 @@ class BatchView(BaseModel):
     items: list[BatchItemView]
 
 
-def body(model: type[BaseModel], *, required: bool = True, media: str = "application/json") -> dict[str, Any]:
+class MergePatch(BaseModel):
+    """Any fields of a definition (RFC 7396): null removes one, objects are merged, lists are replaced."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+SCHEDULE_EXAMPLE: Mapping[str, Any] = {
+    "id": "daily-digest",
+    "triggers": [{"kind": "cron", "expression": "0 9 * * mon-fri", "timezone": "Europe/London"}],
+    "target": {"kind": "http", "url": "https://example.org/hook", "body": {"topic": "news"}},
+    "tags": {"team": "growth"},
+}
+PATCH_EXAMPLE: Mapping[str, Any] = {"tags": {"team": "sales"}, "timeout": "5m", "owner": None}
+BATCH_EXAMPLE: Mapping[str, Any] = {"schedules": [SCHEDULE_EXAMPLE], "source": "schedules.yaml", "prune": True}
+PREVIEW_EXAMPLE: Mapping[str, Any] = {"triggers": SCHEDULE_EXAMPLE["triggers"], "count": 3}
+_REFUSED: Mapping[str, Any] = {
+    "type": "about:blank",
+    "title": "Unprocessable Entity",
+    "status": 422,
+    "detail": "triggers[0].expression: minute 61 is outside 0–59; use a minute from 0 to 59",
+    "errors": [
+        {"field": "triggers[0].expression", "rule": "minute 61 is outside 0–59", "fix": "use a minute from 0 to 59"}
+    ],
+}
+
+
+def body(
+    model: type[BaseModel],
+    *,
+    example: Mapping[str, Any],
+    required: bool = True,
+    media: Sequence[str] = ("application/json",),
+) -> dict[str, Any]:
     """Document a body that the route reads by itself."""
-    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
-    return {"requestBody": {"required": required, "content": {media: {"schema": schema}}}}
+    content = {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}, "example": example}
+    return {"requestBody": {"required": required, "content": dict.fromkeys(media, content)}}
 
 
-BODIES: tuple[type[BaseModel], ...] = (ScheduleDefinition, PauseBody, ResumeBody, TriggerBody, BatchBody)
+BODIES: tuple[type[BaseModel], ...] = (ScheduleDefinition, MergePatch, PauseBody, ResumeBody, TriggerBody, BatchBody)
 
 _WORDS = {
     400: "The body is not JSON.",
@@ -74,13 +106,32 @@ _WORDS = {
     422: "A field breaks a rule.",
     503: "Starting, or the database does not answer.",
 }
+_HEADERS = {
+    "ETag": "The schedule's revision, for If-Match.",
+    "Location": "Where it can be read.",
+    "WWW-Authenticate": "How to send a key.",
+    "Retry-After": "Seconds to wait.",
+}
 
 
-def responses(answers: Mapping[int, type[BaseModel]], *statuses: int) -> dict[int | str, dict[str, Any]]:
+def responses(
+    answers: Mapping[int, type[BaseModel]], *statuses: int, headers: Sequence[str] = ()
+) -> dict[int | str, dict[str, Any]]:
     """Document what a route answers, and the ways in which it refuses."""
-    schema = {"$ref": f"#/components/schemas/{ProblemBody.__name__}"}
-    documented: dict[int | str, dict[str, Any]] = {status: {"model": model} for status, model in answers.items()}
-    return documented | {
-        status: {"description": _WORDS[status], "content": {PROBLEM: {"schema": schema}}}
-        for status in sorted({401, 422, 503, *statuses})
+    documented: dict[int | str, dict[str, Any]] = {
+        status: {"model": model, "description": (model.__doc__ or "").partition("\n")[0], "headers": _headers(*headers)}
+        for status, model in answers.items()
     }
+    return documented | {status: _refusal(status) for status in sorted({401, 422, 503, *statuses})}
+
+
+def _refusal(status: int) -> dict[str, Any]:
+    content: dict[str, Any] = {"schema": {"$ref": f"#/components/schemas/{ProblemBody.__name__}"}}
+    if status == 422:
+        content["example"] = _REFUSED
+    names = {401: ("WWW-Authenticate",), 503: ("Retry-After",)}.get(status, ())
+    return {"description": _WORDS[status], "content": {PROBLEM: content}, "headers": _headers(*names)}
+
+
+def _headers(*names: str) -> dict[str, Any]:
+    return {name: {"description": _HEADERS[name], "schema": {"type": "string"}} for name in names}

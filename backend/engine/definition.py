@@ -90,7 +90,11 @@ class ScheduleDefinition(BaseModel):
         for field, neutral in NOT_YET.items():
             if field in document and document[field] not in neutral:
                 raise FieldError(f"{field} is not supported by this version", "leave it out", field)
-        return {k: v for k, v in document.items() if k not in ANSWERED_ONLY and k not in NOT_YET}
+        kept = {k: v for k, v in document.items() if k not in ANSWERED_ONLY and k not in NOT_YET}
+        if kept.get("name") == kept.get("id"):
+            # An answer shows the id where there is no name; written back, that is still no name.
+            kept.pop("name", None)
+        return kept
 
 
 class StoredDefinition(BaseModel):

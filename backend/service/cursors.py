@@ -30,7 +30,7 @@ def _unpack(cursor: str) -> list[int | str] | None:
     if len(cursor) > LONGEST:
         return None
     try:
-        place = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        place = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True))
     except (binascii.Error, ValueError):
         return None
     return place if isinstance(place, list) else None

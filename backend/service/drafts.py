@@ -22,6 +22,8 @@ from backend.triggers.registry import dump_triggers
 
 PAST_TOLERANCE = MINUTE
 """A one-shot this far in the past is still accepted."""
+ANY_REVISION = -1
+"""Stands for `If-Match: *`: whichever revision there is, but there must be one."""
 MOST_WALKS = 50
 """Walks over time that a change waits for before it asks the caller to come back."""
 
@@ -56,7 +58,7 @@ def check_revision(current: Schedule | None, if_match: int | None) -> None:
         return
     if current is None:
         raise PreconditionFailed("If-Match was given, but there is no such schedule")
-    if current.revision != if_match:
+    if if_match not in {ANY_REVISION, current.revision}:
         raise PreconditionFailed(f"the schedule {current.id!r} is at revision {current.revision}, not {if_match}")
 
 

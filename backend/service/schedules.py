@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -83,11 +84,16 @@ class Schedules:
 
     async def apply(self, batch: Batch) -> list[BatchItem]:
         """Create or replace all, or none; answers what happened to each."""
-        read = [self._read(document, f"schedules[{n}]") for n, document in enumerate(batch.documents)]
-        _refuse_doubles(read)
+        # Reading thousands takes a second, in which the event loop has schedules to fire.
+        read = await asyncio.to_thread(self._read_all, batch.documents)
         puts = [Draft(definition, self.by, f"schedules[{n}]", batch.source) for n, definition in enumerate(read)]
-        changes = await self._put(puts, prune=batch.prune, dry_run=batch.dry_run)
+        changes = await self._put(puts, prune_source=batch.source if batch.prune else None, dry_run=batch.dry_run)
         return [BatchItem(change.schedule.id, change.verb) for change in changes]
+
+    def _read_all(self, documents: Sequence[object]) -> list[ScheduleDefinition]:
+        read = [self._read(document, f"schedules[{n}]") for n, document in enumerate(documents)]
+        _refuse_doubles(read)
+        return read
 
     async def patch(self, id_: str, patch: object, if_match: int | None) -> dict[str, Any]:
         """Change some fields by an RFC 7396 merge patch."""
@@ -171,7 +177,9 @@ class Schedules:
             return document | {"retry": dict(self.around.defaults["retry"])}
         return document | {"retry": {**self.around.defaults["retry"], **retry}} if isinstance(retry, dict) else document
 
-    async def _put(self, puts: Sequence[Draft], *, prune: bool = False, dry_run: bool = False) -> list[Change]:
+    async def _put(
+        self, puts: Sequence[Draft], *, prune_source: str | None = None, dry_run: bool = False
+    ) -> list[Change]:
         by_id = {str(draft.definition.id): draft for draft in puts}
 
         def revise(id_: str, current: Schedule | None, open_run: bool, moment: Moment) -> Change:  # noqa: FBT001
@@ -181,9 +189,8 @@ class Schedules:
             assert current is not None, id_
             return drafts.delete(current, self.by, moment, open_run=open_run)
 
-        source = puts[0].source if puts else None
-        drops = drop if prune and source else None
-        return await self._change(Wish(list(by_id), revise, source, drops, dry_run))
+        drops = drop if prune_source else None
+        return await self._change(Wish(list(by_id), revise, prune_source, drops, dry_run))
 
     async def _revise(self, id_: str, change: Callable[..., Change], if_match: int | None) -> None:
         def revise(_: str, current: Schedule | None, open_run: bool, moment: Moment) -> Change:  # noqa: FBT001

@@ -46,7 +46,7 @@ def parse(model: type[M], document: object, *, at: str = "") -> M:
 def problems_of(error: ValidationError, at: str = "") -> list[FieldProblem]:
     """Turn pydantic's findings into field, rule, fix."""
     details = error.errors(include_url=False)
-    return [_problem(detail, at) for detail in details if not _follows(detail, details)][:MOST_PROBLEMS]
+    return [problem_of(detail, at) for detail in details if not _follows(detail, details)][:MOST_PROBLEMS]
 
 
 def _follows(detail: ErrorDetails, others: Sequence[ErrorDetails]) -> bool:
@@ -57,7 +57,8 @@ def _follows(detail: ErrorDetails, others: Sequence[ErrorDetails]) -> bool:
     )
 
 
-def _problem(detail: ErrorDetails, at: str) -> FieldProblem:
+def problem_of(detail: ErrorDetails, at: str = "") -> FieldProblem:
+    """Turn one of pydantic's findings into field, rule, fix."""
     cause = detail.get("ctx", {}).get("error")
     field = path_of(_without_tags(detail["loc"]), at)
     if isinstance(cause, FieldError):

@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
+from backend.engine.definition import ScheduleDefinition
 from backend.model.instants import rfc3339, rfc3339_or_none
 from backend.model.run import RunState
 from backend.model.schedule import ScheduleState
@@ -30,29 +31,25 @@ class LastRunView(View):
     nominal_time: str
 
 
-class ScheduleView(View):
+class ScheduleView(ScheduleDefinition):
     """A schedule: its definition, its state, and when it fires next."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
-
+    # Says what `schedule_view` answers; that is built from the stored text, so that an old definition is shown too.
     id: str
     name: str
-    namespace: str
-    triggers: list[dict[str, Any]]
-    target: dict[str, Any]
     state: ScheduleState
-    note: str
+    note: str = Field(description="Why it was paused, by a person or after failures.")
     note_by: str | None
     note_at: str | None
-    error: str | None
+    error: str | None = Field(description="Why its times cannot be planned; only in the state `error`.")
     created_by: str
     created_at: str
     updated_at: str
-    revision: int
-    source: str | None
+    revision: int = Field(description="Counts changes of the definition; also the ETag.")
+    source: str | None = Field(description="What made it in a batch, such as a file's name.")
     next_nominal_time: str | None
     next_scheduled_time: str | None
-    failure_streak: int
+    failure_streak: int = Field(description="Runs that failed in a row.")
     last_run: LastRunView | None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
 
 from backend.api.answers import answer
 from backend.api.context import Context
@@ -36,7 +37,7 @@ async def health_check(request: Request) -> Response:
     return answer("OK" if health.ready else health.status, 200 if health.ready else 503)
 
 
-@router.get("/metrics", response_class=Response)
+@router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
     """Give metrics in Prometheus' text format."""
     content, media_type = await _context(request).metrics()

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Response
 
 from backend.api.answers import answer
 from backend.api.requests import Authenticated, Document
-from backend.api.schemas import body, responses
+from backend.api.schemas import PREVIEW_EXAMPLE, body, responses
 from backend.errors import FieldProblem, Refused
 from backend.service.times import Preview, PreviewRequest, preview
 from backend.service.validation import parse
@@ -16,7 +16,11 @@ from backend.service.validation import parse
 router = APIRouter(tags=["preview"])
 
 
-@router.post("/preview", responses=responses({200: Preview}, 400, 413), openapi_extra=body(PreviewRequest))
+@router.post(
+    "/preview",
+    responses=responses({200: Preview}, 400, 413),
+    openapi_extra=body(PreviewRequest, example=PREVIEW_EXAMPLE),
+)
 async def preview_draft(caller: Authenticated, given: Document) -> Response:
     """Say when a draft would fire, in words, and what may surprise; nothing is stored."""
     if given is None:

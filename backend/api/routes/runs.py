@@ -27,9 +27,9 @@ class Window(NamedTuple):
 
 
 def window(
-    state: Annotated[RunState | None, Query()] = None,
-    from_: Annotated[str | None, Query(alias="from", max_length=50, description="Nominal time, RFC 3339")] = None,
-    to: Annotated[str | None, Query(max_length=50, description="Nominal time, exclusive, RFC 3339")] = None,
+    state: Annotated[RunState | None, Query(description="Where the run stands.")] = None,
+    from_: Annotated[str | None, Query(alias="from", max_length=50, description="Earliest nominal time.")] = None,
+    to: Annotated[str | None, Query(max_length=50, description="Nominal time to end before.")] = None,
 ) -> Window:
     """Read the filters of a list of runs."""
     return Window(state, instant(from_, "from"), instant(to, "to"))
@@ -79,7 +79,7 @@ async def cancel_run(caller: Authenticated, id: str) -> Response:
     return answer(await caller.runs.cancel(id))
 
 
-@router.post("/{id}/retry", status_code=202, responses=responses({202: RunView}, 404, 409))
+@router.post("/{id}/retry", status_code=202, responses=responses({202: RunView}, 404, 409, headers=("Location",)))
 async def retry_run(caller: Authenticated, id: str) -> Response:
     """Run again what has ended: a new run with the same nominal time."""
     run = await caller.runs.retry(id)

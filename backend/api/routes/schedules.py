@@ -10,7 +10,19 @@ from fastapi import APIRouter, Query, Response
 from backend.api.answers import answer
 from backend.api.requests import Authenticated, Cursor, Document, IfMatch, Limit, etag, fields
 from backend.api.routes.runs import RunWindow, instant, runs_page
-from backend.api.schemas import BatchBody, BatchView, PauseBody, ResumeBody, TriggerBody, body, responses
+from backend.api.schemas import (
+    BATCH_EXAMPLE,
+    PATCH_EXAMPLE,
+    SCHEDULE_EXAMPLE,
+    BatchBody,
+    BatchView,
+    MergePatch,
+    PauseBody,
+    ResumeBody,
+    TriggerBody,
+    body,
+    responses,
+)
 from backend.engine.definition import ScheduleDefinition
 from backend.errors import FieldProblem, Refused
 from backend.model.schedule import ScheduleState
@@ -26,8 +38,8 @@ router = APIRouter(prefix="/schedules", tags=["schedules"])
 @router.post(
     "",
     status_code=201,
-    responses=responses({201: ScheduleView}, 400, 409, 413),
-    openapi_extra=body(ScheduleDefinition),
+    responses=responses({201: ScheduleView}, 400, 409, 413, headers=("ETag", "Location")),
+    openapi_extra=body(ScheduleDefinition, example=SCHEDULE_EXAMPLE),
 )
 async def create_schedule(caller: Authenticated, given: Document) -> Response:
     """Create a schedule; 409 when the id exists."""
@@ -35,7 +47,9 @@ async def create_schedule(caller: Authenticated, given: Document) -> Response:
     return answer(view, 201, etag(view) | {"Location": f"/api/v1/schedules/{view['id']}"})
 
 
-@router.post("/batch", responses=responses({200: BatchView}, 400, 409, 413), openapi_extra=body(BatchBody))
+@router.post(
+    "/batch", responses=responses({200: BatchView}, 400, 409, 413), openapi_extra=body(BatchBody, example=BATCH_EXAMPLE)
+)
 async def apply_batch(caller: Authenticated, given: Document) -> Response:
     """Create or replace many schedules by id, all or nothing."""
     read = fields(_some(given), schedules=list, source=str, prune=bool, dry_run=bool)
@@ -55,12 +69,12 @@ async def apply_batch(caller: Authenticated, given: Document) -> Response:
 @router.get("", responses=responses({200: Page[ScheduleView]}))
 async def list_schedules(  # noqa: PLR0913, PLR0917 - one per filter
     caller: Authenticated,
-    state: Annotated[ScheduleState | None, Query()] = None,
+    state: Annotated[ScheduleState | None, Query(description="Where the schedule stands.")] = None,
     tag: Annotated[str | None, Query(max_length=300, description="`name:value`")] = None,
     target: Annotated[str | None, Query(max_length=50, description="The kind of target.")] = None,
-    owner: Annotated[str | None, Query(max_length=200)] = None,
-    name: Annotated[str | None, Query(max_length=200)] = None,
-    due_before: Annotated[str | None, Query(max_length=50, description="RFC 3339")] = None,
+    owner: Annotated[str | None, Query(max_length=200, description="The whole owner.")] = None,
+    name: Annotated[str | None, Query(max_length=200, description="The whole name.")] = None,
+    due_before: Annotated[str | None, Query(max_length=50, description="Next time before this instant.")] = None,
     q: Annotated[str | None, Query(max_length=200, description="A part of the id or name.")] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
@@ -73,7 +87,7 @@ async def list_schedules(  # noqa: PLR0913, PLR0917 - one per filter
     return answer({"items": items, "next_cursor": next_cursor})
 
 
-@router.get("/{id}", responses=responses({200: ScheduleView}, 404))
+@router.get("/{id}", responses=responses({200: ScheduleView}, 404, headers=("ETag",)))
 async def get_schedule(caller: Authenticated, id: str) -> Response:
     """Show a schedule."""
     view = await caller.schedules.get(id)
@@ -82,8 +96,8 @@ async def get_schedule(caller: Authenticated, id: str) -> Response:
 
 @router.put(
     "/{id}",
-    responses=responses({200: ScheduleView, 201: ScheduleView}, 400, 409, 412, 413),
-    openapi_extra=body(ScheduleDefinition),
+    responses=responses({200: ScheduleView, 201: ScheduleView}, 400, 409, 412, 413, headers=("ETag",)),
+    openapi_extra=body(ScheduleDefinition, example=SCHEDULE_EXAMPLE),
 )
 async def put_schedule(caller: Authenticated, id: str, given: Document, revision: IfMatch) -> Response:
     """Create or replace a schedule under a chosen id; an unchanged definition changes nothing."""
@@ -93,8 +107,8 @@ async def put_schedule(caller: Authenticated, id: str, given: Document, revision
 
 @router.patch(
     "/{id}",
-    responses=responses({200: ScheduleView}, 400, 404, 409, 412, 413),
-    openapi_extra=body(ScheduleDefinition, media="application/merge-patch+json"),
+    responses=responses({200: ScheduleView}, 400, 404, 409, 412, 413, headers=("ETag",)),
+    openapi_extra=body(MergePatch, media=("application/merge-patch+json", "application/json"), example=PATCH_EXAMPLE),
 )
 async def patch_schedule(caller: Authenticated, id: str, given: Document, revision: IfMatch) -> Response:
     """Change some fields by an RFC 7396 merge patch."""
@@ -111,8 +125,8 @@ async def delete_schedule(caller: Authenticated, id: str, revision: IfMatch) -> 
 
 @router.post(
     "/{id}/pause",
-    responses=responses({200: ScheduleView}, 400, 404, 409, 412),
-    openapi_extra=body(PauseBody, required=False),
+    responses=responses({200: ScheduleView}, 400, 404, 409, 412, 413, headers=("ETag",)),
+    openapi_extra=body(PauseBody, required=False, example={"note": "the partner is down until Monday"}),
 )
 async def pause_schedule(caller: Authenticated, id: str, given: Document, revision: IfMatch) -> Response:
     """Stop firing, with a note that says why."""
@@ -124,8 +138,8 @@ async def pause_schedule(caller: Authenticated, id: str, given: Document, revisi
 
 @router.post(
     "/{id}/resume",
-    responses=responses({200: ScheduleView}, 400, 404, 409, 412),
-    openapi_extra=body(ResumeBody, required=False),
+    responses=responses({200: ScheduleView}, 400, 404, 409, 412, 413, headers=("ETag",)),
+    openapi_extra=body(ResumeBody, required=False, example={"catch_up": True}),
 )
 async def resume_schedule(caller: Authenticated, id: str, given: Document, revision: IfMatch) -> Response:
     """Fire again; nothing is caught up unless asked."""
@@ -137,8 +151,8 @@ async def resume_schedule(caller: Authenticated, id: str, given: Document, revis
 @router.post(
     "/{id}/trigger",
     status_code=202,
-    responses=responses({202: RunView}, 400, 404, 413),
-    openapi_extra=body(TriggerBody, required=False),
+    responses=responses({202: RunView}, 400, 404, 413, headers=("Location",)),
+    openapi_extra=body(TriggerBody, required=False, example={"input": {"topic": "weather"}}),
 )
 async def trigger_schedule(caller: Authenticated, id: str, given: Document) -> Response:
     """Run a schedule now, beside its own times."""
@@ -151,10 +165,10 @@ class Upcoming(Page[OccurrenceView]):
 
 
 @router.get("/{id}/upcoming", responses=responses({200: Upcoming}, 404))
-async def upcoming(
+async def list_upcoming(
     caller: Authenticated,
     id: str,
-    count: Annotated[int, Query(ge=1, le=1000)] = 10,
+    count: Annotated[int, Query(ge=1, le=1000, description="How many times.")] = 10,
 ) -> Response:
     """List the next times of a schedule, in UTC and local."""
     schedules, now = caller.schedules, await caller.now()
