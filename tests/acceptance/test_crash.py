@@ -76,15 +76,16 @@ def crash_again_and_again(folder: Path, sink: Sink, rounds: int) -> None:
     print(f"seed {seed}")
     moments = random.Random(seed)
     open_at_kill = []
-    server = start(folder).ready()
+    server = start(folder)
     try:
+        server.ready()
         for n in range(rounds):
             due = create_due(server, sink, f"r{n}")
             wait_for_moment(sink, f"/r{n}", moments)
             server.kill()
             open_at_kill.append(server.open_runs())
-            server = start(folder).ready()
-            server.all_final(60)
+            server = start(folder)
+            server.ready().all_final(60)
             attempts = check_ledger(server, f"r{n}")
             again = check_dispatches(attempts, sink.at(f"/r{n}"))
             print(f"round {n}: due {due}, {open_at_kill[-1]} open at the kill, {again} dispatched again")

@@ -34,19 +34,20 @@ def returned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Return]:
     with listening_sink() as sink:
         first = create_an_hour_ago(folder, sink)
         with server_at(folder) as server:
+            server.ready()
             rows = until("its first rows", lambda: server.runs(schedule="late-fire_once"))
             moment = min(datetime.fromisoformat(row["queued_at"]) for row in rows)
             yield Return(server, sink, first, first + (moment - first) // MINUTE * MINUTE)
 
 
 def server_at(folder: Path, *, ahead: float = 0, speed: float = 1) -> Server:
-    return Server(folder, command=(*CLOCKED, str(ahead), str(speed), "30"), poll_interval="50ms").ready()
+    return Server(folder, command=(*CLOCKED, str(ahead), str(speed), "30"), poll_interval="50ms")
 
 
 def create_an_hour_ago(folder: Path, sink: Sink) -> datetime:
     """Let a server of an hour ago create minutely schedules, and stop; answers when they begin."""
     with server_at(folder, ahead=-HOUR) as server:
-        now = datetime.fromisoformat(server.create("clock", sink.target("/unused"))["created_at"])
+        now = datetime.fromisoformat(server.ready().create("clock", sink.target("/unused"))["created_at"])
         # The last one before the return is then half a minute late: on time by default, late for a threshold of 1 s.
         anchor = now.replace(microsecond=0) - MINUTE / 2
         trigger = {"kind": "interval", "every": "1m", "anchor": anchor.isoformat()}
@@ -127,6 +128,7 @@ def test_after_an_hour_off_fire_all_runs_everything_oldest_first_one_after_anoth
     assert all(later - sooner > 0.5 for sooner, later in pairwise(times)), times
     # The chain goes on where it stood, in a time that runs thirty times as fast.
     with server_at(server.folder, ahead=1, speed=30) as fast:
+        fast.ready()
         until("its end", lambda: all(run["state"] == "succeeded" for run in ledger(fast, schedule, newest)[0]))
     chain = [request.headers["x-nominal-time"] for request in sink.at(f"/{schedule}")][:60]
     assert [datetime.fromisoformat(time) for time in chain] == [first + n * MINUTE for n in range(60)]
