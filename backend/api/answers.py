@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match
 
 from backend import errors
 from backend.service.validation import problem_of
@@ -91,7 +92,19 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
         405: f"{request.method} is not possible here; Allow says what is",
     }
     detail = words.get(error.status_code) or str(error.detail)
-    return problem(error.status_code, detail, headers=error.headers)
+    headers = {"Allow": ", ".join(_methods_at(request))} if error.status_code == 405 else error.headers
+    return problem(error.status_code, detail, headers=headers)
+
+
+def _methods_at(request: Request) -> list[str]:
+    """List what is possible at a path; the framework knows only the first route that fits it."""
+    tried = ("DELETE", "GET", "PATCH", "POST", "PUT")
+    routes = request.app.router.routes
+    return [method for method in tried if any(_fits(route, request, method) for route in routes)]
+
+
+def _fits(route: BaseRoute, request: Request, method: str) -> bool:
+    return route.matches({**request.scope, "method": method})[0] is Match.FULL
 
 
 async def on_bad_query(_: Request, error: Exception) -> Response:

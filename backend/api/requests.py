@@ -6,7 +6,7 @@ import re
 from typing import Annotated, Any, NamedTuple
 
 import orjson
-from fastapi import Depends, Header, Query, Request
+from fastapi import Depends, Header, Path, Query, Request
 from starlette.exceptions import HTTPException
 
 from backend.api.context import Context
@@ -151,6 +151,8 @@ def if_match(
 
 IfMatch = Annotated[int | None, Depends(if_match)]
 Limit = Annotated[int, Query(ge=1, le=500, description="Items per page.")]
+ScheduleId = Annotated[str, Path(description="The id of a schedule.")]
+RunId = Annotated[str, Path(description="The id of a run.")]
 Cursor = Annotated[str | None, Query(max_length=500, description="`next_cursor` of the page before.")]
 
 

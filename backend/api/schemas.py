@@ -75,9 +75,13 @@ _REFUSED: Mapping[str, Any] = {
     "type": "about:blank",
     "title": "Unprocessable Entity",
     "status": 422,
-    "detail": "triggers[0].expression: minute 61 is outside 0–59; use a minute from 0 to 59",
+    "detail": "triggers[0].expression: minute 61 is outside 0–59; use 0–59, a list, a range or a step",
     "errors": [
-        {"field": "triggers[0].expression", "rule": "minute 61 is outside 0–59", "fix": "use a minute from 0 to 59"}
+        {
+            "field": "triggers[0].expression",
+            "rule": "minute 61 is outside 0–59",
+            "fix": "use 0–59, a list, a range or a step",
+        }
     ],
 }
 
@@ -119,7 +123,7 @@ def responses(
 ) -> dict[int | str, dict[str, Any]]:
     """Document what a route answers, and the ways in which it refuses."""
     documented: dict[int | str, dict[str, Any]] = {
-        status: {"model": model, "description": (model.__doc__ or "").partition("\n")[0], "headers": _headers(*headers)}
+        status: {"model": model, "description": model.__doc__ or "One page.", "headers": _headers(*headers)}
         for status, model in answers.items()
     }
     return documented | {status: _refusal(status) for status in sorted({401, 422, 503, *statuses})}

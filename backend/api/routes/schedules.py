@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 
 from backend.api.answers import answer
-from backend.api.requests import Authenticated, Cursor, Document, IfMatch, Limit, etag, fields
+from backend.api.requests import Authenticated, Cursor, Document, IfMatch, Limit, ScheduleId, etag, fields
 from backend.api.routes.runs import RunWindow, instant, runs_page
 from backend.api.schemas import (
     BATCH_EXAMPLE,
@@ -88,7 +88,7 @@ async def list_schedules(  # noqa: PLR0913, PLR0917 - one per filter
 
 
 @router.get("/{id}", responses=responses({200: ScheduleView}, 404, headers=("ETag",)))
-async def get_schedule(caller: Authenticated, id: str) -> Response:
+async def get_schedule(caller: Authenticated, id: ScheduleId) -> Response:
     """Show a schedule."""
     view = await caller.schedules.get(id)
     return answer(view, headers=etag(view))
@@ -99,7 +99,7 @@ async def get_schedule(caller: Authenticated, id: str) -> Response:
     responses=responses({200: ScheduleView, 201: ScheduleView}, 400, 409, 412, 413, headers=("ETag",)),
     openapi_extra=body(ScheduleDefinition, example=SCHEDULE_EXAMPLE),
 )
-async def put_schedule(caller: Authenticated, id: str, given: Document, revision: IfMatch) -> Response:
+async def put_schedule(caller: Authenticated, id: ScheduleId, given: Document, revision: IfMatch) -> Response:
     """Create or replace a schedule under a chosen id; an unchanged definition changes nothing."""
     view, verb = await caller.schedules.put(id, _some(given), revision)
     return answer(view, 201 if verb == "created" else 200, etag(view))
@@ -110,14 +110,19 @@ async def put_schedule(caller: Authenticated, id: str, given: Document, revision
     responses=responses({200: ScheduleView}, 400, 404, 409, 412, 413, headers=("ETag",)),
     openapi_extra=body(MergePatch, media=("application/merge-patch+json", "application/json"), example=PATCH_EXAMPLE),
 )
-async def patch_schedule(caller: Authenticated, id: str, given: Document, revision: IfMatch) -> Response:
+async def patch_schedule(caller: Authenticated, id: ScheduleId, given: Document, revision: IfMatch) -> Response:
     """Change some fields by an RFC 7396 merge patch."""
     view = await caller.schedules.patch(id, _some(given), revision)
     return answer(view, headers=etag(view))
 
 
-@router.delete("/{id}", status_code=204, responses=responses({}, 404, 409, 412))
-async def delete_schedule(caller: Authenticated, id: str, revision: IfMatch) -> Response:
+@router.delete(
+    "/{id}",
+    status_code=204,
+    response_description="Gone; there is nothing to show.",
+    responses=responses({}, 404, 409, 412),
+)
+async def delete_schedule(caller: Authenticated, id: ScheduleId, revision: IfMatch) -> Response:
     """Delete a schedule; its runs stay in the ledger."""
     await caller.schedules.delete(id, revision)
     return Response(status_code=204)
@@ -128,7 +133,7 @@ async def delete_schedule(caller: Authenticated, id: str, revision: IfMatch) -> 
     responses=responses({200: ScheduleView}, 400, 404, 409, 412, 413, headers=("ETag",)),
     openapi_extra=body(PauseBody, required=False, example={"note": "the partner is down until Monday"}),
 )
-async def pause_schedule(caller: Authenticated, id: str, given: Document, revision: IfMatch) -> Response:
+async def pause_schedule(caller: Authenticated, id: ScheduleId, given: Document, revision: IfMatch) -> Response:
     """Stop firing, with a note that says why."""
     note = fields(given, note=str).get("note", "")
     _check_label(note, "note", 1000)
@@ -141,7 +146,7 @@ async def pause_schedule(caller: Authenticated, id: str, given: Document, revisi
     responses=responses({200: ScheduleView}, 400, 404, 409, 412, 413, headers=("ETag",)),
     openapi_extra=body(ResumeBody, required=False, example={"catch_up": True}),
 )
-async def resume_schedule(caller: Authenticated, id: str, given: Document, revision: IfMatch) -> Response:
+async def resume_schedule(caller: Authenticated, id: ScheduleId, given: Document, revision: IfMatch) -> Response:
     """Fire again; nothing is caught up unless asked."""
     catch_up = fields(given, catch_up=bool).get("catch_up", False)
     view = await caller.schedules.resume(id, revision, catch_up=catch_up)
@@ -154,7 +159,7 @@ async def resume_schedule(caller: Authenticated, id: str, given: Document, revis
     responses=responses({202: RunView}, 400, 404, 413, headers=("Location",)),
     openapi_extra=body(TriggerBody, required=False, example={"input": {"topic": "weather"}}),
 )
-async def trigger_schedule(caller: Authenticated, id: str, given: Document) -> Response:
+async def trigger_schedule(caller: Authenticated, id: ScheduleId, given: Document) -> Response:
     """Run a schedule now, beside its own times."""
     run = await caller.runs.trigger(id, fields(given, input=dict).get("input", {}))
     return answer(run, 202, {"Location": f"/api/v1/runs/{run.id}"})
@@ -167,7 +172,7 @@ class Upcoming(Page[OccurrenceView]):
 @router.get("/{id}/upcoming", responses=responses({200: Upcoming}, 404))
 async def list_upcoming(
     caller: Authenticated,
-    id: str,
+    id: ScheduleId,
     count: Annotated[int, Query(ge=1, le=1000, description="How many times.")] = 10,
 ) -> Response:
     """List the next times of a schedule, in UTC and local."""
@@ -180,7 +185,7 @@ async def list_upcoming(
 @router.get("/{id}/runs", responses=responses({200: Page[RunView]}, 404))
 async def list_schedule_runs(
     caller: Authenticated,
-    id: str,
+    id: ScheduleId,
     window: RunWindow,
     limit: Limit = 50,
     cursor: Cursor = None,
