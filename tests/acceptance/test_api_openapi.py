@@ -1,0 +1,121 @@
+"""The OpenAPI document is whole, resolvable, and readable for people and generators."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+
+from backend.api.app import create_app
+from backend.api.context import Context
+from backend.api.schemas import BATCH_EXAMPLE, PATCH_EXAMPLE, PREVIEW_EXAMPLE, SCHEDULE_EXAMPLE
+from tests.acceptance.api_client import PREFIX, PROBLEM, api_on, ask
+from tests.acceptance.json_schema import mismatches, resolved
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    # To be described, routes need no store and no surroundings.
+    context = Context(cast("Any", None), cast("Any", None), cast("Any", None), cast("Any", None), "1")
+    openapi: dict[str, Any] = create_app(context).openapi()
+    return openapi
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for route, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield f"{method.upper()} {route}", operation
+
+
+def references(part: Any) -> Iterator[str]:
+    if isinstance(part, dict):
+        if isinstance(part.get("$ref"), str):
+            yield part["$ref"]
+        for item in part.values():
+            yield from references(item)
+    elif isinstance(part, list):
+        for item in part:
+            yield from references(item)
+
+
+def test_every_reference_leads_somewhere(document):
+    found = set(references(document))
+    assert len(found) > 20
+    for reference in found:
+        assert resolved(reference, document) is not None
+
+
+def test_every_component_is_used(document):
+    used = {reference.rpartition("/")[2] for reference in references(document)}
+    assert set(document["components"]["schemas"]) <= used | {"ScheduleDefinition"}
+
+
+def test_operation_ids_are_short_and_unique(document):
+    names = [operation["operationId"] for _, operation in operations(document)]
+    assert len(names) == len(set(names))
+    assert all(re.fullmatch(r"[a-z]+(_[a-z]+){0,2}", name) for name in names), names
+
+
+def test_every_route_of_this_version_is_there(document):
+    assert sorted(name for name, _ in operations(document)) == sorted(
+        [f"GET {path}" for path in ("/livez", "/readyz", "/health_check", "/metrics")]
+        + [f"{method} {PREFIX}/schedules" for method in ("GET", "POST")]
+        + [f"{method} {PREFIX}/schedules/{{id}}" for method in ("GET", "PUT", "PATCH", "DELETE")]
+        + [f"POST {PREFIX}/schedules/{{id}}/{verb}" for verb in ("pause", "resume", "trigger")]
+        + [f"GET {PREFIX}/schedules/{{id}}/{part}" for part in ("upcoming", "runs")]
+        + [f"POST {PREFIX}/schedules/batch", f"POST {PREFIX}/preview"]
+        + [f"GET {PREFIX}/runs", f"GET {PREFIX}/runs/{{id}}"]
+        + [f"POST {PREFIX}/runs/{{id}}/{verb}" for verb in ("cancel", "retry")]
+    )
+
+
+def test_every_operation_is_described_tagged_and_guarded(document):
+    tags = {tag["name"] for tag in document["tags"]}
+    for name, operation in operations(document):
+        assert operation["description"], name
+        assert set(operation["tags"]) <= tags, name
+        assert bool(operation.get("security")) == (PREFIX in name), name
+        for parameter in operation.get("parameters", ()):
+            assert parameter.get("description"), (name, parameter["name"])
+
+
+def test_every_refusal_is_documented_as_a_problem(document):
+    for name, operation in operations(document):
+        if PREFIX not in name:
+            continue
+        assert {"401", "422", "503"} <= set(operation["responses"]), name
+        if "requestBody" in operation:
+            assert {"400", "413"} <= set(operation["responses"]), name
+        for status, response in operation["responses"].items():
+            assert response["description"] != "Successful Response", (name, status)
+            if int(status) >= 400:
+                assert list(response["content"]) == [PROBLEM], (name, status)
+
+
+def test_every_body_has_an_example_that_fits_its_schema(document):
+    bodies = [(n, o["requestBody"]["content"]) for n, o in operations(document) if "requestBody" in o]
+    assert len(bodies) == 8
+    for name, content in bodies:
+        for media in content.values():
+            assert list(mismatches(media["example"], media["schema"], document)) == [], name
+
+
+@pytest.mark.anyio
+async def test_the_examples_are_accepted_by_the_server(tmp_path):
+    async with api_on(tmp_path) as api:
+        assert (await api.post("/schedules", SCHEDULE_EXAMPLE)).status == 201
+        assert (await api.patch(f"/schedules/{SCHEDULE_EXAMPLE['id']}", PATCH_EXAMPLE)).status == 200
+        assert (await api.post("/schedules/batch", BATCH_EXAMPLE)).status == 200
+        assert (await api.post("/preview", PREVIEW_EXAMPLE)).status == 200
+        served = await ask(api.app, "GET", "/openapi.json")
+        assert served.json == api.document()
+
+
+@pytest.mark.anyio
+async def test_the_documented_refusal_is_the_real_one(tmp_path, document):
+    refusal = document["paths"][f"{PREFIX}/schedules"]["post"]["responses"]["422"]["content"][PROBLEM]["example"]
+    wrong = {"triggers": [{"kind": "cron", "expression": "61 * * * *"}], "target": SCHEDULE_EXAMPLE["target"]}
+    async with api_on(tmp_path) as api:
+        assert (await api.post("/schedules", wrong)).json == refusal
