@@ -16,6 +16,7 @@ from backend.service.drafts import ANY_REVISION
 from backend.service.keys import hash_of
 from backend.service.runs import Runs
 from backend.service.schedules import Schedules
+from backend.service.validation import MOST_PROBLEMS
 from backend.store.port import NamespaceStore
 
 MIB = 1024 * 1024
@@ -115,7 +116,7 @@ def fields(given: object, **allowed: type) -> dict[str, Any]:
     if not isinstance(given, dict):
         raise Refused([FieldProblem("body", "it is not an object", "give an object, or no body")])
     problems = [
-        FieldProblem(name, "it is not a field of this request", f"give only {', '.join(allowed)}")
+        FieldProblem(name or "body", "it is not a field of this request", f"give only {', '.join(allowed)}")
         for name in given
         if name not in allowed
     ]
@@ -125,7 +126,7 @@ def fields(given: object, **allowed: type) -> dict[str, Any]:
         if given.get(name) is not None and not isinstance(given[name], kind)
     ]
     if problems:
-        raise Refused(problems)
+        raise Refused(problems[:MOST_PROBLEMS])
     return {name: value for name, value in given.items() if value is not None}
 
 

@@ -208,6 +208,13 @@ async def test_the_smaller_bodies_are_checked_as_well(api, path, document, field
     assert list((await api.post(path, document)).errors) == [field]
 
 
+@pytest.mark.parametrize("path", ["/schedules", "/schedules/batch", "/schedules/x/pause", "/preview"])
+async def test_ten_thousand_wrong_fields_get_a_short_answer_and_an_empty_name_is_named(api, path):
+    refused = await api.post(path, {str(n): n for n in range(10_000)})
+    assert len(refused.json["errors"]) <= 100
+    assert (await api.post(path, {"": 1})).status == 422
+
+
 @pytest.mark.parametrize("route", [r for r in ROUTES if r[1] != "/schedules/batch"], ids=" ".join)
 async def test_a_body_over_one_mib_is_too_large_declared_or_not(api, route):
     method, path = route

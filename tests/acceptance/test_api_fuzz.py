@@ -94,6 +94,7 @@ def api() -> Iterator[tuple[asyncio.Runner, Client]]:
     max_examples=400,
     deadline=None,
     database=None,
+    derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(request=REQUESTS)
