@@ -266,11 +266,6 @@ def _yaml_file() -> dict[object, Any]:
     return content
 
 
-def _unreadable(path: Path, error: Exception) -> ConfigurationError:
-    # What a parser quotes may be a secret, so only the kind of failure is told.
-    return ConfigurationError(f"{path}: it cannot be read ({type(error).__name__}), so make it a readable UTF-8 file")
-
-
 def _from_yaml(content: Mapping[object, Any]) -> dict[str, Any]:
     known = env_names()
     fields: dict[str, Any] = {}

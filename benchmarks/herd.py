@@ -25,7 +25,7 @@ import apsw
 import uvloop
 
 from backend.clock import SystemClock
-from backend.engine.definition import load_definition
+from backend.engine.errand import load_errand
 from backend.engine.loop import Doorbell, Loop
 from backend.engine.tick import Tick
 from backend.events import AttemptFinished, Events, Fact, OccurrencesRecorded
@@ -50,7 +50,7 @@ class NoopWorker(Worker):
     """A worker whose attempts succeed at once: what is measured is everything around them."""
 
     async def _perform(self, slot: _Slot) -> AttemptResult | None:
-        return result_of(slot.assignment, load_definition(slot.assignment.definition), Succeeded())
+        return result_of(slot.assignment, load_errand(slot.assignment.errand), Succeeded())
 
 
 @dataclass

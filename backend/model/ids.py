@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import uuid
 from typing import NewType
 
 RunId = NewType("RunId", str)
@@ -22,7 +21,8 @@ def uuid7(instant: int, entropy: bytes) -> str:
     raw = bytearray(milliseconds.to_bytes(6, "big") + entropy[:10])
     raw[6] = 0x70 | raw[6] & 0x0F
     raw[8] = 0x80 | raw[8] & 0x3F
-    return str(uuid.UUID(bytes=bytes(raw)))
+    text = raw.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def run_id_of(origin: str, nominal_at: int, backfill_id: str) -> RunId:

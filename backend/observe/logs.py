@@ -153,6 +153,8 @@ def _foreign_event(record: logging.LogRecord) -> EventDict:
     line: EventDict = {"level": record.levelname.lower(), "event": text if ours else record.name}
     if not ours:
         line["message"] = text
+    fields: EventDict = getattr(record, "fields", {})
+    line.update(fields)
     if record.exc_info:
         line["exc_info"] = record.exc_info
     return line

@@ -160,7 +160,7 @@ class Supervisor:
                 return
             self._draining = True
             current = self._current
-        logger.info("draining: %s", why)
+        logger.info("stopping", extra={"fields": {"reason": why}})
         if current is not None:
             self._stop_one(current)
 

@@ -102,7 +102,9 @@ def _update(
         changed = changed._replace(cursor_at=max(cursor_at, before.cursor_at), effective_at=moment.now)
         if changed.paused_cursor_at is not None:
             # A later resume with catch-up begins with the new rule; what the old one skipped stays recorded.
-            changed = changed._replace(paused_cursor_at=changed.cursor_at)
+            changed = changed._replace(
+                paused_cursor_at=changed.cursor_at, skip_reason=None, skip_count=0, skip_range_at=None
+            )
         changed = _reactivated(_scheduled(changed), busy=open_run or _opened(planned))
     return Change("updated", changed, draft.by, planned, _tags(definition))
 

@@ -17,7 +17,7 @@ from backend.service import drafts
 from backend.service.cursors import read_cursor, write_cursor
 from backend.service.drafts import Draft
 from backend.service.times import upcoming
-from backend.service.validation import joined, parse
+from backend.service.validation import MOST_PROBLEMS, joined, parse
 from backend.service.views import OccurrenceView, schedule_view
 from backend.store.port import NamespaceStore
 from backend.store.schedules import ScheduleFilter, Wish, no_such_schedule
@@ -91,7 +91,15 @@ class Schedules:
         return [BatchItem(change.schedule.id, change.verb) for change in changes]
 
     def _read_all(self, documents: Sequence[object]) -> list[ScheduleDefinition]:
-        read = [self._read(document, f"schedules[{n}]") for n, document in enumerate(documents)]
+        read: list[ScheduleDefinition] = []
+        problems: list[FieldProblem] = []
+        for n, document in enumerate(documents):
+            try:
+                read.append(self._read(document, f"schedules[{n}]"))
+            except Refused as refused:
+                problems += refused.problems
+        if problems:
+            raise Refused(problems[:MOST_PROBLEMS])
         _refuse_doubles(read)
         return read
 

@@ -29,8 +29,8 @@ class Claim(NamedTuple):
 
     now: int
     runs: Sequence[ClaimedRun]
-    definitions: dict[int, tuple[str, str]]
-    """Schedule key → public id and definition."""
+    errands: dict[int, tuple[str, str | None]]
+    """Schedule key → public id, and what to carry out as JSON; None where the definition cannot be read."""
     next_at: int | None
 
 
@@ -53,9 +53,9 @@ def claim_runs(lessee: Lessee, limit: int) -> Operation[Claim]:
     )
     runs = [ClaimedRun._make(row) for row in rows]
     keys = sorted({run.schedule_key for run in runs})
-    definitions = (yield Query("definitions_of", {"schedule_keys": keys})) if keys else []
+    errands = (yield Query("errands_of", {"schedule_keys": keys})) if keys else []
     next_at = (yield Query("next_available"))[0][0]
-    return Claim(instant, runs, {row[0]: (row[1], row[2]) for row in definitions}, next_at)
+    return Claim(instant, runs, {row[0]: (row[1], row[2]) for row in errands}, next_at)
 
 
 def extend_leases(held: Sequence[tuple[int, str]], lease: timedelta) -> Operation[set[int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from pathlib import Path
 
@@ -25,7 +26,8 @@ def sqlite_path(url: str) -> Path:
 async def open_store(url: str, *, clock: Clock | None = None) -> Store:
     """Open the database, made and migrated first if need be. `clock` replaces the database's clock in tests."""
     path = sqlite_path(url)
-    migrate(path)
+    # In a thread: another process may hold the file's lock for seconds, in which health still has to be answered.
+    await asyncio.to_thread(migrate, path)
     runner = SqliteRunner(path, clock=clock)
     try:
         store_id = await runner.write(ensure_info("store_id", secrets.token_hex(16)))

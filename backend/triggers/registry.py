@@ -29,8 +29,11 @@ def _adapter() -> TypeAdapter[tuple[AnyTrigger, ...]]:
 
 @lru_cache(maxsize=10_000)
 def parse_triggers(json_text: str) -> tuple[Trigger, ...]:
-    """Read a JSON list of triggers; equal texts give the same values. pydantic.ValidationError if one is refused."""
-    return _adapter().validate_json(json_text)
+    """Read a JSON list of triggers; equal texts give equal values. ValueError if one is refused, or none is there."""
+    triggers = _adapter().validate_json(json_text)
+    if not triggers:
+        raise ValueError("there is no trigger")
+    return triggers
 
 
 def dump_triggers(triggers: Sequence[Trigger]) -> str:

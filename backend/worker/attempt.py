@@ -1,4 +1,4 @@
-"""One attempt as a pipeline: read the definition, perform, classify."""
+"""One attempt as a pipeline: read the errand, perform, classify."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from backend.engine.definition import ScheduleDefinition, load_definition
+from backend.engine.errand import Errand, load_errand
 from backend.model.attempt import AttemptResult, Ended, Limits
 from backend.model.ids import RunId
 from backend.model.policies import Delivery, RetryPolicy
@@ -16,13 +16,13 @@ from backend.targets.base import Failed, Outcome, Succeeded, Tools
 
 
 class Assignment(NamedTuple):
-    """A run under our lease, with the definition it runs by."""
+    """A run under our lease, with what is to be carried out."""
 
     run: ClaimedRun
     token: str
     worker: str
     schedule_id: str
-    definition: str
+    errand: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +35,19 @@ class TimedOut:
 async def perform(assignment: Assignment, tools: Tools) -> AttemptResult:
     """Dispatch the run once and say how it went; never raises but for cancellation."""
     try:
-        definition = load_definition(assignment.definition)
+        errand = load_errand(assignment.errand)
     except ValueError as error:
         text = f"the stored definition cannot be read: {error}"
         return result_of(assignment, None, Failed(text[:2000], permanent=True))
-    dispatch = dispatch_of(assignment, definition)
-    return result_of(assignment, definition, await _perform(definition, dispatch, tools))
+    dispatch = dispatch_of(assignment, errand)
+    return result_of(assignment, errand, await _perform(errand, dispatch, tools))
 
 
-async def _perform(definition: ScheduleDefinition, dispatch: Dispatch, tools: Tools) -> Outcome | TimedOut:
+async def _perform(errand: Errand, dispatch: Dispatch, tools: Tools) -> Outcome | TimedOut:
     deadline = asyncio.timeout(dispatch.timeout)
     try:
         async with deadline:
-            return await definition.target.perform(dispatch, tools)
+            return await errand.target.perform(dispatch, tools)
     except TimeoutError as error:
         if deadline.expired():
             return TimedOut(dispatch.timeout)
@@ -56,7 +56,7 @@ async def _perform(definition: ScheduleDefinition, dispatch: Dispatch, tools: To
         return Failed(f"{type(error).__name__}: {error}", permanent=False)
 
 
-def dispatch_of(assignment: Assignment, definition: ScheduleDefinition) -> Dispatch:
+def dispatch_of(assignment: Assignment, errand: Errand) -> Dispatch:
     """Show the run to its target; the input of a manual trigger goes over the schedule's."""
     run = assignment.run
     return Dispatch(
@@ -67,8 +67,8 @@ def dispatch_of(assignment: Assignment, definition: ScheduleDefinition) -> Dispa
         nominal_at=run.nominal_at,
         scheduled_at=run.scheduled_at,
         attempt=run.attempt,
-        timeout=definition.timeout.total_seconds(),
-        input=definition.input | (json.loads(run.input) if run.input else {}),
+        timeout=errand.timeout.total_seconds(),
+        input=errand.input | (json.loads(run.input) if run.input else {}),
         missed_count=run.missed_count,
         missed_first_at=run.missed_first_at,
         missed_last_at=run.missed_last_at,
@@ -78,30 +78,26 @@ def dispatch_of(assignment: Assignment, definition: ScheduleDefinition) -> Dispa
 def released(assignment: Assignment) -> AttemptResult:
     """Give the run back unfinished, for another worker to take."""
     try:
-        definition = load_definition(assignment.definition)
+        errand = load_errand(assignment.errand)
     except ValueError:
-        definition = None
+        errand = None
     error = "stopped because its worker was shutting down"
-    return _result(assignment, definition, AttemptState.RELEASED, Failed(error, permanent=False))
+    return _result(assignment, errand, AttemptState.RELEASED, Failed(error, permanent=False))
 
 
-def result_of(
-    assignment: Assignment, definition: ScheduleDefinition | None, outcome: Outcome | TimedOut
-) -> AttemptResult:
+def result_of(assignment: Assignment, errand: Errand | None, outcome: Outcome | TimedOut) -> AttemptResult:
     """Classify an outcome."""
     match outcome:
         case Succeeded():
-            return _result(assignment, definition, AttemptState.SUCCEEDED, outcome)
+            return _result(assignment, errand, AttemptState.SUCCEEDED, outcome)
         case Failed():
-            return _result(assignment, definition, AttemptState.FAILED, outcome)
+            return _result(assignment, errand, AttemptState.FAILED, outcome)
         case TimedOut(seconds):
             failed = Failed(f"timed out after {seconds:g} s and was stopped", permanent=False)
-            return _result(assignment, definition, AttemptState.TIMED_OUT, failed)
+            return _result(assignment, errand, AttemptState.TIMED_OUT, failed)
 
 
-def _result(
-    assignment: Assignment, definition: ScheduleDefinition | None, state: AttemptState, outcome: Outcome
-) -> AttemptResult:
+def _result(assignment: Assignment, errand: Errand | None, state: AttemptState, outcome: Outcome) -> AttemptResult:
     run = assignment.run
     failure = outcome if isinstance(outcome, Failed) else None
     return AttemptResult(
@@ -109,7 +105,7 @@ def _result(
         token=assignment.token,
         worker=assignment.worker,
         schedule_id=assignment.schedule_id,
-        target=definition.target.kind if definition else "unknown",
+        target=errand.target.kind if errand else "unknown",
         ended=Ended(
             run_id=run.id,
             number=run.attempt,
@@ -118,8 +114,8 @@ def _result(
             retry_after=failure.retry_after if failure else None,
         ),
         limits=Limits(
-            policy=definition.retry if definition else RetryPolicy(),
-            delivery=definition.delivery if definition else Delivery.AT_LEAST_ONCE,
+            policy=errand.retry if errand else RetryPolicy(),
+            delivery=errand.delivery if errand else Delivery.AT_LEAST_ONCE,
             uncounted=run.losses + run.released,
             retry_until_at=run.retry_until_at,
         ),

@@ -111,8 +111,8 @@ class Worker:
         lessee = Lessee(self._config.name, secrets.token_hex(8), self._config.lease)
         claim = await self._store.claim(lessee, room)
         for run in claim.runs:
-            schedule_id, definition = claim.definitions[run.schedule_key]
-            self._begin(Assignment(run, lessee.token, lessee.worker, schedule_id, definition))
+            schedule_id, errand = claim.errands[run.schedule_key]
+            self._begin(Assignment(run, lessee.token, lessee.worker, schedule_id, errand))
         if claim.runs:
             self._events.emit(RunsClaimed(self._config.name, len(claim.runs)))
         if claim.next_at is None or len(claim.runs) == room:

@@ -10,7 +10,7 @@ from typing import Any
 import apsw
 import pytest
 
-from backend.errors import StoreUnavailable
+from backend.errors import ConfigurationError, StoreUnavailable
 from backend.store.open import check_database, migrate_database
 from backend.store.sqlite import migrate as migration
 from backend.store.sqlite.migrate import check, migrate, migrations
@@ -71,7 +71,7 @@ def test_a_migration_that_fails_leaves_nothing_behind(path: Path, monkeypatch: p
 def test_a_migration_that_was_changed_after_it_was_applied_is_refused(path: Path) -> None:
     migrate(path)
     _sql(path, "update schema_migrations set sha256 = 'other' where version = 1")
-    with pytest.raises(StoreUnavailable, match=r"0001_initial\.sql was applied with another text"):
+    with pytest.raises(ConfigurationError, match=r"0001_initial\.sql was applied with another text"):
         migrate(path)
     assert any("another text" in problem for problem in check(path))
 
@@ -79,7 +79,7 @@ def test_a_migration_that_was_changed_after_it_was_applied_is_refused(path: Path
 def test_a_schema_newer_than_the_program_is_refused(path: Path) -> None:
     migrate(path)
     _sql(path, "insert into schema_migrations values (99, '0099_future.sql', 'x')")
-    with pytest.raises(StoreUnavailable, match="version 99, newer than this program"):
+    with pytest.raises(ConfigurationError, match="version 99, newer than this program"):
         migrate(path)
     assert any("newer than this program" in problem for problem in check(path))
 

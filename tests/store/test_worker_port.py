@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from backend.engine.definition import load_definition
+from backend.engine.errand import load_errand
 from backend.engine.retry import settle
 from backend.model.attempt import Ended, Limits, Settled
 from backend.model.instants import MINUTE, SECOND
@@ -35,15 +37,29 @@ async def test_a_claim_leases_the_runs_that_have_waited_longest(world: World) ->
     assert (await world.claim()).runs == []
 
 
-async def test_a_claim_names_the_run_the_attempt_and_the_definition(world: World) -> None:
+async def test_a_claim_names_the_run_the_attempt_and_the_errand(world: World) -> None:
     [id_] = await make_runs(world)
     claim = await world.claim()
     [run] = claim.runs
     assert (run.id, run.attempt, run.started_at, run.losses, run.released) == (id_, 1, claim.now, 0, 0)
     schedule = await world.schedule()
-    assert claim.definitions == {schedule.key: ("job", schedule.definition)}
+    (named, text) = claim.errands[schedule.key]
+    errand, definition = load_errand(text), load_definition(schedule.definition)
+    assert (named, errand.target, errand.input) == ("job", definition.target, definition.input)
+    assert (errand.timeout, errand.retry, errand.delivery) == (
+        definition.timeout,
+        definition.retry,
+        definition.delivery,
+    )
     stored = (await world.run(id_)).run
     assert (stored.state, stored.worker, stored.started_at) == ("running", "w1", claim.now)
+
+
+async def test_a_definition_that_is_no_json_stops_no_claim(world: World) -> None:
+    await make_runs(world)
+    world.sql("update schedules set definition = '{'")
+    claim = await world.claim()
+    assert [text for _, text in claim.errands.values()] == [None]
 
 
 async def test_a_run_is_not_claimed_before_it_is_available(world: World) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 
 import apsw
 
-from backend.engine.definition import ScheduleDefinition, load_definition
+from backend.engine.definition import ScheduleDefinition
+from backend.engine.errand import load_errand
 from backend.engine.plan import plan_all
 from backend.engine.retry import settle, settle_lost
 from backend.model.attempt import AttemptResult, Ended, Limits
@@ -156,9 +157,9 @@ def result_of(
     token: str = "t1",
     retry_after: float | None = None,
 ) -> AttemptResult:
-    schedule_id, text = claim.definitions[run.schedule_key]
-    definition = load_definition(text)
-    limits = Limits(definition.retry, definition.delivery, run.losses + run.released, run.retry_until_at)
+    schedule_id, text = claim.errands[run.schedule_key]
+    errand = load_errand(text)
+    limits = Limits(errand.retry, errand.delivery, run.losses + run.released, run.retry_until_at)
     ended = Ended(run.id, run.attempt, outcome, permanent, retry_after)
     said = error if error is not None or outcome is AttemptState.SUCCEEDED else "boom"
     return AttemptResult(
@@ -166,7 +167,7 @@ def result_of(
         token=token,
         worker="w1",
         schedule_id=schedule_id,
-        target=definition.target.kind,
+        target=errand.target.kind,
         ended=ended,
         limits=limits,
         error=said,

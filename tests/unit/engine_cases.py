@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from backend.engine.definition import ScheduleDefinition
+from backend.engine.errand import Errand
 from backend.engine.plan import plan
 from backend.model.change import Moment
 from backend.model.instants import SECOND, parse_instant
@@ -34,6 +35,11 @@ def moment(now: int) -> Moment:
 def definition(triggers: Sequence[Mapping[str, Any]] = (MINUTELY,), **fields: Any) -> ScheduleDefinition:
     document = {"id": "digest", "triggers": [dict(t) for t in triggers], "target": TARGET}
     return ScheduleDefinition.model_validate(document | fields)
+
+
+def errand(**fields: Any) -> Errand:
+    wanted = definition(**fields)
+    return Errand(wanted.target, wanted.input, wanted.timeout, wanted.retry, wanted.delivery)
 
 
 def made(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from backend.engine.definition import dump_definition
 from backend.model.policies import Delivery
 from backend.model.run import ClaimedRun
 from backend.targets.base import Failed, Succeeded
 from backend.worker.attempt import Assignment, TimedOut, dispatch_of, released, result_of
-from tests.unit.engine_cases import definition
+from tests.unit.engine_cases import errand
 
 RUN = ClaimedRun(
     key=1,
@@ -29,14 +28,15 @@ RUN = ClaimedRun(
     missed_last_at=90,
     input=None,
 )
+ERRAND = '[1,{"kind":"http","url":"https://example.org/"},{},"3m",{},"at_least_once"]'
 
 
 def assignment(text: str | None = None, **changes) -> Assignment:
-    return Assignment(RUN._replace(**changes), "token", "w1", "digest", text or dump_definition(definition()))
+    return Assignment(RUN._replace(**changes), "token", "w1", "digest", text or ERRAND)
 
 
 def test_a_target_sees_the_run_and_the_schedules_input():
-    wanted = definition(input={"a": 1}, timeout="90s")
+    wanted = errand(input={"a": 1}, timeout="90s")
     seen = dispatch_of(assignment(), wanted)
     assert (seen.run_id, seen.schedule_id, seen.namespace, seen.attempt) == ("run-1", "digest", "default", 4)
     assert (seen.nominal_at, seen.scheduled_at, seen.timeout, seen.input) == (100, 110, 90.0, {"a": 1})
@@ -44,7 +44,7 @@ def test_a_target_sees_the_run_and_the_schedules_input():
 
 
 def test_the_input_of_a_manual_trigger_goes_over_the_schedules():
-    seen = dispatch_of(assignment(input='{"b": 3, "c": 4}'), definition(input={"a": 1, "b": 2}))
+    seen = dispatch_of(assignment(input='{"b": 3, "c": 4}'), errand(input={"a": 1, "b": 2}))
     assert seen.input == {"a": 1, "b": 3, "c": 4}
 
 
@@ -58,14 +58,14 @@ def test_the_input_of_a_manual_trigger_goes_over_the_schedules():
     ],
 )
 def test_an_outcome_is_classified(outcome, state, error, permanent, retry_after):
-    result = result_of(assignment(), definition(), outcome)
+    result = result_of(assignment(), errand(), outcome)
     assert (result.ended.state, result.error, result.ended.permanent) == (state, error, permanent)
     assert (result.ended.retry_after, result.ended.number, result.ended.run_id) == (retry_after, 4, "run-1")
     assert (result.token, result.worker, result.target) == ("token", "w1", "http")
 
 
 def test_lost_and_released_attempts_are_named_as_uncounted():
-    limits = result_of(assignment(), definition(delivery="at_most_once"), Succeeded()).limits
+    limits = result_of(assignment(), errand(delivery="at_most_once"), Succeeded()).limits
     assert (limits.uncounted, limits.retry_until_at, limits.delivery) == (3, 999, Delivery.AT_MOST_ONCE)
 
 
@@ -75,5 +75,5 @@ def test_a_run_is_given_back_also_when_its_definition_cannot_be_read():
 
 
 def test_a_long_error_is_cut():
-    result = result_of(assignment(), definition(), Failed("x" * 5_000, permanent=False))
+    result = result_of(assignment(), errand(), Failed("x" * 5_000, permanent=False))
     assert result.error == "x" * 2_000

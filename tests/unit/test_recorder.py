@@ -12,7 +12,7 @@ from backend.store.leasing import Lessee
 from backend.targets.base import Failed, Succeeded
 from backend.worker.attempt import Assignment, result_of
 from backend.worker.recorder import Recorder
-from tests.unit.engine_cases import definition
+from tests.unit.engine_cases import errand
 from tests.unit.worker_world import LEASE, World, world
 
 pytestmark = pytest.mark.anyio
@@ -25,11 +25,11 @@ async def leased(w: World, jobs: int) -> list[Assignment]:
     await w.due()
     claim = await w.store.worker().claim(Lessee("w1", "token", LEASE), jobs)
     assert len(claim.runs) == jobs
-    return [Assignment(run, "token", "w1", *claim.definitions[run.schedule_key]) for run in claim.runs]
+    return [Assignment(run, "token", "w1", *claim.errands[run.schedule_key]) for run in claim.runs]
 
 
 def succeeded(assignment: Assignment, status: int = 200) -> AttemptResult:
-    return result_of(assignment, definition(), Succeeded("done", status_code=status))
+    return result_of(assignment, errand(), Succeeded("done", status_code=status))
 
 
 async def write(w: World, results: list[AttemptResult]) -> None:
@@ -76,7 +76,7 @@ async def test_a_result_under_another_token_is_refused_and_its_neighbours_are_ta
 async def test_text_that_no_database_takes_is_made_fit(tmp_path):
     async with world(tmp_path) as w:
         [one] = await leased(w, 1)
-        await write(w, [result_of(one, definition(), Failed("bad \ud800 \0", permanent=True, output="\0\udfff"))])
+        await write(w, [result_of(one, errand(), Failed("bad \ud800 \0", permanent=True, output="\0\udfff"))])
         [record] = await w.runs()
         assert record.run.state == "failed"
         assert record.attempts[0].error == "bad ? �"
@@ -87,6 +87,6 @@ async def test_a_schedule_that_pauses_itself_is_told_with_its_note(tmp_path):
     async with world(tmp_path) as w:
         [one] = await leased(w, 1)
         w.execute("update schedules set pause_after_failures = 1")
-        await write(w, [result_of(one, definition(), Failed("410 Gone", permanent=True))])
+        await write(w, [result_of(one, errand(), Failed("410 Gone", permanent=True))])
         [paused] = [fact for fact in w.facts if isinstance(fact, SchedulePaused)]
         assert (paused.schedule_id, paused.note) == ("job-0", "paused after 1 failed runs in a row: 410 Gone")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import apsw
 
-from backend.errors import StoreUnavailable
+from backend.errors import ConfigurationError, SchedulerError, StoreUnavailable
 from backend.store.sqlite.connection import Connection
 
 PACKAGE = "backend.store.sqlite.migrations"
@@ -30,7 +30,7 @@ def migrations() -> dict[int, tuple[str, str]]:
 def migrate(path: Path) -> list[str]:
     """Apply what is missing and return the names applied; several processes may do so at once.
 
-    Raises StoreUnavailable when an applied migration differs from ours or the schema is newer than this code.
+    Raises ConfigurationError when an applied migration differs from ours or the schema is newer than this code.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = Connection(path)
@@ -52,7 +52,7 @@ def check(path: Path) -> list[str]:
         return [str(error)]
     try:
         return _problems(connection.raw)
-    except (apsw.Error, StoreUnavailable) as error:
+    except (apsw.Error, SchedulerError) as error:
         return [str(error)]
     finally:
         connection.close()
@@ -110,10 +110,16 @@ def _refuse_foreign(applied: dict[int, str]) -> None:
     ours = migrations()
     for version, sha256 in applied.items():
         if version not in ours:
-            raise StoreUnavailable(f"the schema is at version {version}, newer than this program; start a newer one")
+            raise ConfigurationError(
+                f"SCHEDULER_DATABASE_URL: the schema is at version {version}, newer than this program, "
+                "so start a newer one"
+            )
         name, text = ours[version]
         if sha256 != _sha256(text):
-            raise StoreUnavailable(f"migration {name} was applied with another text; restore the file it was")
+            raise ConfigurationError(
+                f"SCHEDULER_DATABASE_URL: migration {name} was applied with another text, "
+                "so start the program that made the database, or another database"
+            )
 
 
 def _sha256(text: str) -> str:

@@ -13,9 +13,12 @@ returning key, id, schedule_key, namespace, nominal_at, scheduled_at, attempt_st
 -- When the next waiting run may be claimed.
 select min(available_at) from runs where state in ('queued', 'retrying')
 
--- name: definitions_of
--- What the runs of these schedules have to dispatch.
-select key, id, definition from schedules where key in (select value from json_each(:schedule_keys))
+-- name: errands_of
+-- What the runs of these schedules have to carry out; null where the definition is not JSON.
+select key, id, case when json_valid(definition) then json_extract(
+         definition, '$.version', '$.definition.target', '$.definition.input', '$.definition.timeout',
+         '$.definition.retry', '$.definition.delivery') end
+from schedules where key in (select value from json_each(:schedule_keys))
 
 -- name: extend_leases
 -- Prolong leases that are still held; a run that is not answered has lost its lease.

@@ -1,0 +1,44 @@
+"""What a worker needs of a definition: whom to invoke, with what, and within which limits."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from pydantic import TypeAdapter
+
+from backend.duration import Duration
+from backend.engine.definition import VERSION
+from backend.model.policies import Delivery, RetryPolicy
+from backend.targets.base import Target
+from backend.targets.registry import AnyTarget
+
+
+class Errand(NamedTuple):
+    """The part of a definition that is carried out. `input` must not be changed: schedules that agree share it."""
+
+    target: Target
+    input: dict[str, Any]
+    timeout: timedelta
+    retry: RetryPolicy
+    delivery: Delivery
+
+
+@lru_cache(maxsize=1)
+def _adapter() -> TypeAdapter[tuple[int, AnyTarget, dict[str, Any], Duration, RetryPolicy, Delivery]]:
+    return TypeAdapter(tuple[int, AnyTarget, dict[str, Any], Duration, RetryPolicy, Delivery])
+
+
+@lru_cache(maxsize=20_000)
+def load_errand(text: str | None) -> Errand:
+    """Read `[version, target, input, timeout, retry, delivery]`; ValueError if this program cannot.
+
+    It has neither id nor name, so schedules that do the same thing share the text, and it is read once for all.
+    """
+    if text is None:
+        raise ValueError("it is not JSON")
+    version, target, given, timeout, retry, delivery = _adapter().validate_json(text)
+    if version != VERSION:
+        raise ValueError(f"it is of version {version}, this program reads {VERSION}")
+    return Errand(target, given, timeout, retry, delivery)
