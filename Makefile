@@ -28,7 +28,7 @@ run: setup ## start the server with examples/hello.yaml and print each run
 	@$(BIN)/python examples/hello.py
 
 test: setup ## run the whole test suite
-	@$(BIN)/python -m pytest -m "not soak"
+	@$(BIN)/python -m pytest -m "not soak" -n auto --dist loadfile
 
 lint: setup ## check style, types and import rules
 	@$(BIN)/ruff check $(CODE)
