@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -42,6 +42,8 @@ class RowMaker(NamedTuple):
     schedule: Schedule
     now: int
     run_id: Callable[[int], str]
+    delays: Mapping[int, int] = {}
+    """How much later than their nominal time occurrences are scheduled."""
 
     def rows(self, verdicts: Sequence[Verdict], following: int | None) -> Rows:
         """Record all verdicts; `following` is the first instant after them."""
@@ -73,7 +75,7 @@ class RowMaker(NamedTuple):
         until = min(following or 0, self.now + RETRY_SPAN) if bounded else self.now + RETRY_SPAN
         return self._row(verdict.nominal_at)._replace(
             state=RunState.QUEUED if wait is None else RunState.HELD,
-            available_at=self.now + (wait or 0),
+            available_at=max(self.now + (wait or 0), verdict.nominal_at + self.delays.get(verdict.nominal_at, 0)),
             retry_until_at=until,
             chained=0 if wait is None else 1,
             missed_count=verdict.missed.number,
@@ -111,7 +113,7 @@ class RowMaker(NamedTuple):
             trigger_type=TriggerType.SCHEDULE,
             state=RunState.QUEUED,
             reason=None,
-            scheduled_at=nominal_at,
+            scheduled_at=nominal_at + self.delays.get(nominal_at, 0),
             queued_at=self.now,
             available_at=self.now,
             finished_at=None,

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from backend.engine.due import Due, due_instants
+from backend.engine.due import Delay, Due, due_instants, next_nominal, no_delay
+from backend.engine.jitter import delay
 from backend.engine.ledger import RowMaker, Rows
 from backend.engine.misfire import NONE_MISSED, Action, Lateness, Missed, Verdict, carried_with, choose
 from backend.engine.overlap import admit
@@ -33,12 +34,22 @@ def _plan_guarded(schedule: Schedule, now: int, store_id: str, *, open_run: bool
         return quarantine(schedule, now, f"{type(error).__name__}: {error}")
 
 
-def plan(schedule: Schedule, now: int, store_id: str, *, open_run: bool) -> Planned:
-    """Decide every occurrence in (cursor, now], as far as one bounded walk reaches."""
-    due = due_instants(schedule.triggers, schedule.next_nominal_at, until=now, effective_at=schedule.effective_at)
-    verdicts = _verdicts(schedule, due, now, open_run=open_run)
+def plan(schedule: Schedule, now: int, store_id: str, *, open_run: bool, wait: bool = True) -> Planned:
+    """Decide every occurrence in (cursor, now], as far as one bounded walk reaches.
+
+    Without `wait`, also those whose delay is not over: they are recorded now, and claimed after it.
+    """
+    due = due_instants(
+        schedule.triggers,
+        schedule.next_nominal_at,
+        until=now,
+        effective_at=schedule.effective_at,
+        delay=delay_of(schedule),
+        wait=wait,
+    )
+    verdicts, due = _within_max_runs(schedule, _verdicts(schedule, due, now, open_run=open_run), due)
     origin = f"{store_id}/{schedule.key}/{schedule.created_at}"
-    maker = RowMaker(schedule, now, lambda nominal_at: run_id_of(origin, nominal_at, ""))
+    maker = RowMaker(schedule, now, lambda nominal_at: run_id_of(origin, nominal_at, ""), due.delays)
     rows = maker.rows(verdicts, due.following)
     return Planned(_advanced(schedule, due, verdicts, rows, open_run=open_run), rows.runs, rows.extension, None)
 
@@ -49,11 +60,41 @@ def _verdicts(schedule: Schedule, due: Due, now: int, *, open_run: bool) -> list
     chosen = choose(
         MisfirePolicy(schedule.misfire_policy),
         due.instants,
-        Lateness(now, schedule.misfire_threshold, schedule.catchup_window),
+        Lateness(now, schedule.misfire_threshold, schedule.catchup_window, due.delays),
         beyond=due.beyond,
         carried=_carried(schedule),
     )
     return admit(OverlapPolicy(schedule.overlap_policy), chosen, open_run=open_run)
+
+
+def delay_of(schedule: Schedule) -> Delay:
+    """Say how much later than their nominal time the occurrences of a schedule are due."""
+    if not schedule.jitter:
+        return no_delay
+    seed = f"{schedule.namespace}/{schedule.id}"
+    return lambda nominal_at, following: delay(seed, nominal_at, schedule.jitter, following)
+
+
+def scheduled_next(schedule: Schedule) -> Schedule:
+    """Set when the engine has to look again: at the next nominal time, or after its delay."""
+    nominal_at = schedule.next_nominal_at
+    if nominal_at is None or not schedule.jitter:
+        return schedule._replace(next_scheduled_at=nominal_at)
+    following = next_nominal(schedule.triggers, nominal_at, schedule.effective_at)
+    return schedule._replace(next_scheduled_at=nominal_at + delay_of(schedule)(nominal_at, following))
+
+
+def _within_max_runs(schedule: Schedule, verdicts: Sequence[Verdict], due: Due) -> tuple[Sequence[Verdict], Due]:
+    """Cut off what comes after the last run that the schedule may have: there are no more occurrences."""
+    if schedule.max_runs is None:
+        return verdicts, due
+    left = schedule.max_runs - schedule.runs_made
+    for place, verdict in enumerate(verdicts):
+        left -= verdict.action is not Action.DROP
+        if left <= 0:
+            kept = verdicts[: place + 1] if left == 0 else verdicts[:place]
+            return kept, Due(due.instants[: len(kept)], None, (), due.delays)
+    return verdicts, due if left > 0 else Due(due.instants, None, (), due.delays)
 
 
 def _carried(schedule: Schedule) -> Missed:
@@ -66,11 +107,12 @@ def _advanced(schedule: Schedule, due: Due, verdicts: Sequence[Verdict], rows: R
     accepted = any(verdict.action is not Action.DROP for verdict in verdicts)
     # What a run of this walk reports, the next one must not report again.
     carried = carried_with(_carried(schedule), verdicts) if due.beyond and not accepted else NONE_MISSED
-    return schedule._replace(
+    made = sum(verdict.action is not Action.DROP for verdict in verdicts)
+    advanced = schedule._replace(
         state=_state_after(schedule, due, busy=accepted or open_run),
         cursor_at=due.instants[-1] if due.instants else schedule.cursor_at,
         next_nominal_at=due.following,
-        next_scheduled_at=due.following,
+        runs_made=schedule.runs_made + made,
         missed_count=carried.number,
         missed_first_at=carried.first_at,
         skip_reason=rows.streak.reason,
@@ -79,6 +121,7 @@ def _advanced(schedule: Schedule, due: Due, verdicts: Sequence[Verdict], rows: R
         error=None,
         error_count=0,
     )
+    return scheduled_next(advanced)
 
 
 def _state_after(schedule: Schedule, due: Due, *, busy: bool) -> str:

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from backend.engine.definition import ScheduleDefinition, dump_definition, load_definition, says_the_same
 from backend.engine.due import next_nominal
-from backend.engine.plan import plan
+from backend.engine.plan import plan, scheduled_next
+from backend.engine.timing import Timing, dump_timing
 from backend.errors import Conflict, FieldProblem, PreconditionFailed, Refused
 from backend.model.change import Change, Moment
 from backend.model.instants import DAY, MINUTE, SECOND, micros, rfc3339
@@ -16,9 +17,9 @@ from backend.model.run import OPEN_STATES
 from backend.model.schedule import Schedule, ScheduleState
 from backend.service.validation import joined
 from backend.triggers.base import Trigger
+from backend.triggers.cron import CronTrigger
 from backend.triggers.interval import IntervalTrigger
 from backend.triggers.once import OnceTrigger
-from backend.triggers.registry import dump_triggers
 
 PAST_TOLERANCE = MINUTE
 """A one-shot this far in the past is still accepted."""
@@ -95,7 +96,7 @@ def _update(
         permanent_streak=0,
         streak_since_at=None,
     )
-    if changed.triggers != current.triggers:
+    if (changed.triggers, changed.max_runs) != (current.triggers, current.max_runs):
         old = _definition_of(current)
         cursor_at = _cursor_before(definition.triggers, old.triggers if old else (), moment.now, draft.at)
         # Never back: what is at or before the cursor has been decided, by whichever rule.
@@ -129,7 +130,7 @@ def caught_up(current: Schedule, moment: Moment, *, open_run: bool) -> list[Plan
     schedule = current
     while len(planned) < MOST_WALKS:
         try:
-            planned.append(plan(schedule, moment.now, moment.store_id, open_run=open_run))
+            planned.append(plan(schedule, moment.now, moment.store_id, open_run=open_run, wait=False))
         except Exception:  # a rule that cannot be planned must not keep a person from replacing it
             return [*planned, Planned(schedule, (), None, None)]
         schedule = planned[-1].schedule
@@ -178,19 +179,29 @@ def _defined(schedule: Schedule, definition: ScheduleDefinition) -> Schedule:
         owner=definition.owner,
         target_kind=definition.target.kind,
         definition=dump_definition(definition),
-        triggers=dump_triggers(definition.triggers),
+        triggers=dump_timing(timing_of(definition, schedule.id)),
         misfire_policy=definition.misfire_policy,
         misfire_threshold=micros(definition.misfire_threshold),
         catchup_window=micros(definition.catchup_window),
         overlap_policy=definition.overlap_policy,
         delivery=definition.delivery,
         pause_after_failures=definition.pause_after_failures,
+        jitter=micros(definition.jitter),
+        max_runs=definition.max_runs,
     )
 
 
+def timing_of(definition: ScheduleDefinition, seed: str) -> Timing:
+    """Take what decides nominal times; `H` becomes numbers that follow from `seed`, the schedule's id."""
+    triggers = tuple(t.with_seed(seed) if isinstance(t, CronTrigger) else t for t in definition.triggers)
+    return Timing(triggers, definition.exclusions, definition.start_at, definition.end_at)
+
+
 def _scheduled(schedule: Schedule) -> Schedule:
+    if schedule.max_runs is not None and schedule.runs_made >= schedule.max_runs:
+        return schedule._replace(next_nominal_at=None, next_scheduled_at=None)
     following = next_nominal(schedule.triggers, schedule.cursor_at, schedule.effective_at)
-    return schedule._replace(next_nominal_at=following, next_scheduled_at=following)
+    return scheduled_next(schedule._replace(next_nominal_at=following))
 
 
 def _replanned(schedule: Schedule) -> Schedule:
@@ -297,6 +308,9 @@ _BLANK = Schedule(
     overlap_policy="",
     delivery="",
     pause_after_failures=0,
+    jitter=0,
+    max_runs=None,
+    runs_made=0,
     paused_cursor_at=None,
     missed_count=0,
     missed_first_at=None,

@@ -22,7 +22,6 @@ from backend.service.views import OccurrenceView, schedule_view
 from backend.store.port import NamespaceStore
 from backend.store.schedules import ScheduleFilter, Wish, no_such_schedule
 from backend.targets.base import TargetRules
-from backend.triggers.registry import parse_triggers
 
 MOST_IN_A_BATCH = 10_000
 
@@ -162,8 +161,7 @@ class Schedules:
         """List the next times of a schedule, as far as its triggers alone decide them."""
         schedule = (await self.store.schedule(id_)).schedule
         after = max(now, schedule.cursor_at)
-        triggers = parse_triggers(schedule.triggers)
-        return upcoming(triggers, after=after, effective_at=schedule.effective_at, count=count)
+        return upcoming(schedule.triggers, after=after, effective_at=schedule.effective_at, count=count)
 
     def _read(self, document: object, at: str = "") -> ScheduleDefinition:
         definition = parse(ScheduleDefinition, self._with_defaults(document), at=at)

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from backend.errors import FieldError
 from backend.model.instants import LATEST, SECOND
 from backend.triggers.base import Trigger
-from backend.triggers.cron_fields import LONGEST, WEEKDAY, CronFields, parse_fields
+from backend.triggers.cron_fields import LONGEST, WEEKDAY, CronFields, parse_fields, resolve_hash
 from backend.triggers.zones import CYCLE, DAY, EPOCH_ORDINAL, HORIZON, Timeline, timeline
 
 STEP_DAYS = 3653  # ten years, the farthest that one occurrence may follow another
@@ -258,8 +258,13 @@ class CronTrigger(Trigger):
 
     @model_validator(mode="after")
     def _compiles(self) -> CronTrigger:
-        self.rule()
+        self.with_seed("").rule()
         return self
+
+    def with_seed(self, seed: str) -> CronTrigger:
+        """Copy the trigger with every `H` replaced by a number that follows from `seed`, the schedule's id."""
+        resolved = resolve_hash(self.expression, seed)
+        return self if resolved == self.expression else self.model_copy(update={"expression": resolved})
 
     def rule(self) -> CronRule:
         """Compile the rule, or find it compiled."""

@@ -206,7 +206,7 @@ def test_planning_changes_no_column_that_a_person_writes():
     schedule = made()
     after = plan(schedule, T0 + 90 * MINUTE, STORE, open_run=False).schedule
     moved = {name for name in schedule._fields if getattr(schedule, name) != getattr(after, name)}
-    assert moved == {"cursor_at", "next_nominal_at", "next_scheduled_at", "skip_reason", "skip_count"}
+    assert moved == {"cursor_at", "next_nominal_at", "next_scheduled_at", "skip_reason", "skip_count", "runs_made"}
 
 
 @pytest.mark.parametrize("expression", ["30 1 * * *", "0 0 * * *", "*/7 * * * *"])

@@ -9,11 +9,11 @@ from json_each(:ids) i cross join schedules s on s.namespace = :namespace and s.
 insert into schedules (namespace, id, name, owner, target_kind, state, note, note_by, note_at, definition, triggers,
                        revision, source, created_at, created_by, updated_at, effective_at, cursor_at,
                        next_nominal_at, next_scheduled_at, misfire_policy, misfire_threshold, catchup_window,
-                       overlap_policy, delivery, pause_after_failures)
+                       overlap_policy, delivery, pause_after_failures, jitter, max_runs)
 values (:namespace, :id, :name, :owner, :target_kind, :state, :note, :note_by, :note_at, :definition, :triggers,
         :revision, :source, :created_at, :created_by, :updated_at, :effective_at, :cursor_at,
         :next_nominal_at, :next_scheduled_at, :misfire_policy, :misfire_threshold, :catchup_window,
-        :overlap_policy, :delivery, :pause_after_failures)
+        :overlap_policy, :delivery, :pause_after_failures, :jitter, :max_runs)
 returning key, id
 
 -- name: update_schedules
@@ -24,7 +24,8 @@ set name = :name, owner = :owner, target_kind = :target_kind, state = :state, no
     updated_at = :updated_at, effective_at = :effective_at, cursor_at = :cursor_at,
     next_nominal_at = :next_nominal_at, next_scheduled_at = :next_scheduled_at, misfire_policy = :misfire_policy,
     misfire_threshold = :misfire_threshold, catchup_window = :catchup_window, overlap_policy = :overlap_policy,
-    delivery = :delivery, pause_after_failures = :pause_after_failures, paused_cursor_at = :paused_cursor_at,
+    delivery = :delivery, pause_after_failures = :pause_after_failures, jitter = :jitter,
+    max_runs = :max_runs, runs_made = :runs_made, paused_cursor_at = :paused_cursor_at,
     missed_count = :missed_count, missed_first_at = :missed_first_at, skip_reason = :skip_reason,
     skip_count = :skip_count, skip_range_at = :skip_range_at, failure_streak = :failure_streak,
     permanent_streak = :permanent_streak, streak_since_at = :streak_since_at, error = :error,
