@@ -11,7 +11,7 @@ from typing import Any
 from cyclopts import App
 from cyclopts.exceptions import CycloptsError
 
-from backend.cli import apply, local, preview, runs, schedules
+from backend.cli import apply, crontab, export, local, preview, runs, schedules
 from backend.cli.failures import CLOSED_PIPE, DONE, INTERRUPTED, REFUSED, USAGE, Failure, Refused
 from backend.cli.output import print_error, print_json
 from backend.errors import ConfigurationError, SchedulerError
@@ -48,15 +48,29 @@ scheduler add report --at 2026-12-01T09:00:00 -- ./report.sh --year 2026""",
         'scheduler preview "0 9 * * mon-fri" --timezone Europe/London -n 5\nscheduler preview --every 90m',
     ),
     ("apply", apply.apply, "scheduler apply -f schedules.yaml --prune --dry-run"),
+    ("export", export.export, "scheduler export --tag team=growth -o schedules.yaml"),
 )
 RUN_COMMANDS: tuple[tuple[str, Command, str], ...] = (
     ("show", runs.show_run, "scheduler run show 0192f0c1-5a2e-7c3b-9d4e-5f60718293a4"),
     ("cancel", runs.cancel, "scheduler run cancel 0192f0c1-5a2e-7c3b-9d4e-5f60718293a4"),
     ("retry", runs.retry, "scheduler run retry 0192f0c1-5a2e-7c3b-9d4e-5f60718293a4"),
 )
+IMPORT_COMMANDS: tuple[tuple[str, Command, str], ...] = (
+    (
+        "crontab",
+        crontab.import_crontab,
+        """scheduler import crontab /etc/crontab --system --dry-run
+crontab -l | scheduler import crontab - --prefix web1- --timezone Europe/London""",
+    ),
+)
 DB_COMMANDS: tuple[tuple[str, Command, str], ...] = (
     ("migrate", local.migrate, "scheduler db migrate"),
     ("check", local.check, "scheduler db check --json"),
+)
+GROUPS = (
+    ("run", "One run.", RUN_COMMANDS),
+    ("import", "Schedules from elsewhere.", IMPORT_COMMANDS),
+    ("db", "The database itself.", DB_COMMANDS),
 )
 
 
@@ -72,7 +86,7 @@ def build_app() -> App:
         suppress_keyboard_interrupt=False,
     )
     _register(app, COMMANDS)
-    for name, help_, commands in (("run", "One run.", RUN_COMMANDS), ("db", "The database itself.", DB_COMMANDS)):
+    for name, help_, commands in GROUPS:
         group = App(name=name, help=help_, help_epilogue="", sort_key=len(COMMANDS))
         _register(group, commands)
         app.command(group)

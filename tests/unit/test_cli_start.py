@@ -50,7 +50,7 @@ def _below(app) -> list[tuple[str, ...]]:
 def test_the_commands_are_those_of_the_reference():
     assert {" ".join(command) for command in commands()} == {
         *("serve", "add", "list", "show", "pause", "resume", "trigger", "delete", "upcoming", "runs", "preview"),
-        *("run show", "run cancel", "run retry", "apply", "db migrate", "db check"),
+        *("run show", "run cancel", "run retry", "apply", "export", "import crontab", "db migrate", "db check"),
     }
 
 
