@@ -92,7 +92,7 @@ _LIMITS = {
 }
 
 
-KIND_TAGS = frozenset({"cron", "interval", "once", "http", "command"})
+KIND_TAGS = frozenset({"cron", "interval", "once", "rrule", "date", "range", "calendar", "http", "command"})
 
 
 def _without_tags(location: Sequence[int | str]) -> list[int | str]:
