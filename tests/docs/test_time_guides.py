@@ -1,8 +1,9 @@
 """The guides about time say what happens: each trigger they show is asked for the times that they list.
 
-A block ```` ```json ```` with a trigger, or a list of them, is followed by a block ```` ```text ````. Its first line
-says `after INSTANT`; then come local times with their offsets and, behind two spaces, the note that they carry.
-Lines `says …` and `warns …` are the description and the warnings, and `refused: FIELD: RULE` is why it is refused.
+A block ```` ```json ```` with a trigger, a list of them, or a schedule's id and timing, is followed by a block
+```` ```text ````. Its first line says `after INSTANT`; then come local times with their offsets and, behind two spaces,
+the note that they carry. Lines `says …` and `warns …` are the description and the warnings, and `refused: FIELD: RULE`
+is why it is refused.
 """
 
 from __future__ import annotations
@@ -26,14 +27,19 @@ BLOCKS = re.compile(r"^```json\n(.*?)^```\n+^```text\n(.*?)^```", re.DOTALL | re
 
 
 class Example(NamedTuple):
-    triggers: list[dict[str, Any]]
+    draft: dict[str, Any]
     expected: list[str]
 
 
 def examples(page: str) -> Iterator[Example]:
     for given, text in BLOCKS.findall((GUIDES / page).read_text()):
-        document = json.loads(given)
-        yield Example(document if isinstance(document, list) else [document], text.splitlines())
+        yield Example(draft_of(json.loads(given)), text.splitlines())
+
+
+def draft_of(document: Any) -> dict[str, Any]:
+    if isinstance(document, dict) and "triggers" in document:
+        return document
+    return {"triggers": document if isinstance(document, list) else [document]}
 
 
 def every_example() -> list[Any]:
@@ -47,8 +53,7 @@ def every_example() -> list[Any]:
 def asked(example: Example) -> Preview:
     after = example.expected[0].removeprefix("after ")
     count = sum(not line.startswith(("after ", "says ", "warns ")) for line in example.expected)
-    request = {"triggers": example.triggers, "from": after, "count": count}
-    return preview(PreviewRequest.model_validate(request), 0)
+    return preview(PreviewRequest.model_validate(example.draft | {"from": after, "count": count}), 0)
 
 
 def shown(found: Preview) -> Iterator[str]:
@@ -59,7 +64,7 @@ def shown(found: Preview) -> Iterator[str]:
 
 def refusal(example: Example) -> str:
     with pytest.raises(ValidationError) as refused:
-        PreviewRequest.model_validate({"triggers": example.triggers})
+        PreviewRequest.model_validate(example.draft)
     error = refused.value.errors()[0]["ctx"]["error"]
     assert isinstance(error, FieldError)
     return f"refused: {error.field}: {error.rule}"
