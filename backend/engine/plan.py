@@ -18,13 +18,26 @@ from backend.model.plan import Planned
 from backend.model.policies import MisfirePolicy, OverlapPolicy, Reason
 from backend.model.schedule import Schedule, ScheduleState
 
+TURN = 5000
+"""Instants of all schedules that one turn visits, give or take one walk."""
 ERROR_BACKOFF = 10 * SECOND
 ERROR_BACKOFF_MAXIMUM = 60 * MINUTE
 
 
 def plan_all(due: Sequence[tuple[Schedule, bool]], now: int, store_id: str) -> list[Planned]:
-    """Plan each schedule for itself: one that raises is quarantined, and its neighbours never notice."""
-    return [_plan_guarded(schedule, now, store_id, open_run=open_run) for schedule, open_run in due]
+    """Plan each schedule for itself: one that raises is quarantined, and its neighbours never notice.
+
+    Stops after TURN instants, so that a turn stays short however many schedules have long been away; what is not
+    planned is still due.
+    """
+    planned: list[Planned] = []
+    walked = 0
+    for schedule, open_run in due:
+        planned.append(_plan_guarded(schedule, now, store_id, open_run=open_run))
+        walked += planned[-1].walked
+        if walked >= TURN:
+            break
+    return planned
 
 
 def _plan_guarded(schedule: Schedule, now: int, store_id: str, *, open_run: bool) -> Planned:
@@ -39,10 +52,11 @@ def plan(schedule: Schedule, now: int, store_id: str, *, open_run: bool, wait: b
 
     Without `wait`, also those whose delay is not over: they are recorded now, and claimed after it.
     """
+    until = now if schedule.deleted_at is None else min(now, schedule.deleted_at)
     due = due_instants(
         schedule.triggers,
         schedule.next_nominal_at,
-        until=now,
+        until=until,
         effective_at=schedule.effective_at,
         delay=delay_of(schedule),
         wait=wait,
@@ -51,10 +65,13 @@ def plan(schedule: Schedule, now: int, store_id: str, *, open_run: bool, wait: b
     origin = f"{store_id}/{schedule.key}/{schedule.created_at}"
     maker = RowMaker(schedule, now, lambda nominal_at: run_id_of(origin, nominal_at, ""), due.delays)
     rows = maker.rows(verdicts, due.following)
-    return Planned(_advanced(schedule, due, verdicts, rows, open_run=open_run), rows.runs, rows.extension, None)
+    advanced = _advanced(schedule, due, verdicts, rows, open_run=open_run)
+    return Planned(advanced, rows.runs, rows.extension, None, len(due.instants) + len(due.beyond), bool(due.beyond))
 
 
 def _verdicts(schedule: Schedule, due: Due, now: int, *, open_run: bool) -> list[Verdict]:
+    if schedule.deleted_at is not None:
+        return [Verdict(i, Action.DROP, Reason.DELETED) for i in due.instants]
     if schedule.state == ScheduleState.PAUSED:
         return [Verdict(i, Action.DROP, Reason.PAUSED) for i in due.instants]
     chosen = choose(
@@ -100,21 +117,25 @@ def _within_max_runs(schedule: Schedule, verdicts: Sequence[Verdict], due: Due) 
 def _carried(schedule: Schedule) -> Missed:
     if not schedule.missed_count:
         return NONE_MISSED
-    return Missed(schedule.missed_count, schedule.missed_first_at, schedule.cursor_at)
+    return Missed(schedule.missed_count, schedule.missed_first_at, schedule.missed_last_at)
 
 
 def _advanced(schedule: Schedule, due: Due, verdicts: Sequence[Verdict], rows: Rows, *, open_run: bool) -> Schedule:
     accepted = any(verdict.action is not Action.DROP for verdict in verdicts)
-    # What a run of this walk reports, the next one must not report again.
-    carried = carried_with(_carried(schedule), verdicts) if due.beyond and not accepted else NONE_MISSED
+    # Reported by the next run that is accepted, by one only: until then, overlap may have dropped the one chosen.
+    reported = accepted or schedule.misfire_policy != MisfirePolicy.FIRE_ONCE
+    carried = NONE_MISSED if reported else carried_with(_carried(schedule), verdicts)
+    # A deleted schedule is planned up to its deletion and never again.
+    following = None if schedule.deleted_at is not None and not due.beyond else due.following
     made = sum(verdict.action is not Action.DROP for verdict in verdicts)
     advanced = schedule._replace(
         state=_state_after(schedule, due, busy=accepted or open_run),
         cursor_at=due.instants[-1] if due.instants else schedule.cursor_at,
-        next_nominal_at=due.following,
+        next_nominal_at=following,
         runs_made=schedule.runs_made + made,
         missed_count=carried.number,
         missed_first_at=carried.first_at,
+        missed_last_at=carried.last_at,
         skip_reason=rows.streak.reason,
         skip_count=rows.streak.length,
         skip_range_at=rows.streak.range_at,
@@ -126,11 +147,25 @@ def _advanced(schedule: Schedule, due: Due, verdicts: Sequence[Verdict], rows: R
 
 def _state_after(schedule: Schedule, due: Due, *, busy: bool) -> str:
     # A paused one stays paused, also when its last occurrence fell into the pause: a resume may still catch it up.
-    if schedule.state == ScheduleState.PAUSED:
-        return ScheduleState.PAUSED
+    if schedule.state == ScheduleState.PAUSED or schedule.deleted_at is not None:
+        return schedule.state
     if due.following is None and not busy:
         return ScheduleState.COMPLETED
     return ScheduleState.ACTIVE if schedule.state == ScheduleState.ERROR else schedule.state
+
+
+def give_up(schedule: Schedule, now: int, store_id: str) -> Planned:
+    """Record, for a schedule that cannot be planned and is about to be changed, the occurrence at which it stood.
+
+    How many followed it, nobody can say.
+    """
+    stood_at = schedule.next_nominal_at
+    if stood_at is None or stood_at > now:
+        return Planned(schedule, (), None, None)
+    origin = f"{store_id}/{schedule.key}/{schedule.created_at}"
+    maker = RowMaker(schedule, now, lambda nominal_at: run_id_of(origin, nominal_at, ""))
+    rows = maker.rows([Verdict(stood_at, Action.DROP, Reason.ERROR)], None)
+    return Planned(schedule._replace(cursor_at=stood_at), rows.runs, rows.extension, None)
 
 
 def quarantine(schedule: Schedule, now: int, error: str) -> Planned:

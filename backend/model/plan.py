@@ -51,7 +51,13 @@ class Planned(NamedTuple):
     extension: RangeExtension | None
     failure: str | None
     """Why planning failed; then there are no runs and the schedule is in state `error`."""
+    walked: int = 0
+    """How many instants were visited."""
+    unfinished: bool = False
+    """Instants are due that this walk left to the next one."""
 
 
 Planner = Callable[[Sequence[tuple[Schedule, bool]], int, str], Sequence[Planned]]
-"""(schedules with "has an open run?", now, the store's id) → one Planned each; never raises."""
+"""(schedules with "has an open run?", now, the store's id) → one Planned each; never raises.
+
+There may be fewer than schedules: the rest is left to the next turn."""

@@ -61,6 +61,7 @@ class Schedule(NamedTuple):
     missed_count: int
     """Missed occurrences that the next run will carry, because one walk over time did not reach now."""
     missed_first_at: int | None
+    missed_last_at: int | None
     skip_reason: str | None
     """Reason of the latest occurrences that did not run, how many in a row, and the open range row."""
     skip_count: int

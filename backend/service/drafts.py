@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from backend.engine.definition import ScheduleDefinition, dump_definition, load_definition, says_the_same
 from backend.engine.due import next_nominal
-from backend.engine.plan import plan, scheduled_next
+from backend.engine.plan import give_up, plan, scheduled_next
 from backend.engine.timing import Timing, dump_timing
 from backend.errors import Conflict, FieldProblem, PreconditionFailed, Refused
 from backend.model.change import Change, Moment
@@ -25,6 +25,7 @@ PAST_TOLERANCE = MINUTE
 """A one-shot this far in the past is still accepted."""
 ANY_REVISION = -1
 """Stands for `If-Match: *`: whichever revision there is, but there must be one."""
+FEW_WALKS = 3
 MOST_WALKS = 50
 """Walks over time that a change waits for before it asks the caller to come back."""
 
@@ -86,7 +87,7 @@ def _create(draft: Draft, moment: Moment) -> Change:
 def _update(
     draft: Draft, definition: ScheduleDefinition, current: Schedule, moment: Moment, *, open_run: bool
 ) -> Change:
-    planned = caught_up(current, moment, open_run=open_run)
+    planned = _not_behind(caught_up(current, moment, open_run=open_run))
     before = planned[-1].schedule
     changed = _defined(before, definition)._replace(
         revision=current.revision + 1,
@@ -99,6 +100,7 @@ def _update(
     if (changed.triggers, changed.max_runs) != (current.triggers, current.max_runs):
         old = _definition_of(current)
         cursor_at = _cursor_before(definition.triggers, old.triggers if old else (), moment.now, draft.at)
+        _refuse_decided(definition.triggers, old.triggers if old else (), before.cursor_at, draft.at)
         # Never back: what is at or before the cursor has been decided, by whichever rule.
         changed = changed._replace(cursor_at=max(cursor_at, before.cursor_at), effective_at=moment.now)
         if changed.paused_cursor_at is not None:
@@ -124,20 +126,29 @@ def _reactivated(schedule: Schedule, *, busy: bool) -> Schedule:
     return schedule
 
 
-def caught_up(current: Schedule, moment: Moment, *, open_run: bool) -> list[Planned]:
-    """Plan the old revision up to now, so that the new one begins where it ends."""
+def caught_up(current: Schedule, moment: Moment, *, open_run: bool, walks: int = MOST_WALKS) -> list[Planned]:
+    """Plan the old revision up to now, so that the new one begins where it ends; in so many walks at the most."""
     planned: list[Planned] = []
     schedule = current
-    while len(planned) < MOST_WALKS:
+    while len(planned) < walks:
         try:
             planned.append(plan(schedule, moment.now, moment.store_id, open_run=open_run, wait=False))
         except Exception:  # a rule that cannot be planned must not keep a person from replacing it
-            return [*planned, Planned(schedule, (), None, None)]
+            return [*planned, give_up(schedule, moment.now, moment.store_id)]
         schedule = planned[-1].schedule
         open_run = open_run or _opened(planned[-1:])
         if schedule.next_nominal_at is None or schedule.next_nominal_at > moment.now:
             return planned
-    raise Conflict(f"the schedule {current.id!r} is still being caught up after a long absence; try again shortly")
+    return planned
+
+
+def _not_behind(planned: Sequence[Planned]) -> list[Planned]:
+    """Raise Conflict while the last walk did not reach now; the engine gets there soon."""
+    last = planned[-1]
+    if last.unfinished:
+        text = f"the schedule {last.schedule.id!r} is still being caught up after a long absence; try again shortly"
+        raise Conflict(text)
+    return list(planned)
 
 
 def _anchored(definition: ScheduleDefinition, current: ScheduleDefinition | None, at: int) -> ScheduleDefinition:
@@ -170,6 +181,14 @@ def _cursor_before(triggers: tuple[Trigger, ...], old: tuple[Trigger, ...], now:
             raise Refused([FieldProblem(field, rule, 'give a time to come, or set "allow_past": true')])
         cursor = min(cursor, trigger.instant - 1)
     return cursor
+
+
+def _refuse_decided(triggers: tuple[Trigger, ...], old: tuple[Trigger, ...], cursor_at: int, at: str) -> None:
+    """Refuse a new one-shot at an instant that the schedule has passed: it would never fire, and leave no trace."""
+    for place, trigger in enumerate(triggers):
+        if isinstance(trigger, OnceTrigger) and trigger not in old and trigger.instant <= cursor_at:
+            rule = f"{rfc3339(trigger.instant)} is not after the schedule's last occurrence, {rfc3339(cursor_at)}"
+            raise Refused([FieldProblem(joined(at, f"triggers[{place}].at"), rule, "give a later time")])
 
 
 def _defined(schedule: Schedule, definition: ScheduleDefinition) -> Schedule:
@@ -227,7 +246,8 @@ def pause(current: Schedule, note: str, by: str, moment: Moment, *, open_run: bo
     """Stop firing from now on, and keep who said so, when, and why. Pausing again renews the note."""
     if current.state == ScheduleState.COMPLETED:
         raise Conflict(f"the schedule {current.id!r} is completed; there is nothing left to pause")
-    planned = caught_up(current, moment, open_run=open_run)
+    # What these walks do not reach is recorded by the engine, as paused.
+    planned = caught_up(current, moment, open_run=open_run, walks=FEW_WALKS)
     before = planned[-1].schedule
     if current.state != ScheduleState.PAUSED:
         before = before._replace(paused_cursor_at=before.cursor_at, skip_reason=None, skip_count=0, skip_range_at=None)
@@ -243,7 +263,8 @@ def resume(current: Schedule, by: str, moment: Moment, *, open_run: bool, catch_
         raise Conflict(f"the schedule {current.id!r} is completed; give it new triggers instead")
     if current.state == ScheduleState.ACTIVE:
         return Change("unchanged", current, by)
-    planned = caught_up(current, moment, open_run=open_run) if current.state == ScheduleState.PAUSED else []
+    paused = current.state == ScheduleState.PAUSED
+    planned = _not_behind(caught_up(current, moment, open_run=open_run)) if paused else []
     before = planned[-1].schedule if planned else current._replace(next_scheduled_at=current.next_nominal_at)
     resumed = before._replace(
         state=ScheduleState.ACTIVE,
@@ -273,10 +294,10 @@ def resume(current: Schedule, by: str, moment: Moment, *, open_run: bool, catch_
 
 def delete(current: Schedule, by: str, moment: Moment, *, open_run: bool) -> Change:
     """Plan up to now, then never again; waiting runs are skipped, a running one comes to its end."""
-    planned = caught_up(current, moment, open_run=open_run)
-    gone = planned[-1].schedule._replace(
-        deleted_at=moment.now, updated_at=moment.now, next_nominal_at=None, next_scheduled_at=None, note_by=by
-    )
+    planned = caught_up(current, moment, open_run=open_run, walks=FEW_WALKS)
+    gone = planned[-1].schedule._replace(deleted_at=moment.now, updated_at=moment.now, note_by=by)
+    if not planned[-1].unfinished:  # else the engine records the rest, as deleted
+        gone = gone._replace(next_nominal_at=None, next_scheduled_at=None)
     return Change("deleted", gone, by, planned)
 
 
@@ -314,6 +335,7 @@ _BLANK = Schedule(
     paused_cursor_at=None,
     missed_count=0,
     missed_first_at=None,
+    missed_last_at=None,
     skip_reason=None,
     skip_count=0,
     skip_range_at=None,

@@ -50,6 +50,10 @@ def take_turn(plan: Planner, store_id: str, limit: int) -> Operation[Turn]:
     """
     instant = yield from now()
     due = [with_open_run(row) for row in (yield Query("claim_due", {"now": instant, "limit": limit}))]
+    if len(due) == limit:
+        above = {"now": instant, "above": due[-1][0].next_scheduled_at, "limit": limit // 4}
+        latest = [with_open_run(row) for row in (yield Query("claim_due_latest", above))]
+        due = [*latest, *due[: limit - len(latest)]]
     planned = plan(due, instant, store_id)
     recorded = yield from write_plans(planned)
     completed = [(p.schedule.namespace, p.schedule.id) for p in planned if p.schedule.state == ScheduleState.COMPLETED]
@@ -57,7 +61,7 @@ def take_turn(plan: Planner, store_id: str, limit: int) -> Operation[Turn]:
     next_at = (yield Query("next_due"))[0][0]
     return Turn(
         now=instant,
-        schedules=len(due),
+        schedules=len(planned),
         runs=recorded.runs,
         dropped=recorded.dropped,
         quarantined=[(p.schedule, p.failure) for p in planned if p.failure],

@@ -326,3 +326,14 @@ async def chain_of_five(world: World) -> None:
     )
     world.clock.go(minutes=5, seconds=30)
     await world.turn()
+
+
+async def test_while_old_ones_are_caught_up_those_due_just_now_do_not_wait(world: World) -> None:
+    for n in range(8):
+        await world.put(f"old-{n}", triggers=[{"kind": "interval", "every": "1s"}], misfire_policy="fire_all")
+    world.clock.go(days=1)
+    await world.put("live", triggers=[{"kind": "interval", "every": "1m"}])
+    world.clock.go(minutes=1)
+    turn = await world.turn(limit=8)
+    assert turn.schedules < 9
+    assert (await world.schedule("live")).cursor_at == turn.now

@@ -204,12 +204,14 @@ def test_a_past_instant_that_stood_there_before_is_not_checked_again():
         put(current, [once(T0 + 2 * MINUTE), MINUTELY], now=T0 + DAY)
 
 
-def test_what_has_fired_does_not_fire_again_beside_a_new_past_instant():
+@pytest.mark.parametrize("allow_past", [False, True])
+def test_a_new_instant_that_the_schedule_has_passed_is_refused_as_it_would_never_fire(allow_past):
     current = put(None, [once(T0 + MINUTE)], now=T0).schedule
     current = plan(current, T0 + MINUTE, STORE, open_run=False).schedule
-    both = [once(T0 + MINUTE), once(T0 + 30 * SECOND, allow_past=True), HOURLY]
-    schedule = put(current, both, now=T0 + 2 * MINUTE).schedule
-    assert schedule.next_nominal_at == T0 + HOUR
+    both = [once(T0 + MINUTE), once(T0 + 40 * SECOND, allow_past=allow_past), HOURLY]
+    with pytest.raises(Refused, match=r"triggers\[1\]\.at: .* is not after the schedule's last occurrence"):
+        put(current, both, now=T0 + MINUTE + 30 * SECOND)
+    assert put(current, [once(T0 + MINUTE), HOURLY], now=T0 + 2 * MINUTE).schedule.next_nominal_at == T0 + HOUR
 
 
 def test_new_triggers_wake_a_completed_schedule():
@@ -267,6 +269,34 @@ def test_what_was_missed_is_no_open_run_for_what_an_edit_catches_up():
 def test_an_edit_after_a_very_long_absence_asks_to_come_back():
     with pytest.raises(Conflict, match="still being caught up"):
         put(made([SECONDLY]), [HOURLY], now=T0 + 10 * DAY)
+
+
+def test_an_edit_of_a_schedule_that_cannot_be_planned_records_where_it_stood():
+    broken = made(changes={"triggers": "[]", "state": "error"})
+    change = put(broken, [HOURLY], now=T0 + 90 * MINUTE)
+    [row] = [run for planned in change.planned for run in planned.runs]
+    assert (row.nominal_at, row.state, row.reason) == (T0 + MINUTE, "skipped", "error")
+    assert change.schedule.state == "active"
+
+
+def test_after_a_very_long_absence_a_schedule_can_still_be_paused():
+    paused = pause(made([SECONDLY]), T0 + 10 * DAY)
+    assert (paused.state, paused.next_scheduled_at) == ("paused", paused.next_nominal_at)
+    row = plan(paused, T0 + 10 * DAY, STORE, open_run=False).runs[0]
+    assert (row.state, row.reason) == ("skipped", "paused")
+
+
+def test_after_a_very_long_absence_a_schedule_can_still_be_deleted_and_the_rest_is_recorded_as_deleted():
+    change = drafts.delete(made([SECONDLY]), "ann", moment(T0 + 10 * DAY), open_run=False)
+    ledger = Ledger()
+    for planned in change.planned:
+        ledger.write(planned)
+    schedule = change.schedule
+    while schedule.next_scheduled_at is not None:
+        schedule = ledger.turn(schedule, T0 + 20 * DAY, open_run=False)
+    assert sum(ledger.dropped.values()) == 10 * 86400
+    assert set(ledger.dropped) == {"missed", "deleted"}
+    assert schedule.deleted_at == T0 + 10 * DAY
 
 
 # --- pause, resume, delete --------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 
 from backend.engine.due import RESERVE, WALK
 from backend.engine.misfire import CATCH_UP_CAP
-from backend.engine.plan import plan, plan_all, quarantine
+from backend.engine.plan import TURN, plan, plan_all, quarantine
 from backend.model.instants import DAY, MINUTE, SECOND
 from tests.unit.engine_cases import MINUTELY, SECONDLY, STORE, T0, Ledger, at, made
 
@@ -230,3 +230,22 @@ def test_two_minutely_rules_in_one_schedule_run_once_per_minute():
     ledger = Ledger()
     ledger.turn(both, T0 + MINUTE)
     assert len(ledger.rows) == 1
+
+
+def test_a_turn_stops_after_so_many_instants_and_leaves_the_rest_due():
+    away = [(made([SECONDLY], changes={"key": n}), False) for n in range(10)]
+    planned = plan_all(away, T0 + DAY, STORE)
+    assert [one.schedule.key for one in planned] == [0, 1]
+    assert sum(one.walked for one in planned) <= TURN + WALK
+    minutely = [(made(changes={"key": n}), False) for n in range(1000)]
+    assert len(plan_all(minutely, T0 + MINUTE, STORE)) == 1000
+
+
+def test_what_was_missed_is_reported_by_the_next_run_also_when_overlap_dropped_the_one_chosen():
+    schedule = made()
+    first = plan(schedule, T0 + 60 * MINUTE, STORE, open_run=True)
+    assert all(run.state in {"missed", "skipped"} for run in first.runs)
+    second = plan(first.schedule, T0 + 61 * MINUTE, STORE, open_run=False)
+    [run] = second.runs
+    assert (run.missed_count, run.missed_first_at, run.missed_last_at) == (58, T0 + MINUTE, T0 + 58 * MINUTE)
+    assert plan(second.schedule, T0 + 62 * MINUTE, STORE, open_run=False).runs[0].missed_count == 0

@@ -2,7 +2,8 @@
 s.key, s.namespace, s.id, s.name, s.owner, s.target_kind, s.state, s.note, s.note_by, s.note_at, s.definition,
 s.triggers, s.revision, s.source, s.created_at, s.created_by, s.updated_at, s.effective_at, s.cursor_at,
 s.next_nominal_at, s.next_scheduled_at, s.misfire_policy, s.misfire_threshold, s.catchup_window, s.overlap_policy,
-s.delivery, s.pause_after_failures, s.jitter, s.max_runs, s.runs_made, s.paused_cursor_at, s.missed_count, s.missed_first_at, s.skip_reason,
+s.delivery, s.pause_after_failures, s.jitter, s.max_runs, s.runs_made, s.paused_cursor_at, s.missed_count,
+s.missed_first_at, s.missed_last_at, s.skip_reason,
 s.skip_count, s.skip_range_at, s.failure_streak, s.permanent_streak, s.streak_since_at, s.error, s.error_count,
 s.deleted_at
 
@@ -20,6 +21,14 @@ select {{schedule_columns}}, {{has_open_run}}
 from schedules s
 where s.next_scheduled_at <= :now
 order by s.next_scheduled_at
+limit :limit
+
+-- name: claim_due_latest
+-- The same from the other end: while old ones are caught up, those that are due just now do not wait.
+select {{schedule_columns}}, {{has_open_run}}
+from schedules s
+where s.next_scheduled_at <= :now and s.next_scheduled_at > :above
+order by s.next_scheduled_at desc
 limit :limit
 
 -- name: next_due
@@ -48,8 +57,8 @@ where schedule_key = :schedule_key and nominal_at = :nominal_at and backfill_id 
 update schedules
 set state = :state, cursor_at = :cursor_at, next_nominal_at = :next_nominal_at,
     next_scheduled_at = :next_scheduled_at, missed_count = :missed_count, missed_first_at = :missed_first_at,
-    runs_made = :runs_made, skip_reason = :skip_reason, skip_count = :skip_count, skip_range_at = :skip_range_at,
-    error = :error, error_count = :error_count
+    missed_last_at = :missed_last_at, runs_made = :runs_made, skip_reason = :skip_reason, skip_count = :skip_count,
+    skip_range_at = :skip_range_at, error = :error, error_count = :error_count
 where key = :key
 
 -- name: expired_leases

@@ -26,7 +26,8 @@ set name = :name, owner = :owner, target_kind = :target_kind, state = :state, no
     misfire_threshold = :misfire_threshold, catchup_window = :catchup_window, overlap_policy = :overlap_policy,
     delivery = :delivery, pause_after_failures = :pause_after_failures, jitter = :jitter,
     max_runs = :max_runs, runs_made = :runs_made, paused_cursor_at = :paused_cursor_at,
-    missed_count = :missed_count, missed_first_at = :missed_first_at, skip_reason = :skip_reason,
+    missed_count = :missed_count, missed_first_at = :missed_first_at, missed_last_at = :missed_last_at,
+    skip_reason = :skip_reason,
     skip_count = :skip_count, skip_range_at = :skip_range_at, failure_streak = :failure_streak,
     permanent_streak = :permanent_streak, streak_since_at = :streak_since_at, error = :error,
     error_count = :error_count, deleted_at = :deleted_at

@@ -52,6 +52,7 @@ create table schedules (
   paused_cursor_at integer,
   missed_count integer not null default 0,
   missed_first_at integer,
+  missed_last_at integer,
   skip_reason text,
   skip_count integer not null default 0,
   skip_range_at integer,
