@@ -162,23 +162,32 @@ class Shown:
                 self.passes.setdefault(second + offset, []).append(second)
         self.dates = {local // DAY for local in self.passes}
 
-    def matches(self, rule: Rule) -> list[int]:
-        """List the local times that match, whether or not the clock ever shows them."""
-        days = range(min(self.dates), max(self.dates) + 1)
-        return [day * DAY + time for day in days if rule.on(day) for time in rule.times]
+        self._met: dict[Rule, tuple[list[list[int]], set[int]]] = {}
+
+    def met(self, rule: Rule) -> tuple[list[list[int]], set[int]]:
+        """Meet all local times that match: the passes of those shown, and the ends of the gaps with the others."""
+        if rule not in self._met:
+            passes: list[list[int]] = []
+            ends: set[int] = set()
+            for day in range(min(self.dates), max(self.dates) + 1):
+                for local in (day * DAY + time for time in rule.times) if rule.on(day) else ():
+                    into = local % self.step
+                    if seconds := self.passes.get(local - into):
+                        passes.append([second + into for second in seconds])
+                    elif day in self.dates:
+                        ends.update(jump.second for jump in self.jumps if jump.due <= local < jump.after)
+            self._met[rule] = passes, ends
+        return self._met[rule]
 
     def expected(self, rule: Rule, gap: str, overlap: str) -> list[int]:
         """List the occurrences within reach of the start, by the documented rules alone."""
-        found: set[int] = set()
-        for local in self.matches(rule):
-            into = local % self.step
-            seconds = [second + into for second in self.passes.get(local - into, ())]
-            if rule.wildcard or overlap == "both":
-                found.update(seconds)
-            else:
-                found.update(seconds[:1] if overlap == "first" else seconds[-1:])
-            if not rule.wildcard and gap == "shift" and local // DAY in self.dates:
-                found.update(jump.second for jump in self.jumps if jump.due <= local < jump.after)
+        passes, ends = self.met(rule)
+        if rule.wildcard or overlap == "both":
+            found = {second for seconds in passes for second in seconds}
+        else:
+            found = {seconds[0 if overlap == "first" else -1] for seconds in passes}
+        if not rule.wildcard and gap == "shift":
+            found |= ends
         return sorted(second for second in found if abs(second - self.start) <= REACH)
 
 
