@@ -144,6 +144,8 @@ def _count_streaks(accepted: Sequence[Finished], instant: int) -> Operation[list
         return []
     yield Batch("lengthen_streaks", [{**failure, "now": instant} for failure in failures])
     rows = yield Query("pause_failing", {"failures": failures, "now": instant, "streak_span": STREAK_SPAN})
+    if rows:
+        yield Query("insert_pause_revisions", {"schedule_keys": [row[3] for row in rows], "now": instant})
     return [(row[0], row[1], row[2]) for row in rows]
 
 

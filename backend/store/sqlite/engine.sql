@@ -133,7 +133,7 @@ where key in (
                  where state in ('failed', 'timed_out', 'dead') and finished_at < :failures_before
                  order by finished_at limit :limit)
   limit :limit)
-returning key
+returning schedule_key, backfill_id, {{last_of_row}}
 
 -- name: prune_surplus_runs
 -- Of one schedule, delete what is beyond its newest runs and ended a day ago.
@@ -146,7 +146,7 @@ where key in (
                       order by nominal_at desc limit 1 offset :keep - 1)
     and not {{open_range}}
   order by nominal_at limit :limit)
-returning key
+returning schedule_key, backfill_id, {{last_of_row}}
 
 -- name: schedules_after
 -- The next schedules by key, for a walk over all of them.

@@ -34,10 +34,11 @@ set name = :name, owner = :owner, target_kind = :target_kind, state = :state, no
 where key = :key
 
 -- name: insert_revisions
--- Keep every definition a schedule has had, and from when it counted.
-insert into schedule_revisions (schedule_key, revision, definition, triggers, state, effective_at, cursor_at,
-                                changed_at, changed_by)
-values (:schedule_key, :revision, :definition, :triggers, :state, :effective_at, :cursor_at, :changed_at, :changed_by)
+-- Keep every definition a schedule has had and every pause, and from when it counted.
+insert into schedule_revisions (schedule_key, revision, verb, definition, triggers, state, note, effective_at,
+                                cursor_at, planned_to_at, changed_at, changed_by)
+values (:schedule_key, :revision, :verb, :definition, :triggers, :state, :note, :effective_at, :cursor_at,
+        :planned_to_at, :changed_at, :changed_by)
 
 -- name: delete_tags
 -- Forget the tags of these schedules.

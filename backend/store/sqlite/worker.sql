@@ -66,4 +66,4 @@ where s.key in (select f.value ->> 'schedule_key' from json_each(:failures) f)
   and s.state = 'active' and s.deleted_at is null and s.pause_after_failures > 0
   and (s.permanent_streak >= s.pause_after_failures
        or (s.failure_streak >= s.pause_after_failures and s.streak_since_at <= :now - :streak_span))
-returning namespace, id, note
+returning namespace, id, note, key

@@ -70,6 +70,21 @@ create index schedules_due on schedules (next_scheduled_at) where next_scheduled
 create index schedules_listed on schedules (namespace, key) where deleted_at is null;
 create index schedules_owner on schedules (namespace, owner, key) where deleted_at is null;
 create index schedules_deleted on schedules (deleted_at) where deleted_at is not null;
+create index schedules_gone on schedules (namespace, id, key) where deleted_at is not null;
+
+-- For a calendar that changes: those that use any, found without reading all the others.
+create index schedules_with_calendar on schedules (namespace, key)
+  where deleted_at is null and instr(definition, '"kind":"calendar"') > 0;
+
+-- Dates kept once, such as holidays, which schedules name among their exclusions.
+create table calendars (
+  namespace text not null references namespaces (id),
+  id text not null,
+  days text not null, -- JSON list of dates, in order
+  updated_at integer not null,
+  updated_by text not null,
+  primary key (namespace, id)
+) strict, without rowid;
 
 create table schedule_tags (
   namespace text not null,
@@ -79,18 +94,29 @@ create table schedule_tags (
 ) strict, without rowid;
 create index schedule_tags_by_schedule on schedule_tags (schedule_key);
 
+-- What has been done to a schedule, in order: from this the ledger can be recomputed and explained.
 create table schedule_revisions (
+  key integer primary key autoincrement,
   schedule_key integer not null references schedules (key) on delete cascade,
   revision integer not null,
-  definition text not null,
+  verb text not null, -- created, updated, paused, resumed, deleted
+  definition text, -- null where it stayed as it was
   triggers text not null,
   state text not null,
+  note text not null,
   effective_at integer not null,
-  cursor_at integer not null,
+  cursor_at integer not null, -- planning went on after this nominal time
+  planned_to_at integer not null, -- occurrences up to here were planned by what was in force before
   changed_at integer not null,
-  changed_by text not null,
-  primary key (schedule_key, revision)
-) strict, without rowid;
+  changed_by text not null
+) strict;
+create index schedule_revisions_of on schedule_revisions (schedule_key, changed_at);
+
+-- Where pruning has deleted from a schedule's ledger: it is complete from this nominal time on.
+create table ledger_floors (
+  schedule_key integer primary key references schedules (key) on delete cascade,
+  complete_from integer not null
+) strict;
 
 -- The ledger: one row per occurrence, also those that did not run, with their reason.
 create table runs (
