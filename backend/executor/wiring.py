@@ -16,7 +16,8 @@ from typing import Any
 from backend.api.app import create_app
 from backend.api.context import Context, Health
 from backend.clock import Clock
-from backend.engine.loop import Doorbell, Loop
+from backend.engine.auditor import Auditor
+from backend.engine.loop import Doorbell, Loop, Turn
 from backend.engine.prune import Prune
 from backend.engine.reap import Reap
 from backend.engine.tick import Tick
@@ -163,8 +164,15 @@ def _loops(store: Store, settings: Settings, worker: Worker, clock: Clock, event
         await worker.beat()
         return await reap.turn()
 
-    turns = {"engine": tick.turn, "reaper": beat_then_reap, "pruner": prune.turn}
-    return tuple(Loop(name, turn, clock=clock, events=events, bell=Doorbell()) for name, turn in turns.items())
+    auditor = Auditor(engine.history(), clock, events)
+
+    turns = {"engine": tick.turn, "reaper": beat_then_reap, "pruner": prune.turn, "auditor": auditor.turn}
+    return tuple(loop_of(name, turn, clock, events) for name, turn in turns.items())
+
+
+def loop_of(name: str, turn: Turn, clock: Clock, events: Events) -> Loop:
+    """Make a loop with a bell of its own."""
+    return Loop(name, turn, clock=clock, events=events, bell=Doorbell())
 
 
 def rules_of(settings: Settings) -> TargetRules:

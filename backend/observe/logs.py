@@ -328,3 +328,17 @@ WORDINGS: dict[type[events.Fact], Callable[[Any], Line]] = {
     events.AttemptsReaped: _attempts_reaped,
     events.LoopFailed: _loop_failed,
 }
+def _ledger_audited(fact: events.LedgerAudited) -> Line:
+    return _line(
+        "error" if fact.missing or fact.doubled else "debug",
+        "ledger_audited",
+        schedules=fact.schedules,
+        expected=fact.expected,
+        missing=fact.missing,
+        doubled=fact.doubled,
+        examples=fact.examples,
+        milliseconds=round(fact.milliseconds, 1),
+    )
+
+
+    events.LedgerAudited: _ledger_audited,

@@ -45,6 +45,7 @@ class Metrics:
             events.ScheduleQuarantined: lambda _: self._quarantined.inc(),
             events.SchedulePaused: lambda _: self._auto_paused.inc(),
             events.LoopFailed: lambda fact: self._loop_failures.labels(fact.loop).inc(),
+            events.LedgerAudited: self._ledger_audited,
         }
 
     def observe(self, fact: events.Fact) -> None:
@@ -124,6 +125,17 @@ class Metrics:
         self._runs.inc(fact.runs)
         self._dropped.inc(fact.dropped)
         self._turns.observe(fact.milliseconds / 1000)
+        self._missing = Gauge(
+            "scheduler_audit_missing", "Occurrences without a record in the hour last audited.", registry=registry
+        )
+        self._doubled = Gauge(
+            "scheduler_audit_doubled", "Records without an occurrence in the hour last audited.", registry=registry
+        )
+
+    def _ledger_audited(self, fact: events.LedgerAudited) -> None:
+        self._missing.set(fact.missing)
+        self._doubled.set(fact.doubled)
+
 
     def _attempt_finished(self, fact: events.AttemptFinished) -> None:
         self._attempt_counter(fact.target, fact.outcome).inc()

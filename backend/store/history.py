@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from backend.model.history import LedgerPage, LedgerRow, Revision, Stretch
+from backend.model.ids import DEFAULT_NAMESPACE, NamespaceId
 from backend.model.schedule import Schedule
-from backend.store.operation import Batch, Operation, Query, Row, now
+from backend.store.operation import Batch, Operation, Query, Row, Runner, now
 from backend.store.planning import with_open_run
 from backend.store.runs import RunRecord, RunRow, get_run
 from backend.store.schedules import no_such_schedule
@@ -18,12 +20,36 @@ MOST_LIVES = 100
 """Deleted schedules of one id that are looked at, newest first."""
 
 
-class Whose(NamedTuple):
-    """Which schedules to audit: of one namespace or of all (None), the next few by key."""
+@dataclass(frozen=True, slots=True)
+class HistoryStore:
+    """The past of one namespace, or of all (None)."""
 
-    namespace: str | None
-    after_key: int
-    limit: int
+    runner: Runner
+    namespace: NamespaceId | None
+
+    async def now(self) -> int:
+        """Read the database's clock, in microseconds."""
+        return await self.runner.read(now())
+
+    async def note_tzdata(self, tzdata: str) -> None:
+        """Remember since when times follow this release of tzdata."""
+        await self.runner.write(note_tzdata(tzdata))
+
+    async def ledger_from(self) -> int:
+        """Read from when on there is a ledger."""
+        return await self.runner.read(read_ledger_from())
+
+    async def ledger_pages(self, after_key: int, stretch: Stretch, tzdata: str, limit: int) -> list[LedgerPage]:
+        """Read a stretch of the ledgers of the next few schedules by key."""
+        return await self.runner.read(ledger_pages(self.namespace, after_key, stretch, tzdata, limit=limit))
+
+    async def ledger_page(self, schedule_key: int, stretch: Stretch, tzdata: str) -> LedgerPage | None:
+        """Read a stretch of one ledger; None if there is no such schedule."""
+        return await self.runner.read(ledger_page(self.namespace, schedule_key, stretch, tzdata))
+
+    async def episode(self, id_: str, at: int) -> Episode:
+        """Read what is known of an instant of a schedule, which may be deleted, or raise NotFound."""
+        return await self.runner.read(read_episode(self.namespace or DEFAULT_NAMESPACE, id_, at))
 
 
 def begin_ledger() -> Operation[None]:
@@ -41,7 +67,8 @@ def note_tzdata(tzdata: str) -> Operation[None]:
     known = facts.get("tzdata_since")
     if facts.get("tzdata_version", tzdata) != tzdata or (known and json.loads(known)[0] == tzdata):
         return
-    instant = (yield from now()) if known else 0
+    # What lies between was planned by either.
+    instant = (yield from now()) + 1 if known else 0
     yield Query("change_info", {"key": "tzdata_since", "value": json.dumps([tzdata, instant])})
 
 
@@ -54,22 +81,21 @@ def read_ledger_from() -> Operation[int]:
     return int((yield from _facts()).get("ledger_from", "0"))
 
 
-def ledger_pages(whose: Whose, stretch: Stretch, tzdata: str) -> Operation[list[LedgerPage]]:
+def ledger_pages(
+    namespace: str | None, after_key: int, stretch: Stretch, tzdata: str, *, limit: int
+) -> Operation[list[LedgerPage]]:
     """Read the same stretch of the next few schedules that planned something since it began."""
-    params = {
-        "after_key": whose.after_key,
-        "from": stretch.from_at,
-        "namespace": whose.namespace,
-        "limit": whose.limit,
-    }
+    params = {"after_key": after_key, "from": stretch.from_at, "namespace": namespace, "limit": limit}
     rows = yield Query("schedules_to_audit", params)
     return (yield from _pages(rows, stretch, tzdata))
 
 
-def ledger_page(namespace: str | None, schedule_key: int, stretch: Stretch, tzdata: str) -> Operation[list[LedgerPage]]:
-    """Read a stretch of one schedule's ledger; no page if it is gone."""
+def ledger_page(
+    namespace: str | None, schedule_key: int, stretch: Stretch, tzdata: str
+) -> Operation[LedgerPage | None]:
+    """Read a stretch of one schedule's ledger; None if it is gone."""
     rows = yield Query("schedule_to_audit", {"schedule_key": schedule_key, "namespace": namespace})
-    return (yield from _pages(rows, stretch, tzdata))
+    return next(iter((yield from _pages(rows, stretch, tzdata))), None)
 
 
 def _pages(rows: Sequence[Row], stretch: Stretch, tzdata: str) -> Operation[list[LedgerPage]]:

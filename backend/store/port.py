@@ -1,8 +1,11 @@
-"""The four ports of durable state. Whoever needs a store asks for the smallest one that serves.
+"""The ports of durable state. Whoever needs a store asks for the smallest one that serves.
 
     EngineStore     plan due schedules, take back expired leases, prune
     WorkerStore     claim runs, keep their leases, write results back
     NamespaceStore  schedules and runs of one namespace, which it is born with: no method can name another
+    HistoryStore    the past of a namespace, or of all (history.py)
+    CalendarStore   the named calendars of one namespace (calendars.py)
+    TimezoneStore   changes of the time zone database (tzdata.py)
     AdminStore      what belongs to no namespace: keys, backlog
 
 They stand on a Runner, of which there is one per database.
@@ -22,6 +25,8 @@ from backend.model.schedule import Schedule
 from backend.store import admin, leasing, planning, retention
 from backend.store import runs as run_operations
 from backend.store import schedules as schedule_operations
+from backend.store.calendars import CalendarStore
+from backend.store.history import HistoryStore
 from backend.store.operation import Runner, now
 from backend.store.runs import Place, RunFilter, RunRecord, RunRow
 from backend.store.schedules import DryRun, Listed, ScheduleFilter, Wish
@@ -46,6 +51,14 @@ class EngineStore:
         """Delete one batch of what is too old; go on after the key it answers."""
         return await self.runner.write(retention.prune(keep, after_key, limit))
 
+
+    def timezones(self) -> TimezoneStore:
+        """Give the port for changes of the time zone database."""
+        return TimezoneStore(self.runner)
+
+    def history(self) -> HistoryStore:
+        """Give the port of every namespace's past."""
+        return HistoryStore(self.runner, None)
 
 @dataclass(frozen=True, slots=True)
 class WorkerStore:
@@ -124,6 +137,10 @@ class AdminStore:
 
     async def principal(self, key_hash: str) -> admin.Principal | None:
         """Find whose key has this hash."""
+    def history(self) -> HistoryStore:
+        """Give the port of this namespace's past."""
+        return HistoryStore(self.runner, self.namespace)
+
         return await self.runner.read(admin.principal_of(key_hash))
 
     async def put_admin_key(self, key_hash: str) -> None:
