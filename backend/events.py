@@ -83,6 +83,26 @@ class ScheduleQuarantined(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class OverlapStreak(Fact):
+    """So many occurrences in a row were skipped because a run of the schedule was still open."""
+
+    namespace: str
+    schedule_id: str
+    skips: int
+
+
+@dataclass(frozen=True, slots=True)
+class BackfillStarted(Fact):
+    """Runs for a past range were recorded on request."""
+
+    namespace: str
+    schedule_id: str
+    backfill_id: str
+    runs: int
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class SchedulePaused(Fact):
     """A schedule paused itself after a streak of failures."""
 

@@ -51,14 +51,14 @@ class RowMaker(NamedTuple):
         extension: RangeExtension | None = None
         streak = SkipStreak(self.schedule.skip_reason, self.schedule.skip_count, self.schedule.skip_range_at)
         nexts = _following(verdicts, following)
-        for reason, group in groupby(zip(verdicts, nexts, strict=True), key=lambda pair: pair[0].reason):
+        for (reason, overlapped), group in groupby(zip(verdicts, nexts, strict=True), key=_fate):
             pairs = list(group)
             if reason is None:
                 runs += self._accepted(pairs)
                 streak = SkipStreak(None, 0, None)
                 continue
             made, more, streak = self._dropped([v.nominal_at for v, _ in pairs], reason, streak)
-            runs += made
+            runs += [run._replace(state=RunState.SKIPPED) for run in made] if overlapped else made
             extension = more or extension
         return Rows(runs, extension, streak)
 
@@ -70,11 +70,11 @@ class RowMaker(NamedTuple):
             yield self._accept(verdict, following, wait=waits.get(verdict.nominal_at))
 
     def _accept(self, verdict: Verdict, following: int | None, *, wait: int | None) -> NewRun:
-        # A chain's members wait for each other, so the schedule's next time is no bound for their retries.
-        bounded = following is not None and wait is None
+        # What waits for others may begin after the schedule's next time, which is no bound for its retries then.
+        bounded = following is not None and verdict.action is Action.RUN
         until = min(following or 0, self.now + RETRY_SPAN) if bounded else self.now + RETRY_SPAN
         return self._row(verdict.nominal_at)._replace(
-            state=RunState.QUEUED if wait is None else RunState.HELD,
+            state=_STATES[verdict.action],
             available_at=max(self.now + (wait or 0), verdict.nominal_at + self.delays.get(verdict.nominal_at, 0)),
             retry_until_at=until,
             chained=0 if wait is None else 1,
@@ -125,6 +125,13 @@ class RowMaker(NamedTuple):
             input=None,
             revision=self.schedule.revision,
         )
+
+
+_STATES = {Action.RUN: RunState.QUEUED, Action.CHAIN: RunState.HELD, Action.BUFFER: RunState.BUFFERED}
+
+
+def _fate(pair: tuple[Verdict, int | None]) -> tuple[Reason | None, bool]:
+    return pair[0].reason, pair[0].overlapped
 
 
 def _following(verdicts: Sequence[Verdict], following: int | None) -> list[int | None]:

@@ -18,6 +18,8 @@ class Action(Enum):
     RUN = "run"
     CHAIN = "chain"
     """Run, one after another with the others of the chain."""
+    BUFFER = "buffer"
+    """Run once no earlier run is open."""
     DROP = "drop"
 
 
@@ -39,6 +41,8 @@ class Verdict(NamedTuple):
     action: Action
     reason: Reason | None = None
     missed: Missed = NONE_MISSED
+    overlapped: bool = False
+    """Dropped because of runs that are open or wait, not because it is late."""
 
 
 class Lateness(NamedTuple):

@@ -150,7 +150,7 @@ async def system_on(
 
 def _loops(store: Store, settings: Settings, worker: Worker, clock: Clock, events: Events) -> tuple[Loop, ...]:
     engine, poll = store.engine(), settings.poll_interval.total_seconds()
-    tick = Tick(engine, clock, events, worker.wake, poll)
+    tick = Tick(engine, clock, events, worker.wake, poll, check_leases=worker.beating.bell.ring)
     reap = Reap(engine, events, worker.wake, settings.lease)
     prune = Prune(
         engine,

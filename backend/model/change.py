@@ -29,6 +29,8 @@ class Moment(NamedTuple):
 
     now: int
     store_id: str
+    buffered: int = 0
+    """Occurrences of the schedule that wait for the end of its open runs."""
 
 
 Revise = Callable[[str, Schedule | None, bool, Moment], Change]

@@ -273,6 +273,16 @@ def _schedule_quarantined(fact: events.ScheduleQuarantined) -> Line:
     return _line("error", "schedule_quarantined", **ids, error=fact.error, retry_at=rfc3339(fact.retry_at))
 
 
+def _overlap_streak(fact: events.OverlapStreak) -> Line:
+    ids = {"namespace": fact.namespace, "schedule_id": fact.schedule_id}
+    return _line("warning", "overlap_streak", **ids, skips=fact.skips)
+
+
+def _backfill_started(fact: events.BackfillStarted) -> Line:
+    ids = {"namespace": fact.namespace, "schedule_id": fact.schedule_id, "backfill_id": fact.backfill_id}
+    return _line("info", "backfill_started", **ids, runs=fact.runs, by=fact.by)
+
+
 def _schedule_paused(fact: events.SchedulePaused) -> Line:
     ids = {"namespace": fact.namespace, "schedule_id": fact.schedule_id}
     return _line("warning", "schedule_auto_paused", **ids, note=fact.note)
@@ -321,6 +331,8 @@ WORDINGS: dict[type[events.Fact], Callable[[Any], Line]] = {
     events.ScheduleChanged: _schedule_changed,
     events.OccurrencesRecorded: _occurrences_recorded,
     events.ScheduleQuarantined: _schedule_quarantined,
+    events.OverlapStreak: _overlap_streak,
+    events.BackfillStarted: _backfill_started,
     events.SchedulePaused: _schedule_paused,
     events.RunsClaimed: _runs_claimed,
     events.AttemptFinished: _attempt_finished,

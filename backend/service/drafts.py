@@ -13,7 +13,7 @@ from backend.errors import Conflict, FieldProblem, PreconditionFailed, Refused
 from backend.model.change import Change, Moment
 from backend.model.instants import DAY, MINUTE, SECOND, micros, rfc3339
 from backend.model.plan import Planned
-from backend.model.run import OPEN_STATES
+from backend.model.run import FINAL_STATES, RunState
 from backend.model.schedule import Schedule, ScheduleState
 from backend.service.validation import joined
 from backend.triggers.base import Trigger
@@ -108,12 +108,16 @@ def _update(
             changed = changed._replace(
                 paused_cursor_at=changed.cursor_at, skip_reason=None, skip_count=0, skip_range_at=None
             )
-        changed = _reactivated(_scheduled(changed), busy=open_run or _opened(planned))
+        changed = _reactivated(_scheduled(changed), busy=open_run or moment.buffered > 0 or _opened(planned))
     return Change("updated", changed, draft.by, planned, _tags(definition))
 
 
 def _opened(planned: Sequence[Planned]) -> bool:
-    return any(run.state in OPEN_STATES for one in planned for run in one.runs)
+    return any(run.state not in FINAL_STATES for one in planned for run in one.runs)
+
+
+def _buffered(planned: Sequence[Planned]) -> int:
+    return sum(run.state == RunState.BUFFERED for one in planned for run in one.runs)
 
 
 def _reactivated(schedule: Schedule, *, busy: bool) -> Schedule:
@@ -132,7 +136,9 @@ def caught_up(current: Schedule, moment: Moment, *, open_run: bool, walks: int =
     schedule = current
     while len(planned) < walks:
         try:
-            planned.append(plan(schedule, moment.now, moment.store_id, open_run=open_run, wait=False))
+            buffered = moment.buffered + _buffered(planned)
+            now, store_id = moment.now, moment.store_id
+            planned.append(plan(schedule, now, store_id, open_run=open_run, buffered=buffered, wait=False))
         except Exception:  # a rule that cannot be planned must not keep a person from replacing it
             return [*planned, give_up(schedule, moment.now, moment.store_id)]
         schedule = planned[-1].schedule
@@ -287,7 +293,7 @@ def resume(current: Schedule, by: str, moment: Moment, *, open_run: bool, catch_
         # dropped in the same transaction, and the engine plans them again by the misfire policy.
         resumed = _replanned(resumed._replace(cursor_at=current.paused_cursor_at))
         return Change("resumed", resumed, by, planned, replan_paused_after=current.paused_cursor_at)
-    if resumed.next_nominal_at is None and not open_run:
+    if resumed.next_nominal_at is None and not (open_run or moment.buffered):
         resumed = resumed._replace(state=ScheduleState.COMPLETED)
     return Change("resumed", resumed, by, planned)
 

@@ -216,6 +216,8 @@ class Schedules:
                 fact = ScheduleChanged(change.schedule.namespace, change.schedule.id, change.verb, self.by)
                 self.around.events.emit(fact)
         self.around.wake_engine()
+        if any(plan.displaces for change in changes for plan in change.planned):
+            self.around.check_leases()
         return changes
 
 

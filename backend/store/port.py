@@ -66,11 +66,11 @@ class WorkerStore:
 
     runner: Runner
 
-    async def claim(self, lessee: leasing.Lessee, limit: int) -> leasing.Claim:
-        """Lease up to `limit` waiting runs."""
-        return await self.runner.write(leasing.claim_runs(lessee, limit))
+    async def claim(self, lessee: leasing.Lessee, limit: int, backfills: int | None = None) -> leasing.Claim:
+        """Lease up to `limit` waiting runs, of which at most `backfills` belong to backfills."""
+        return await self.runner.write(leasing.claim_runs(lessee, limit, backfills))
 
-    async def extend(self, held: Sequence[tuple[int, str]], lease: timedelta) -> set[int]:
+    async def extend(self, held: Sequence[tuple[int, str]], lease: timedelta) -> leasing.Extended:
         """Prolong leases; a run key that is not answered is lost."""
         return await self.runner.write(leasing.extend_leases(held, lease))
 
@@ -115,6 +115,14 @@ class NamespaceStore:
     async def start_run(self, schedule_id: str, make: Callable[[Schedule, int], NewRun]) -> RunRecord:
         """Record a run on a person's wish."""
         return await self.runner.write(run_operations.start_manual_run(self.namespace, schedule_id, make))
+
+    async def start_backfill(self, schedule_id: str, make: Callable[[Schedule, int], Sequence[NewRun]]) -> int:
+        """Record runs for a past range on a person's wish; answers how many."""
+        return await self.runner.write(run_operations.start_backfill(self.namespace, schedule_id, make))
+
+    async def count_recorded(self, schedule_id: str, from_at: int, to_at: int) -> int:
+        """Count the occurrences of a range that became runs by themselves."""
+        return await self.runner.read(run_operations.count_recorded(self.namespace, schedule_id, from_at, to_at))
 
     async def retry_run(self, id_: str, make: Callable[[Schedule, RunRow, int], NewRun]) -> RunRecord:
         """Record a new run for the nominal time of one that has ended."""

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 from backend.errors import NotFound
 from backend.model.change import Change, Moment, Revise
 from backend.model.schedule import Schedule
+from backend.store.displacing import displace
 from backend.store.operation import Batch, Operation, Query, Row, now
-from backend.store.planning import settle_schedules, with_open_run
+from backend.store.planning import settle_schedules, standing
 
 _FIELDS = len(Schedule._fields)
 
@@ -60,17 +61,18 @@ def calendar_days(namespace: str, ids: Sequence[str] | None) -> Operation[Mappin
 
 def _decide(namespace: str, ids: Sequence[str], revise: Revise, moment: Moment) -> Operation[list[Change]]:
     rows = (yield Query("schedules_by_id", {"namespace": namespace, "ids": list(ids)})) if ids else []
-    current = {schedule.id: (schedule, busy) for schedule, busy in map(with_open_run, rows)}
+    current = {one.schedule.id: one for one in map(standing, rows)}
     changes = []
     for id_ in ids:
-        schedule, busy = current.get(id_, (None, False))
-        changes.append(revise(id_, schedule, busy, moment))
+        schedule, busy, buffered = current.get(id_, (None, False, 0))
+        changes.append(revise(id_, schedule, busy, moment._replace(buffered=buffered)))
     return changes
 
 
 def _write(changes: Sequence[Change], instant: int) -> Operation[list[Change]]:
     changed = [change for change in changes if change.verb not in {"created", "unchanged"}]
     planned = [plan for change in changed for plan in change.planned]
+    yield from displace(planned, instant)
     yield Batch("insert_runs", [run._asdict() for plan in planned for run in plan.runs])
     yield Batch("extend_range", [plan.extension._asdict() for plan in planned if plan.extension])
     yield Batch("update_schedules", [change.schedule._asdict() for change in changed])

@@ -38,9 +38,9 @@ def plan(raw: apsw.Connection, name: str) -> list[str]:
 
 
 USED = [
-    ("claim_due", ["s USING INDEX schedules_due (next_scheduled_at<?)", "r USING INDEX runs_open (schedule_key=?)"]),
+    ("claim_due", ["s USING INDEX schedules_due (next_scheduled_at<?)", "r USING COVERING INDEX runs_open (schedule_key=? AND lane=? AND state=?)"]),
     ("next_due", ["schedules USING COVERING INDEX schedules_due"]),
-    ("claim_runs", ["runs USING INDEX runs_claimable (available_at<?)", "runs USING INTEGER PRIMARY KEY"]),
+    ("claim_runs", ["runs USING INDEX runs_claimable (lane=? AND available_at<?)", "runs USING INTEGER PRIMARY KEY"]),
     ("next_available", ["runs USING INDEX runs_claimable"]),
     ("expired_leases", ["r USING INDEX runs_leased (lease_until<?)", "s USING INTEGER PRIMARY KEY"]),
     (
@@ -48,17 +48,17 @@ USED = [
         [
             "runs USING INTEGER PRIMARY KEY",
             "s USING INTEGER PRIMARY KEY",
-            "o USING INDEX runs_open (schedule_key=?)",
-            "h USING COVERING INDEX runs_held (schedule_key=?)",
+            "o USING INDEX runs_open (schedule_key=? AND lane=? AND state=?)",
+            "f USING COVERING INDEX runs_open (schedule_key=? AND lane=? AND state=?)",
         ],
     ),
-    ("complete_schedules", ["s USING INTEGER PRIMARY KEY", "r USING INDEX runs_open (schedule_key=?)"]),
+    ("complete_schedules", ["s USING INTEGER PRIMARY KEY", "r USING COVERING INDEX runs_open (schedule_key=? AND lane=? AND state=?)"]),
     ("run_by_id", ["r USING INDEX runs_id (namespace=? AND id=?)", "s USING INTEGER PRIMARY KEY"]),
     ("list_runs", ["r USING INDEX runs_id (namespace=? AND id>? AND id<?)", "s USING INTEGER PRIMARY KEY"]),
     ("last_runs", ["r USING INTEGER PRIMARY KEY", "n USING INDEX runs_ledger (schedule_key=?)"]),
     (
         "schedules_by_id",
-        ["s USING INDEX schedules_id (namespace=? AND id=?)", "r USING INDEX runs_open (schedule_key=?)"],
+        ["s USING INDEX schedules_id (namespace=? AND id=?)", "r USING COVERING INDEX runs_open (schedule_key=? AND lane=? AND state=?)"],
     ),
     ("list_schedules", ["s USING INDEX schedules_listed (namespace=? AND key>?)", "t USING PRIMARY KEY"]),
     ("list_schedules_of_owner", ["s USING INDEX schedules_owner (namespace=? AND owner=? AND key>?)"]),
@@ -66,7 +66,7 @@ USED = [
     ("backlog", ["schedules USING COVERING INDEX schedules_due (next_scheduled_at<?)"]),
     ("finish_runs", ["runs USING INTEGER PRIMARY KEY"]),
     ("extend_leases", ["runs USING INTEGER PRIMARY KEY"]),
-    ("drop_waiting_runs", ["runs USING INDEX runs_open (schedule_key=?)"]),
+    ("drop_waiting_runs", ["runs USING COVERING INDEX runs_open (schedule_key=?)"]),
     ("forget_paused", ["runs USING INDEX runs_ledger (schedule_key=? AND nominal_at>?)"]),
     ("schedules_after", ["schedules USING INTEGER PRIMARY KEY (rowid>?)"]),
     ("prune_deleted_schedules", ["s USING COVERING INDEX schedules_deleted (deleted_at<?)"]),
@@ -106,7 +106,7 @@ def test_no_statement_reads_a_whole_table(raw: apsw.Connection, name: str) -> No
 
 
 def test_the_net_under_chains_reads_only_held_runs(raw: apsw.Connection) -> None:
-    assert plan(raw, "schedules_holding") == ["SCAN runs USING COVERING INDEX runs_held"]
+    assert plan(raw, "schedules_holding") == ["SCAN runs USING COVERING INDEX runs_waiting"]
 
 
 def work_of(raw: apsw.Connection, name: str, values: dict[str, Any]) -> tuple[int, int]:
@@ -133,10 +133,10 @@ RUN_ID = f"{(START + 5 * MINUTE // 100) // 1000:012x}-7000-8000-{5:012x}"
 WORK = [
     ("claim_due", {"now": START + DAY, "limit": 50}, 50),
     ("next_due", {}, 1),
-    ("claim_runs", {"now": START + DAY, "until": START + DAY, "token": "t", "worker": "w", "limit": 50}, 50),
-    ("next_available", {}, 1),
+    ("claim_runs", {"now": START + DAY, "until": START + DAY, "token": "t", "worker": "w", "lane": 0, "limit": 50}, 50),
+    ("next_available", {"lane": 0}, 1),
     ("expired_leases", {"now": START + DAY, "limit": 50}, 50),
-    ("promote_held", {"schedule_keys": KEYS, "now": START}, 0),
+    ("promote_held", {"schedule_keys": KEYS, "now": START, "retry_until_at": START}, 0),
     ("complete_schedules", {"schedule_keys": KEYS}, 0),
     ("run_by_id", {"namespace": "default", "id": RUN_ID}, 1),
     ("list_runs", {**PAGE, "before": "g", "floor": ""}, 50),

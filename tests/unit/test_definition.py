@@ -100,7 +100,7 @@ def test_neutral_values_say_nothing(neutral):
         ({"timeout": "soon"}, "timeout", "not a duration"),
         ({"retry": {"max_attempts": 0}}, "retry.max_attempts", "greater than or equal to 1"),
         ({"retry": {"initial": "1h"}}, "retry.maximum", "maximum is below initial"),
-        ({"overlap_policy": "queue"}, "overlap_policy", "'skip' or 'allow_all'"),
+        ({"overlap_policy": "queue"}, "overlap_policy", "'terminate_other' or 'allow_all'"),
         ({"misfire_policy": "never"}, "misfire_policy", "'fire_once'"),
         ({"name": "a\nb"}, "name", "control characters"),
         ({"name": "x" * 201}, "name", "200"),

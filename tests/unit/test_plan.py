@@ -10,6 +10,7 @@ from backend.engine.due import RESERVE, WALK
 from backend.engine.misfire import CATCH_UP_CAP
 from backend.engine.plan import TURN, plan, plan_all, quarantine
 from backend.model.instants import DAY, MINUTE, SECOND
+from backend.model.plan import Standing
 from tests.unit.engine_cases import MINUTELY, SECONDLY, STORE, T0, Ledger, at, made
 
 HOUR = 60 * MINUTE
@@ -171,7 +172,7 @@ def test_a_clock_that_went_back_plans_nothing_and_moves_nothing():
 def test_a_schedule_that_cannot_be_planned_is_set_aside_and_its_neighbours_never_notice():
     broken = made(changes={"key": 1, "triggers": "[{]"})
     sound = made(changes={"key": 2})
-    first, second, third = plan_all([(sound, False), (broken, False), (sound, False)], T0 + MINUTE, STORE)
+    first, second, third = plan_all([Standing(one, False, 0) for one in (sound, broken, sound)], T0 + MINUTE, STORE)
     assert first == third
     assert len(first.runs) == 1
     assert (second.schedule.state, second.runs, second.extension) == ("error", (), None)

@@ -8,16 +8,26 @@ s.skip_count, s.skip_range_at, s.failure_streak, s.permanent_streak, s.streak_si
 s.deleted_at
 
 -- fragment: has_open_run
-exists (select 1 from runs r where r.schedule_key = s.key
+-- Backfills do not count. The first list of states says for which index this is, here and below.
+exists (select 1 from runs r where r.schedule_key = s.key and r.lane = 0
+        and r.state in ('buffered', 'held', 'queued', 'running', 'retrying')
         and r.state in ('held', 'queued', 'running', 'retrying'))
+
+-- fragment: buffered_runs
+(select count(*) from runs b where b.schedule_key = s.key and b.lane = 0
+   and b.state in ('buffered', 'held', 'queued', 'running', 'retrying') and b.state = 'buffered')
+
+-- fragment: has_run_to_end
+exists (select 1 from runs r where r.schedule_key = s.key and r.lane = 0
+        and r.state in ('buffered', 'held', 'queued', 'running', 'retrying'))
 
 -- name: clock
 -- The database's clock, in microseconds; the only statement that reads time.
 select cast(unixepoch('subsec') * 1000000 as integer)
 
 -- name: claim_due
--- Schedules whose next time has come, oldest first, and whether each has an open run.
-select {{schedule_columns}}, {{has_open_run}}
+-- Schedules whose next time has come, oldest first; whether each has an open run, and how many wait for that.
+select {{schedule_columns}}, {{has_open_run}}, {{buffered_runs}}
 from schedules s
 where s.next_scheduled_at <= :now
 order by s.next_scheduled_at
@@ -25,7 +35,7 @@ limit :limit
 
 -- name: claim_due_latest
 -- The same from the other end: while old ones are caught up, those that are due just now do not wait.
-select {{schedule_columns}}, {{has_open_run}}
+select {{schedule_columns}}, {{has_open_run}}, {{buffered_runs}}
 from schedules s
 where s.next_scheduled_at <= :now and s.next_scheduled_at > :above
 order by s.next_scheduled_at desc
@@ -39,10 +49,10 @@ select min(next_scheduled_at) from schedules where next_scheduled_at is not null
 -- Record occurrences; one that is recorded already stays as it is.
 insert into runs (id, schedule_key, namespace, nominal_at, backfill_id, trigger_type, state, reason, scheduled_at,
                   queued_at, available_at, finished_at, retry_until_at, chained, missed_count, missed_first_at,
-                  missed_last_at, input, revision)
+                  missed_last_at, input, revision, lane)
 values (:id, :schedule_key, :namespace, :nominal_at, :backfill_id, :trigger_type, :state, :reason, :scheduled_at,
         :queued_at, :available_at, :finished_at, :retry_until_at, :chained, :missed_count, :missed_first_at,
-        :missed_last_at, :input, :revision)
+        :missed_last_at, :input, :revision, case :trigger_type when 'backfill' then 1 else 0 end)
 on conflict (schedule_key, nominal_at, backfill_id) do nothing
 returning state, missed_count
 
@@ -63,7 +73,7 @@ where key = :key
 
 -- name: expired_leases
 -- Running runs whose worker has fallen silent.
-select r.key, r.schedule_key, r.attempt, r.losses, r.attempt_started_at, r.worker, s.delivery
+select r.key, r.schedule_key, r.attempt, r.losses, r.attempt_started_at, r.worker, s.delivery, r.cancel_requested
 from runs r join schedules s on s.key = r.schedule_key
 where r.state = 'running' and r.lease_until < :now
 order by r.lease_until
@@ -77,30 +87,87 @@ set state = :state, reason = :reason, error = :error, finished_at = :finished_at
 where key = :key and state = 'running'
 
 -- name: promote_held
--- Of each schedule, queue the oldest held run unless the one before it is still open.
+-- Of each chain, queue the oldest held run unless as many as may are at work.
+-- At work are those of the chain, and any others where no two may overlap. Answers how many of the chain may be.
 update runs
-set state = 'queued', available_at = max(available_at, :now)
+set state = 'queued', available_at = max(available_at, :now), retry_until_at = max(retry_until_at, :retry_until_at)
 where key in (
-  select (select h.key from runs h where h.schedule_key = k.value and h.state = 'held'
-          order by h.nominal_at limit 1)
-  from json_each(:schedule_keys) k join schedules s on s.key = k.value
-  where not exists (
-    select 1 from runs o
-    where o.schedule_key = k.value and o.state in ('held', 'queued', 'running', 'retrying') and o.state <> 'held'
-      and (o.chained = 1 or s.overlap_policy = 'skip')))
+  select h.key
+  from json_each(:schedule_keys) k cross join schedules s on s.key = k.value
+  cross join json_each('[0, 1]') l
+  cross join runs h on h.key = (
+    select f.key from runs f
+    where f.schedule_key = k.value and f.lane = l.value
+      and f.state in ('buffered', 'held', 'queued', 'running', 'retrying') and f.state = 'held'
+    order by f.nominal_at limit 1)
+  where (select count(*) from runs o
+         where o.schedule_key = k.value and o.lane = l.value
+           and o.state in ('buffered', 'held', 'queued', 'running', 'retrying')
+           and o.state in ('queued', 'running', 'retrying')
+           and (o.chained > 0 or s.overlap_policy <> 'allow_all')) < h.chained)
+returning schedule_key, chained
+
+-- name: promote_buffered
+-- Of each schedule without an open run, queue the oldest one that waits for that.
+update runs
+set state = 'queued', available_at = max(available_at, :now), retry_until_at = max(retry_until_at, :retry_until_at)
+where key in (
+  select (select b.key from runs b
+          where b.schedule_key = s.key and b.lane = 0
+            and b.state in ('buffered', 'held', 'queued', 'running', 'retrying') and b.state = 'buffered'
+          order by b.nominal_at limit 1)
+  from json_each(:schedule_keys) k cross join schedules s on s.key = k.value
+  where s.overlap_policy = 'allow_all' or not {{has_open_run}})
 returning schedule_key
 
 -- name: schedules_holding
--- Schedules that have held runs; a net under the promotion that ending a run does.
-select distinct schedule_key from runs where state = 'held'
+-- Schedules that have waiting runs; a net under the promotion that ending a run does.
+select distinct schedule_key from runs where state in ('buffered', 'held')
 limit :limit
 
+-- name: skip_buffered
+-- What waits is skipped in favour of a newer occurrence.
+update runs set state = 'skipped', reason = 'overlap', finished_at = :now
+where schedule_key = :schedule_key and lane = 0 and nominal_at < :nominal_at
+  and state in ('buffered', 'held', 'queued', 'running', 'retrying') and state = 'buffered'
+
+-- fragment: others
+-- The runs of a schedule beside the occurrence at a nominal time and later ones.
+schedule_key = :schedule_key and lane = 0 and not (backfill_id = '' and nominal_at >= :nominal_at)
+  and state in ('buffered', 'held', 'queued', 'running', 'retrying')
+
+-- name: cancel_waiting
+-- Other open runs that nobody works on are ended at once.
+update runs set state = 'cancelled', error = :error, finished_at = :now
+where {{others}} and state in ('held', 'queued', 'retrying')
+
+-- name: ask_to_stop
+-- Whoever works on another run learns with the next heartbeat that it is to stop.
+update runs set cancel_requested = 1
+where {{others}} and state = 'running'
+
+-- name: attempts_at_work
+-- The attempts that are going on of other runs.
+select key, attempt, attempt_started_at, worker from runs where {{others}} and state = 'running'
+
+-- name: revoke_running
+-- Whoever works on another run has lost the lease.
+update runs set state = 'cancelled', error = :error, finished_at = :now, lease_token = null, lease_until = null,
+                worker = null
+where {{others}} and state = 'running'
+
+-- name: count_recorded
+-- How many occurrences of a range became runs by themselves.
+select count(*) from runs
+where schedule_key = :schedule_key and nominal_at >= :from and nominal_at < :to and backfill_id = ''
+  and state not in ('skipped', 'missed')
+
 -- name: complete_schedules
--- Schedules with nothing left to fire and no open run are completed.
+-- Schedules with nothing left to fire, and no run that is open or waits, are completed.
 update schedules as s
 set state = 'completed'
 where s.key in (select value from json_each(:schedule_keys)) and s.state = 'active' and s.next_nominal_at is null
-  and s.deleted_at is null and not {{has_open_run}}
+  and s.deleted_at is null and not {{has_run_to_end}}
 returning namespace, id
 
 -- name: backlog
@@ -108,8 +175,8 @@ returning namespace, id
 select count(*), min(next_scheduled_at) from schedules where next_scheduled_at <= :now
 
 -- name: count_open_runs
--- Open runs by state.
-select state, count(*) from runs where state in ('held', 'queued', 'running', 'retrying') group by state
+-- Runs that have not ended, by state.
+select state, count(*) from runs where state in ('buffered', 'held', 'queued', 'running', 'retrying') group by state
 
 -- name: count_schedules
 -- Schedules by state.

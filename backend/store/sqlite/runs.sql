@@ -33,8 +33,8 @@ select run_key, number, state, started_at, finished_at, worker, error, status_co
 from attempts where run_key in (select value from json_each(:run_keys)) order by run_key, number
 
 -- name: cancel_run
--- End a run that is open; its lease, if it has one, is void from now on.
+-- End a run that has not ended; its lease, if it has one, is void from now on.
 update runs set state = 'cancelled', error = :error, finished_at = :now, lease_token = null, lease_until = null,
                 worker = null
-where key = :key and state in ('held', 'queued', 'running', 'retrying')
+where key = :key and state in ('buffered', 'held', 'queued', 'running', 'retrying')
 returning key, schedule_key

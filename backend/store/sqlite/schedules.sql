@@ -1,7 +1,7 @@
 -- name: schedules_by_id
--- The live schedules of these ids, and whether each has an open run.
+-- The live schedules of these ids; whether each has an open run, and how many wait for that.
 -- A cross join keeps its order in SQLite: left to itself, the planner reads the whole namespace for one id.
-select {{schedule_columns}}, {{has_open_run}}
+select {{schedule_columns}}, {{has_open_run}}, {{buffered_runs}}
 from json_each(:ids) i cross join schedules s on s.namespace = :namespace and s.id = i.value and s.deleted_at is null
 
 -- name: insert_schedules
@@ -57,7 +57,7 @@ where schedule_key = :schedule_key and nominal_at > :after and reason = 'paused'
 -- Runs of a deleted schedule that have not begun will not.
 update runs set state = 'skipped', reason = 'deleted', finished_at = :now
 where schedule_key in (select value from json_each(:schedule_keys))
-  and state in ('held', 'queued', 'running', 'retrying') and state <> 'running'
+  and state in ('buffered', 'held', 'queued', 'running', 'retrying') and state <> 'running'
 
 -- name: ids_from_source
 -- The schedules that an apply of this file made.

@@ -136,7 +136,8 @@ create table runs (
   started_at integer,
   finished_at integer,
   retry_until_at integer not null, -- no retry is planned at or after
-  chained integer not null, -- 1: a catch-up run, one after another
+  chained integer not null, -- 0: alone; n: one of a chain of which n are at work at a time
+  lane integer not null default 0, -- 0: live; 1: backfill, claimed after the live ones, and nothing waits for it
   attempt integer not null default 0,
   losses integer not null default 0, -- attempts whose worker fell silent
   released integer not null default 0, -- attempts that a draining worker gave back
@@ -144,6 +145,7 @@ create table runs (
   lease_token text,
   lease_until integer,
   worker text,
+  cancel_requested integer not null default 0, -- 1: its worker is asked to stop, for a later occurrence
   missed_count integer not null default 0,
   missed_first_at integer,
   missed_last_at integer,
@@ -157,9 +159,10 @@ create table runs (
 create unique index runs_ledger on runs (schedule_key, nominal_at, backfill_id);
 -- Ids begin with their nominal time, so this index also lists a namespace by time.
 create unique index runs_id on runs (namespace, id);
-create index runs_open on runs (schedule_key, nominal_at) where state in ('held', 'queued', 'running', 'retrying');
-create index runs_held on runs (schedule_key, nominal_at) where state = 'held';
-create index runs_claimable on runs (available_at) where state in ('queued', 'retrying');
+create index runs_open on runs (schedule_key, lane, state, nominal_at)
+  where state in ('buffered', 'held', 'queued', 'running', 'retrying');
+create index runs_waiting on runs (schedule_key, state) where state in ('buffered', 'held');
+create index runs_claimable on runs (lane, available_at) where state in ('queued', 'retrying');
 -- For the pruner: it looks every minute, and must not read the whole ledger for that.
 create index runs_ended on runs (finished_at) where state in ('succeeded', 'cancelled', 'skipped', 'missed');
 create index runs_failed on runs (finished_at) where state in ('failed', 'timed_out', 'dead');
