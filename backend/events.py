@@ -155,6 +155,19 @@ class AttemptsReaped(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class LedgerAudited(Fact):
+    """The ledgers' last hour was compared with the occurrences that there should be; none missing, none doubled."""
+
+    schedules: int
+    expected: int
+    missing: int
+    doubled: int
+    examples: str
+    """Some that are missing or doubled."""
+    milliseconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class LoopFailed(Fact):
     """A turn of a loop raised; the loop goes on after a pause."""
 
@@ -180,16 +193,3 @@ class Events:
         """Tell all subscribers."""
         for subscriber in self._subscribers:
             subscriber(fact)
-@dataclass(frozen=True, slots=True)
-class LedgerAudited(Fact):
-    """The ledgers' last hour was compared with the occurrences that there should be; none missing, none doubled."""
-
-    schedules: int
-    expected: int
-    missing: int
-    doubled: int
-    examples: str
-    """Some that are missing or doubled."""
-    milliseconds: float
-
-

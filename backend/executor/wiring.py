@@ -159,12 +159,12 @@ def _loops(store: Store, settings: Settings, worker: Worker, clock: Clock, event
         ),
     )
 
+    auditor = Auditor(engine.history(), clock, events)
+
     async def beat_then_reap() -> float:
         # After this whole machine slept, our own leases are over as well: renewing them first keeps running work.
         await worker.beat()
         return await reap.turn()
-
-    auditor = Auditor(engine.history(), clock, events)
 
     turns = {"engine": tick.turn, "reaper": beat_then_reap, "pruner": prune.turn, "auditor": auditor.turn}
     return tuple(loop_of(name, turn, clock, events) for name, turn in turns.items())

@@ -45,8 +45,8 @@ class Metrics:
             events.ScheduleQuarantined: lambda _: self._quarantined.inc(),
             events.OverlapStreak: lambda _: self._overlap_streaks.inc(),
             events.SchedulePaused: lambda _: self._auto_paused.inc(),
-            events.LoopFailed: lambda fact: self._loop_failures.labels(fact.loop).inc(),
             events.LedgerAudited: self._ledger_audited,
+            events.LoopFailed: lambda fact: self._loop_failures.labels(fact.loop).inc(),
         }
 
     def observe(self, fact: events.Fact) -> None:
@@ -125,10 +125,6 @@ class Metrics:
         self._open_runs = Gauge("scheduler_open_runs", "Runs that have not ended.", ["state"], registry=registry)
         self._schedules = Gauge("scheduler_schedules", "Schedules.", ["state"], registry=registry)
 
-    def _occurrences_recorded(self, fact: events.OccurrencesRecorded) -> None:
-        self._runs.inc(fact.runs)
-        self._dropped.inc(fact.dropped)
-        self._turns.observe(fact.milliseconds / 1000)
         self._missing = Gauge(
             "scheduler_audit_missing", "Occurrences without a record in the hour last audited.", registry=registry
         )
@@ -140,6 +136,10 @@ class Metrics:
         self._missing.set(fact.missing)
         self._doubled.set(fact.doubled)
 
+    def _occurrences_recorded(self, fact: events.OccurrencesRecorded) -> None:
+        self._runs.inc(fact.runs)
+        self._dropped.inc(fact.dropped)
+        self._turns.observe(fact.milliseconds / 1000)
 
     def _attempt_finished(self, fact: events.AttemptFinished) -> None:
         self._attempt_counter(fact.target, fact.outcome).inc()

@@ -51,7 +51,6 @@ class EngineStore:
         """Delete one batch of what is too old; go on after the key it answers."""
         return await self.runner.write(retention.prune(keep, after_key, limit))
 
-
     def timezones(self) -> TimezoneStore:
         """Give the port for changes of the time zone database."""
         return TimezoneStore(self.runner)
@@ -59,6 +58,7 @@ class EngineStore:
     def history(self) -> HistoryStore:
         """Give the port of every namespace's past."""
         return HistoryStore(self.runner, None)
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerStore:
@@ -132,6 +132,10 @@ class NamespaceStore:
         """End an open run."""
         return await self.runner.write(run_operations.cancel_run(self.namespace, id_, by))
 
+    def history(self) -> HistoryStore:
+        """Give the port of this namespace's past."""
+        return HistoryStore(self.runner, self.namespace)
+
 
 @dataclass(frozen=True, slots=True)
 class AdminStore:
@@ -145,10 +149,6 @@ class AdminStore:
 
     async def principal(self, key_hash: str) -> admin.Principal | None:
         """Find whose key has this hash."""
-    def history(self) -> HistoryStore:
-        """Give the port of this namespace's past."""
-        return HistoryStore(self.runner, self.namespace)
-
         return await self.runner.read(admin.principal_of(key_hash))
 
     async def put_admin_key(self, key_hash: str) -> None:
