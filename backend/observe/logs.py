@@ -318,28 +318,6 @@ def _attempts_reaped(fact: events.AttemptsReaped) -> Line:
     return _line("warning", "attempts_reaped", requeued=fact.requeued, dead=fact.dead)
 
 
-def _loop_failed(fact: events.LoopFailed) -> Line:
-    return _line("error", "loop_failed", loop=fact.loop, error=fact.error, exception=fact.traceback)
-
-
-WORDINGS: dict[type[events.Fact], Callable[[Any], Line]] = {
-    events.ProcessStateChanged: _process_state_changed,
-    events.ProcessDraining: _process_draining,
-    events.ProcessDied: _process_died,
-    events.ProcessKilled: _process_killed,
-    events.Listening: _listening,
-    events.ScheduleChanged: _schedule_changed,
-    events.OccurrencesRecorded: _occurrences_recorded,
-    events.ScheduleQuarantined: _schedule_quarantined,
-    events.OverlapStreak: _overlap_streak,
-    events.BackfillStarted: _backfill_started,
-    events.SchedulePaused: _schedule_paused,
-    events.RunsClaimed: _runs_claimed,
-    events.AttemptFinished: _attempt_finished,
-    events.LeaseLost: _lease_lost,
-    events.AttemptsReaped: _attempts_reaped,
-    events.LoopFailed: _loop_failed,
-}
 def _ledger_audited(fact: events.LedgerAudited) -> Line:
     return _line(
         "error" if fact.missing or fact.doubled else "debug",
@@ -353,4 +331,29 @@ def _ledger_audited(fact: events.LedgerAudited) -> Line:
     )
 
 
+def _loop_failed(fact: events.LoopFailed) -> Line:
+    return _line("error", "loop_failed", loop=fact.loop, error=fact.error, exception=fact.traceback)
+
+
+WORDINGS: dict[type[events.Fact], Callable[[Any], Line]] = {
+    events.ProcessStateChanged: _process_state_changed,
+    events.ProcessDraining: _process_draining,
+    events.ProcessDied: _process_died,
+    events.ProcessKilled: _process_killed,
+    events.Listening: _listening,
+    events.ScheduleChanged: _schedule_changed,
+    events.CalendarChanged: _calendar_changed,
+    events.ScheduleRetimed: _schedule_retimed,
+    events.TzdataChanged: _tzdata_changed,
+    events.OccurrencesRecorded: _occurrences_recorded,
+    events.ScheduleQuarantined: _schedule_quarantined,
+    events.OverlapStreak: _overlap_streak,
+    events.BackfillStarted: _backfill_started,
+    events.SchedulePaused: _schedule_paused,
+    events.RunsClaimed: _runs_claimed,
+    events.AttemptFinished: _attempt_finished,
+    events.LeaseLost: _lease_lost,
+    events.AttemptsReaped: _attempts_reaped,
     events.LedgerAudited: _ledger_audited,
+    events.LoopFailed: _loop_failed,
+}
