@@ -56,14 +56,16 @@ class Period(NamedTuple):
     def _listed(self) -> int:
         return self.days.bit_count() * len(self.times)
 
-    def _chosen(self) -> list[int]:
+    def _chosen(self) -> tuple[int, ...]:
         """List what BYSETPOS leaves, without ever listing what it chooses from."""
         return _resolved(self.positions, self._listed())
 
 
-def _resolved(positions: tuple[int, ...], size: int) -> list[int]:
+@lru_cache(maxsize=4096)
+def _resolved(positions: tuple[int, ...], size: int) -> tuple[int, ...]:
+    """Read positions from 1, or from -1 at the end, as places from 0; what is outside is left out."""
     places = {position - 1 if position > 0 else size + position for position in positions}
-    return sorted(place for place in places if 0 <= place < size)
+    return tuple(sorted(place for place in places if 0 <= place < size))
 
 
 class Month(NamedTuple):
@@ -262,7 +264,7 @@ def _every(interval: int, length: int) -> int:
 @lru_cache(maxsize=4096)
 def _numbered_bits(numbers: tuple[int, ...], length: int) -> int:
     """Collect days numbered from 1, or from -1 at the end; the first is bit 0."""
-    return _bits(tuple(_resolved(numbers, length)))
+    return _bits(_resolved(numbers, length))
 
 
 @lru_cache(maxsize=4096)

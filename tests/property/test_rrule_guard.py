@@ -203,7 +203,7 @@ def test_a_count_ends_where_counting_ends(rule: str, start: datetime, count: int
 
 def clear_caches() -> None:
     compile_recurrence.cache_clear()
-    for cached in ("_every", "_numbered_bits", "_weekday_bits", "_week_bits", "_times_of"):
+    for cached in ("_every", "_resolved", "_numbered_bits", "_weekday_bits", "_week_bits", "_times_of"):
         getattr(rrule_kernel, cached).cache_clear()
 
 
@@ -232,6 +232,8 @@ MINUTES = ",".join(map(str, range(60)))
 @example("FREQ=HOURLY;INTERVAL=24;COUNT=10000", datetime(2000, 1, 1, 2), "UTC", 0)  # noqa: DTZ001
 @example("FREQ=HOURLY;INTERVAL=4;COUNT=10000", datetime(2000, 1, 1, 2), "UTC", 0)  # noqa: DTZ001
 @example("FREQ=WEEKLY;BYMONTH=3,5;COUNT=10000", datetime(2000, 1, 1), "UTC", 0)  # noqa: DTZ001
+@example("FREQ=WEEKLY;BYSECOND=0;BYSETPOS=1;COUNT=9999", datetime(2000, 1, 1), "UTC", LATEST)  # noqa: DTZ001
+@example("FREQ=WEEKLY;BYMONTH=1,3;BYSETPOS=1;BYDAY=SU;COUNT=9999", datetime(2000, 1, 1), "UTC", LATEST)  # noqa: DTZ001
 @example("FREQ=DAILY;COUNT=10000", datetime(2000, 1, 1), "UTC", 4_000_000_000)  # noqa: DTZ001
 @example(f"FREQ=YEARLY;BYDAY=MO,TU;BYMINUTE={MINUTES};BYSETPOS=-1", datetime(2000, 1, 1), "UTC", 0)  # noqa: DTZ001
 @example(f"FREQ=MONTHLY;BYDAY=1MO;BYSETPOS={POSITIONS},3", datetime(2000, 1, 1), "UTC", 0)  # noqa: DTZ001
