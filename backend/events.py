@@ -63,6 +63,37 @@ class ScheduleChanged(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class CalendarChanged(Fact):
+    """A named calendar was put, with so many days, and so many schedules planned anew; or deleted, with none."""
+
+    namespace: str
+    calendar_id: str
+    days: int
+    schedules: int
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleRetimed(Fact):
+    """The time zone database changed the next time of a schedule. Instants in microseconds; None: no time is left."""
+
+    namespace: str
+    schedule_id: str
+    before: int | None
+    after: int | None
+    tzdata: str
+
+
+@dataclass(frozen=True, slots=True)
+class TzdataChanged(Fact):
+    """All schedules have been planned anew by another release of the time zone database than before."""
+
+    before: str
+    after: str
+    schedules: int
+
+
+@dataclass(frozen=True, slots=True)
 class OccurrencesRecorded(Fact):
     """One turn of the engine wrote these many runs and these many occurrences that will not run."""
 

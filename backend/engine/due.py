@@ -47,7 +47,14 @@ def next_nominal(timing: str, after: int, effective_at: int) -> int | None:
 
 @lru_cache(maxsize=65536)
 def _next(text: str, after: int, recurring_after: int) -> int | None:
-    timing = load_timing(text)
+    return find_next(load_timing(text), after, recurring_after)
+
+
+def find_next(timing: Timing, after: int, recurring_after: int) -> int | None:
+    """Find the first instant after `after`; recurring triggers give none at or before `recurring_after`.
+
+    Nothing is remembered. FieldError: the exclusions leave nothing within reach.
+    """
     if timing.start_at is not None:
         after, recurring_after = max(after, timing.start_at - 1), max(recurring_after, timing.start_at - 1)
     for _ in range(MOST_EXCLUDED):

@@ -64,7 +64,7 @@ class RowMaker(NamedTuple):
 
     def _accepted(self, pairs: Sequence[tuple[Verdict, int | None]]) -> Iterator[NewRun]:
         chain = [verdict.nominal_at for verdict, _ in pairs if verdict.action is Action.CHAIN]
-        spacing = _spacing(chain)
+        spacing = spacing_of(chain)
         waits = {nominal_at: place * spacing for place, nominal_at in enumerate(chain)}
         for verdict, following in pairs:
             yield self._accept(verdict, following, wait=waits.get(verdict.nominal_at))
@@ -138,7 +138,7 @@ def _following(verdicts: Sequence[Verdict], following: int | None) -> list[int |
     return [*(verdict.nominal_at for verdict in verdicts[1:]), following] if verdicts else []
 
 
-def _spacing(chain: Sequence[int]) -> int:
+def spacing_of(chain: Sequence[int]) -> int:
     """Spread a chain at one a second, but never slower than twice the schedule's own rate."""
     if len(chain) < 2:
         return 0

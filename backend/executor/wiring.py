@@ -21,6 +21,7 @@ from backend.engine.loop import Doorbell, Loop, Turn
 from backend.engine.prune import Prune
 from backend.engine.reap import Reap
 from backend.engine.tick import Tick
+from backend.engine.tzdata import Tzdata
 from backend.events import Events
 from backend.observe.metrics import Metrics
 from backend.service.schedules import Surroundings
@@ -28,6 +29,7 @@ from backend.settings import Settings, base_environment
 from backend.store.port import Store
 from backend.store.retention import Retention
 from backend.targets.base import TargetRules, Tools
+from backend.triggers.zones import tzdata_version
 from backend.worker.loop import Worker, WorkerConfig
 
 STALLED = timedelta(seconds=30)
@@ -43,6 +45,7 @@ class System:
     store: Store
     worker: Worker
     loops: tuple[Loop, ...]
+    tzdata: Tzdata
     clock: Clock
     metrics: Metrics
     events: Events
@@ -106,6 +109,7 @@ class System:
 
     async def run_loops(self) -> None:
         """Take turns until `drain`; a loop that ends otherwise raises."""
+        await self.tzdata.before_the_first_turn()
         async with asyncio.TaskGroup() as group:
             for loop in (*self.loops, self.worker.claiming):
                 group.create_task(loop.run(), name=loop.name)
@@ -142,10 +146,11 @@ async def system_on(
         poll = settings.poll_interval.total_seconds()
         config = WorkerConfig(worker_name(), settings.worker_concurrency, settings.lease, poll)
         worker = Worker(store.worker(), lent, config, clock=clock, events=events)
-        loops = _loops(store, settings, worker, clock, events)
+        tzdata = Tzdata(store.engine().timezones(), events, tzdata_version())
+        loops = (*_loops(store, settings, worker, clock, events), loop_of("tzdata", tzdata.turn, clock, events))
         async with worker.serving():
             patience = max(stalled_after, 3 * settings.poll_interval)
-            yield System(settings, store, worker, loops, clock, metrics, events, patience)
+            yield System(settings, store, worker, loops, tzdata, clock, metrics, events, patience)
 
 
 def _loops(store: Store, settings: Settings, worker: Worker, clock: Clock, events: Events) -> tuple[Loop, ...]:

@@ -19,7 +19,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from backend import events
 from backend.errors import ConfigurationError
-from backend.model.instants import rfc3339
+from backend.model.instants import rfc3339, rfc3339_or_none
 
 LEVELS = {name: getattr(logging, name.upper()) for name in ("debug", "info", "warning", "error", "critical")}
 COLOURS = dict(zip(LEVELS, ("\x1b[2m", "\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[31;1m"), strict=True))
@@ -255,6 +255,21 @@ def _listening(fact: events.Listening) -> Line:
 def _schedule_changed(fact: events.ScheduleChanged) -> Line:
     ids = {"namespace": fact.namespace, "schedule_id": fact.schedule_id}
     return _line("info", "schedule_changed", **ids, change=fact.change, by=fact.by)
+
+
+def _calendar_changed(fact: events.CalendarChanged) -> Line:
+    ids = {"namespace": fact.namespace, "calendar_id": fact.calendar_id}
+    return _line("info", "calendar_changed", **ids, days=fact.days, schedules_replanned=fact.schedules, by=fact.by)
+
+
+def _schedule_retimed(fact: events.ScheduleRetimed) -> Line:
+    ids = {"namespace": fact.namespace, "schedule_id": fact.schedule_id}
+    before, after = rfc3339_or_none(fact.before), rfc3339_or_none(fact.after)
+    return _line("warning", "next_time_changed", **ids, before=before, after=after, tzdata=fact.tzdata)
+
+
+def _tzdata_changed(fact: events.TzdataChanged) -> Line:
+    return _line("info", "tzdata_changed", before=fact.before, after=fact.after, next_times_changed=fact.schedules)
 
 
 def _occurrences_recorded(fact: events.OccurrencesRecorded) -> Line:

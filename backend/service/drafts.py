@@ -8,16 +8,16 @@ from typing import NamedTuple
 from backend.engine.definition import ScheduleDefinition, dump_definition, load_definition, says_the_same
 from backend.engine.due import next_nominal
 from backend.engine.plan import give_up, plan, scheduled_next
-from backend.engine.timing import Timing, dump_timing
-from backend.errors import Conflict, FieldProblem, PreconditionFailed, Refused
+from backend.engine.timing import dump_timing
+from backend.errors import Conflict, FieldError, FieldProblem, PreconditionFailed, Refused
 from backend.model.change import Change, Moment
 from backend.model.instants import DAY, MINUTE, SECOND, micros, rfc3339
 from backend.model.plan import Planned
 from backend.model.run import FINAL_STATES, RunState
 from backend.model.schedule import Schedule, ScheduleState
+from backend.service.timings import timing_of, without_days
 from backend.service.validation import joined
 from backend.triggers.base import Trigger
-from backend.triggers.cron import CronTrigger
 from backend.triggers.interval import IntervalTrigger
 from backend.triggers.once import OnceTrigger
 
@@ -48,7 +48,7 @@ def revise(draft: Draft, current: Schedule | None, moment: Moment, *, open_run: 
         return _create(draft, moment)
     if draft.only_create:
         raise Conflict(f"the schedule {current.id!r} exists already; PUT replaces it")
-    definition = _anchored(draft.definition, _definition_of(current), current.created_at)
+    definition = settled(draft.definition, _definition_of(current), current.created_at)
     if says_the_same(dump_definition(definition), current.definition):
         return Change("unchanged", current, draft.by)
     return _update(draft, definition, current, moment, open_run=open_run)
@@ -65,7 +65,7 @@ def check_revision(current: Schedule | None, if_match: int | None) -> None:
 
 
 def _create(draft: Draft, moment: Moment) -> Change:
-    definition = _anchored(draft.definition, None, moment.now)
+    definition = settled(draft.definition, None, moment.now)
     cursor_at = _cursor_before(definition.triggers, (), moment.now, draft.at)
     schedule = _BLANK._replace(
         namespace=definition.namespace,
@@ -78,7 +78,7 @@ def _create(draft: Draft, moment: Moment) -> Change:
         revision=1,
         source=draft.source,
     )
-    schedule = _scheduled(_defined(schedule, definition))
+    schedule = _planned_anew(_defined(schedule, definition, moment, draft.at), draft.at)
     if schedule.next_nominal_at is None:
         raise Refused([FieldProblem(joined(draft.at, "triggers"), "no occurrence is left", "give a time to come")])
     return Change("created", schedule, draft.by, tags=_tags(definition))
@@ -89,7 +89,7 @@ def _update(
 ) -> Change:
     planned = _not_behind(caught_up(current, moment, open_run=open_run))
     before = planned[-1].schedule
-    changed = _defined(before, definition)._replace(
+    changed = _defined(before, definition, moment, draft.at)._replace(
         revision=current.revision + 1,
         updated_at=moment.now,
         source=draft.source or current.source,
@@ -101,15 +101,40 @@ def _update(
         old = _definition_of(current)
         cursor_at = _cursor_before(definition.triggers, old.triggers if old else (), moment.now, draft.at)
         _refuse_decided(definition.triggers, old.triggers if old else (), before.cursor_at, draft.at)
-        # Never back: what is at or before the cursor has been decided, by whichever rule.
-        changed = changed._replace(cursor_at=max(cursor_at, before.cursor_at), effective_at=moment.now)
-        if changed.paused_cursor_at is not None:
-            # A later resume with catch-up begins with the new rule; what the old one skipped stays recorded.
-            changed = changed._replace(
-                paused_cursor_at=changed.cursor_at, skip_reason=None, skip_count=0, skip_range_at=None
-            )
-        changed = _reactivated(_scheduled(changed), busy=open_run or moment.buffered > 0 or _opened(planned))
+        changed = _taken_over(changed, cursor_at, planned, moment, at=draft.at)
+        changed = _reactivated(changed, busy=open_run or moment.buffered > 0 or _opened(planned))
     return Change("updated", changed, draft.by, planned, _tags(definition))
+
+
+def _taken_over(changed: Schedule, cursor_at: int, planned: Sequence[Planned], moment: Moment, *, at: str) -> Schedule:
+    """Let a new timing begin where the old one has been planned to."""
+    # Never back: what is at or before the cursor has been decided, by whichever rule.
+    cursor_at = max(cursor_at, planned[-1].schedule.cursor_at)
+    changed = changed._replace(cursor_at=cursor_at, effective_at=moment.now)
+    if changed.paused_cursor_at is not None:
+        # A later resume with catch-up begins with the new rule; what the old one skipped stays recorded.
+        changed = changed._replace(paused_cursor_at=cursor_at, skip_reason=None, skip_count=0, skip_range_at=None)
+    return _planned_anew(changed, at)
+
+
+def retime(current: Schedule, by: str, moment: Moment, *, open_run: bool) -> Change:
+    """Plan by what the named calendars say now; a revision of its own, of the same definition."""
+    definition = _definition_of(current)
+    if definition is None:
+        return Change("unchanged", current, by)
+    timing = dump_timing(timing_of(definition, current.id, moment.calendars))
+    if timing == current.triggers:
+        return Change("unchanged", current, by)
+    planned = caught_up(current, moment, open_run=open_run)
+    changed = planned[-1].schedule._replace(triggers=timing, revision=current.revision + 1, updated_at=moment.now)
+    try:
+        changed = _taken_over(changed, moment.now, planned, moment, at="")
+    except Refused as refused:
+        reasons = ", ".join(problem.rule for problem in refused.problems)
+        rule = f"with them the schedule {current.id!r} cannot be planned: {reasons}"
+        raise Refused([FieldProblem("days", rule, "give fewer, or change that schedule first")]) from refused
+    changed = _reactivated(changed, busy=open_run or moment.buffered > 0 or _opened(planned))
+    return Change("updated", changed, by, planned)
 
 
 def _opened(planned: Sequence[Planned]) -> bool:
@@ -157,7 +182,7 @@ def _not_behind(planned: Sequence[Planned]) -> list[Planned]:
     return list(planned)
 
 
-def _anchored(definition: ScheduleDefinition, current: ScheduleDefinition | None, at: int) -> ScheduleDefinition:
+def settled(definition: ScheduleDefinition, current: ScheduleDefinition | None, at: int) -> ScheduleDefinition:
     """Give intervals without an anchor the one they have, or the creation time in whole seconds."""
     old = current.triggers if current else ()
     triggers = tuple(
@@ -167,7 +192,7 @@ def _anchored(definition: ScheduleDefinition, current: ScheduleDefinition | None
         else t
         for place, t in enumerate(definition.triggers)
     )
-    return definition.model_copy(update={"triggers": triggers})
+    return definition.model_copy(update={"triggers": triggers, "exclusions": without_days(definition.exclusions)})
 
 
 def _anchor_for(interval: IntervalTrigger, known: Sequence[Trigger], at: int) -> int:
@@ -197,14 +222,14 @@ def _refuse_decided(triggers: tuple[Trigger, ...], old: tuple[Trigger, ...], cur
             raise Refused([FieldProblem(joined(at, f"triggers[{place}].at"), rule, "give a later time")])
 
 
-def _defined(schedule: Schedule, definition: ScheduleDefinition) -> Schedule:
+def _defined(schedule: Schedule, definition: ScheduleDefinition, moment: Moment, at: str) -> Schedule:
     """Copy a definition into the typed columns."""
     return schedule._replace(
         name=definition.name or schedule.id,
         owner=definition.owner,
         target_kind=definition.target.kind,
         definition=dump_definition(definition),
-        triggers=dump_timing(timing_of(definition, schedule.id)),
+        triggers=dump_timing(timing_of(definition, schedule.id, moment.calendars, at)),
         misfire_policy=definition.misfire_policy,
         misfire_threshold=micros(definition.misfire_threshold),
         catchup_window=micros(definition.catchup_window),
@@ -216,10 +241,11 @@ def _defined(schedule: Schedule, definition: ScheduleDefinition) -> Schedule:
     )
 
 
-def timing_of(definition: ScheduleDefinition, seed: str) -> Timing:
-    """Take what decides nominal times; `H` becomes numbers that follow from `seed`, the schedule's id."""
-    triggers = tuple(t.with_seed(seed) if isinstance(t, CronTrigger) else t for t in definition.triggers)
-    return Timing(triggers, definition.exclusions, definition.start_at, definition.end_at)
+def _planned_anew(schedule: Schedule, at: str) -> Schedule:
+    try:
+        return _scheduled(schedule)
+    except FieldError as error:
+        raise Refused([FieldProblem(joined(at, error.field or "triggers"), error.rule, error.fix)]) from error
 
 
 def _scheduled(schedule: Schedule) -> Schedule:

@@ -17,6 +17,7 @@ from backend.service import drafts
 from backend.service.cursors import read_cursor, write_cursor
 from backend.service.drafts import Draft
 from backend.service.times import upcoming
+from backend.service.timings import calendars_of
 from backend.service.validation import MOST_PROBLEMS, joined, parse
 from backend.service.views import OccurrenceView, schedule_view
 from backend.store.port import NamespaceStore
@@ -116,7 +117,7 @@ class Schedules:
             draft = Draft(self._read(merged), self.by, if_match=if_match)
             return drafts.revise(draft, current, moment, open_run=open_run)
 
-        await self._change(Wish([id_], revise))
+        await self._change(Wish([id_], revise, calendars=None))
         return await self.get(id_)
 
     async def get(self, id_: str) -> dict[str, Any]:
@@ -196,7 +197,8 @@ class Schedules:
             return drafts.delete(current, self.by, moment, open_run=open_run)
 
         drops = drop if prune_source else None
-        return await self._change(Wish(list(by_id), revise, prune_source, drops, dry_run))
+        calendars = calendars_of(one for draft in puts for one in draft.definition.exclusions)
+        return await self._change(Wish(list(by_id), revise, prune_source, drops, dry_run, calendars))
 
     async def _revise(self, id_: str, change: Callable[..., Change], if_match: int | None) -> None:
         def revise(_: str, current: Schedule | None, open_run: bool, moment: Moment) -> Change:  # noqa: FBT001

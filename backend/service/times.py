@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import MappingProxyType
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,6 +11,7 @@ from backend.engine.due import next_nominal
 from backend.engine.timing import Timing, dump_timing, load_timing
 from backend.errors import FieldProblem, Refused
 from backend.model.instants import SECOND, rfc3339, to_datetime
+from backend.service.timings import Days, with_days
 from backend.service.views import OccurrenceView, View
 from backend.triggers.base import Instant, Trigger
 from backend.triggers.cron import CronTrigger
@@ -20,6 +22,7 @@ from backend.triggers.registry import AnyTrigger
 from backend.triggers.zones import zone
 
 MOST = 1000
+NO_CALENDARS: Days = MappingProxyType({})
 
 
 class PreviewRequest(BaseModel):
@@ -42,11 +45,11 @@ class Preview(View):
     warnings: list[str]
 
 
-def preview(request: PreviewRequest, now: int) -> Preview:
+def preview(request: PreviewRequest, now: int, calendars: Days = NO_CALENDARS) -> Preview:
     """Say when the draft would fire next, what it means, and what may surprise."""
     after = now if request.from_ is None else request.from_
     triggers = tuple(_resolved(trigger, request.id or "", now) for trigger in request.triggers)
-    timing = dump_timing(Timing(triggers, request.exclusions))
+    timing = dump_timing(Timing(triggers, with_days(request.exclusions, calendars)))
     return Preview(
         occurrences=upcoming(timing, after=after, effective_at=0, count=request.count),
         description="; and ".join(describe(trigger) for trigger in triggers),

@@ -30,6 +30,8 @@ from backend.store.history import HistoryStore
 from backend.store.operation import Runner, now
 from backend.store.runs import Place, RunFilter, RunRecord, RunRow
 from backend.store.schedules import DryRun, Listed, ScheduleFilter, Wish
+from backend.store.simulation import Replayable, replayable_schedules
+from backend.store.tzdata import TimezoneStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,14 @@ class NamespaceStore:
         return await self.runner.read(
             schedule_operations.list_schedules(self.namespace, wanted, after=after, limit=limit)
         )
+
+    async def replayable(self, after: int, limit: int) -> list[Replayable]:
+        """Read the next few active schedules by key, as far as a simulation needs them."""
+        return await self.runner.read(replayable_schedules(self.namespace, after, limit))
+
+    def calendars(self) -> CalendarStore:
+        """Give the port of the namespace's named calendars."""
+        return CalendarStore(self.runner, self.store_id, self.namespace)
 
     async def run(self, id_: str) -> RunRecord:
         """Read one run, or raise NotFound."""

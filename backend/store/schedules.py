@@ -39,7 +39,7 @@ class Wish(NamedTuple):
 def change_schedules(namespace: str, store_id: str, wish: Wish) -> Operation[list[Change]]:
     """Decide and write all changes; the first that is refused undoes them all."""
     days = yield from calendar_days(namespace, wish.calendars)
-    moment = Moment((yield from now()), store_id, days)
+    moment = Moment((yield from now()), store_id, calendars=days)
     changes = yield from _decide(namespace, wish.ids, wish.revise, moment)
     if wish.drop is not None:
         made = yield Query("ids_from_source", {"namespace": namespace, "source": wish.source})
@@ -109,8 +109,8 @@ def _write_around(changes: Sequence[Change], instant: int) -> Operation[None]:
 def _revision_row(change: Change) -> dict[str, Any]:
     schedule = change.schedule
     before = change.planned[-1].schedule if change.planned else schedule
-    # What had nothing left to fire (such as after `max_runs`) ended at its cursor, not at the change.
-    ended = before.next_nominal_at is None
+    # What had nothing left to fire (such as after `max_runs`), or could not be planned, ended at its cursor.
+    ended = before.next_nominal_at is None or before.next_nominal_at <= schedule.updated_at
     return {
         "schedule_key": schedule.key,
         "revision": schedule.revision,

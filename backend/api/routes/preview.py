@@ -11,6 +11,7 @@ from backend.api.requests import Authenticated, Document
 from backend.api.schemas import PREVIEW_EXAMPLE, body, responses
 from backend.errors import FieldProblem, Refused
 from backend.service.times import Preview, PreviewRequest, preview
+from backend.service.timings import calendars_of
 from backend.service.validation import parse
 
 router = APIRouter(tags=["preview"])
@@ -26,4 +27,5 @@ async def preview_draft(caller: Authenticated, given: Document) -> Response:
     if given is None:
         raise Refused([FieldProblem("body", "it is empty", 'send {"triggers": [...]}')])
     request, now = parse(PreviewRequest, given), await caller.now()
-    return answer(await asyncio.to_thread(preview, request, now))
+    calendars = await caller.store.calendars().days(calendars_of(request.exclusions))
+    return answer(await asyncio.to_thread(preview, request, now, calendars))
