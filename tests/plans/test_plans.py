@@ -38,7 +38,13 @@ def plan(raw: apsw.Connection, name: str) -> list[str]:
 
 
 USED = [
-    ("claim_due", ["s USING INDEX schedules_due (next_scheduled_at<?)", "r USING COVERING INDEX runs_open (schedule_key=? AND lane=? AND state=?)"]),
+    (
+        "claim_due",
+        [
+            "s USING INDEX schedules_due (next_scheduled_at<?)",
+            "r USING COVERING INDEX runs_open (schedule_key=? AND lane=? AND state=?)",
+        ],
+    ),
     ("next_due", ["schedules USING COVERING INDEX schedules_due"]),
     ("claim_runs", ["runs USING INDEX runs_claimable (lane=? AND available_at<?)", "runs USING INTEGER PRIMARY KEY"]),
     ("next_available", ["runs USING INDEX runs_claimable"]),
@@ -52,13 +58,19 @@ USED = [
             "f USING COVERING INDEX runs_open (schedule_key=? AND lane=? AND state=?)",
         ],
     ),
-    ("complete_schedules", ["s USING INTEGER PRIMARY KEY", "r USING COVERING INDEX runs_open (schedule_key=? AND lane=? AND state=?)"]),
+    (
+        "complete_schedules",
+        ["s USING INTEGER PRIMARY KEY", "r USING COVERING INDEX runs_open (schedule_key=? AND lane=? AND state=?)"],
+    ),
     ("run_by_id", ["r USING INDEX runs_id (namespace=? AND id=?)", "s USING INTEGER PRIMARY KEY"]),
     ("list_runs", ["r USING INDEX runs_id (namespace=? AND id>? AND id<?)", "s USING INTEGER PRIMARY KEY"]),
     ("last_runs", ["r USING INTEGER PRIMARY KEY", "n USING INDEX runs_ledger (schedule_key=?)"]),
     (
         "schedules_by_id",
-        ["s USING INDEX schedules_id (namespace=? AND id=?)", "r USING COVERING INDEX runs_open (schedule_key=? AND lane=? AND state=?)"],
+        [
+            "s USING INDEX schedules_id (namespace=? AND id=?)",
+            "r USING COVERING INDEX runs_open (schedule_key=? AND lane=? AND state=?)",
+        ],
     ),
     ("list_schedules", ["s USING INDEX schedules_listed (namespace=? AND key>?)", "t USING PRIMARY KEY"]),
     ("list_schedules_of_owner", ["s USING INDEX schedules_owner (namespace=? AND owner=? AND key>?)"]),

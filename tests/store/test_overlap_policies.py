@@ -262,11 +262,11 @@ async def test_three_skips_in_a_row_are_told_once(world: World) -> None:
     await world.finish(claim)
     await fire(world)
     await world.claim(token="t2")
-    told = []
+    again = []
     for _ in range(3):
         world.clock.go(minutes=1)
-        told.append(len((await world.turn()).streaks))
-    assert told == [0, 0, 1]
+        again.append(len((await world.turn()).streaks))
+    assert again == [0, 0, 1]
 
 
 async def test_what_waits_and_was_forgotten_is_set_going_by_the_net(world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from backend.model.plan import Displacement, Stop
 from backend.model.policies import OverlapPolicy, Reason
 from tests.unit.engine_cases import STORE, T0, made
 
-KINDS = {
+KINDS: dict[str, Any] = {
     "R": (Action.RUN, None),
     "C": (Action.CHAIN, None),
     "B": (Action.BUFFER, None),
