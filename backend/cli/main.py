@@ -11,7 +11,7 @@ from typing import Any
 from cyclopts import App
 from cyclopts.exceptions import CycloptsError
 
-from backend.cli import apply, crontab, export, local, preview, runs, schedules
+from backend.cli import apply, backfill, crontab, export, local, preview, runs, schedules
 from backend.cli.failures import CLOSED_PIPE, DONE, INTERRUPTED, REFUSED, USAGE, Failure, Refused
 from backend.cli.output import print_error, print_json
 from backend.errors import ConfigurationError, SchedulerError
@@ -39,6 +39,12 @@ scheduler add report --at 2026-12-01T09:00:00 -- ./report.sh --year 2026""",
     ("pause", schedules.pause, 'scheduler pause digest --note "the receiver is being moved"'),
     ("resume", schedules.resume, "scheduler resume digest --catch-up"),
     ("trigger", schedules.trigger, """scheduler trigger digest --input '{"topic": "news"}'"""),
+    (
+        "backfill",
+        backfill.backfill,
+        """scheduler backfill digest --from 2026-11-01T00:00:00Z --to 2026-11-08T00:00:00Z --dry-run
+scheduler backfill digest --from 2026-11-01T00:00:00Z --to 2026-11-08T00:00:00Z --overlap-policy allow_all""",
+    ),
     ("delete", schedules.delete, "scheduler delete digest"),
     ("upcoming", schedules.upcoming, "scheduler upcoming digest -n 10"),
     ("runs", runs.runs, "scheduler runs --schedule digest --state failed\nscheduler runs --watch -v"),
