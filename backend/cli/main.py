@@ -11,7 +11,7 @@ from typing import Any
 from cyclopts import App
 from cyclopts.exceptions import CycloptsError
 
-from backend.cli import apply, backfill, crontab, export, local, preview, runs, schedules
+from backend.cli import apply, audit, backfill, crontab, explain, export, local, preview, runs, schedules
 from backend.cli.failures import CLOSED_PIPE, DONE, INTERRUPTED, REFUSED, USAGE, Failure, Refused
 from backend.cli.output import print_error, print_json
 from backend.errors import ConfigurationError, SchedulerError
@@ -47,12 +47,14 @@ scheduler backfill digest --from 2026-11-01T00:00:00Z --to 2026-11-08T00:00:00Z 
     ),
     ("delete", schedules.delete, "scheduler delete digest"),
     ("upcoming", schedules.upcoming, "scheduler upcoming digest -n 10"),
+    ("explain", explain.explain, "scheduler explain digest --at 2026-12-01T09:00:00"),
     ("runs", runs.runs, "scheduler runs --schedule digest --state failed\nscheduler runs --watch -v"),
     (
         "preview",
         preview.preview,
         'scheduler preview "0 9 * * mon-fri" --timezone Europe/London -n 5\nscheduler preview --every 90m',
     ),
+    ("audit", audit.audit, "scheduler audit\nscheduler audit digest --from 2026-12-01T00:00:00Z --json"),
     ("apply", apply.apply, "scheduler apply -f schedules.yaml --prune --dry-run"),
     ("export", export.export, "scheduler export --tag team=growth -o schedules.yaml"),
 )

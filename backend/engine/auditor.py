@@ -45,8 +45,7 @@ class Audit:
     async def batch(self, place: Bookmark) -> Bookmark | None:
         """Compare the next few schedules; answers where to go on, None at the end."""
         if place.at is not None:
-            page = await self.reader.ledger_page(place.key, self._stretch(place.at), tzdata_version())
-            broken_off = await self.schedule(page, place.at) if page else None
+            broken_off = await self.one(place)
             if broken_off is not None:
                 return broken_off
         pages = await self.reader.ledger_pages(place.key, self._stretch(self.from_at), tzdata_version(), SCHEDULES)
@@ -56,6 +55,13 @@ class Audit:
             if broken_off is not None:
                 return broken_off
         return Bookmark(pages[-1].key) if len(pages) == SCHEDULES else None
+
+    async def one(self, place: Bookmark) -> Bookmark | None:
+        """Compare one schedule, from its beginning or where it broke off; answers where to go on."""
+        begin = self.from_at if place.at is None else place.at
+        page = await self.reader.ledger_page(place.key, self._stretch(begin), tzdata_version())
+        self.found.schedules += place.at is None and page is not None
+        return await self.schedule(page, begin) if page else None
 
     async def schedule(self, page: LedgerPage, from_at: int) -> Bookmark | None:
         """Compare one schedule from `from_at` on, where its first page begins; answers where it broke off, if so."""
@@ -80,8 +86,8 @@ class Audit:
         try:
             # In a thread, because the event loop has schedules to fire.
             part = await asyncio.to_thread(compare_page, comparison, page, begin, self.until_at, most)
-        except ValueError as error:
-            self.found.leave(page.id, f"its times cannot be computed: {error}"[:300])
+        except Exception as error:  # whatever one rule raises, the others are compared
+            self.found.leave(page.id, f"its times cannot be computed ({type(error).__name__}: {error})"[:300])
             return None
         self.left -= max(part.expected, 1)
         return part.next_at
