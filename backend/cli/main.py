@@ -11,7 +11,20 @@ from typing import Any
 from cyclopts import App
 from cyclopts.exceptions import CycloptsError
 
-from backend.cli import apply, audit, backfill, crontab, explain, export, local, preview, runs, schedules
+from backend.cli import (
+    apply,
+    audit,
+    backfill,
+    calendars,
+    crontab,
+    explain,
+    export,
+    local,
+    preview,
+    runs,
+    schedules,
+    simulate,
+)
 from backend.cli.failures import CLOSED_PIPE, DONE, INTERRUPTED, REFUSED, USAGE, Failure, Refused
 from backend.cli.output import print_error, print_json
 from backend.errors import ConfigurationError, SchedulerError
@@ -55,6 +68,13 @@ scheduler backfill digest --from 2026-11-01T00:00:00Z --to 2026-11-08T00:00:00Z 
         'scheduler preview "0 9 * * mon-fri" --timezone Europe/London -n 5\nscheduler preview --every 90m',
     ),
     ("audit", audit.audit, "scheduler audit\nscheduler audit digest --from 2026-12-01T00:00:00Z --json"),
+    (
+        "simulate",
+        simulate.simulate,
+        """scheduler simulate --from 2026-12-01T00:00:00Z --to 2026-12-08T00:00:00Z --durations 30s --svg load.svg
+scheduler simulate --from 2026-12-01T00:00:00Z --to 2026-12-02T00:00:00Z -f schedules.yaml \\
+  --outage 2026-12-01T08:00:00Z/2026-12-01T10:00:00Z""",
+    ),
     ("apply", apply.apply, "scheduler apply -f schedules.yaml --prune --dry-run"),
     ("export", export.export, "scheduler export --tag team=growth -o schedules.yaml"),
 )
@@ -71,6 +91,12 @@ IMPORT_COMMANDS: tuple[tuple[str, Command, str], ...] = (
 crontab -l | scheduler import crontab - --prefix web1- --timezone Europe/London""",
     ),
 )
+CALENDAR_COMMANDS: tuple[tuple[str, Command, str], ...] = (
+    ("list", calendars.list_, "scheduler calendars list"),
+    ("show", calendars.show, "scheduler calendars show uk"),
+    ("put", calendars.put, "scheduler calendars put holidays.ics --id uk"),
+    ("delete", calendars.delete, "scheduler calendars delete uk"),
+)
 DB_COMMANDS: tuple[tuple[str, Command, str], ...] = (
     ("migrate", local.migrate, "scheduler db migrate"),
     ("check", local.check, "scheduler db check --json"),
@@ -78,6 +104,7 @@ DB_COMMANDS: tuple[tuple[str, Command, str], ...] = (
 GROUPS = (
     ("run", "One run.", RUN_COMMANDS),
     ("import", "Schedules from elsewhere.", IMPORT_COMMANDS),
+    ("calendars", "Days such as holidays, kept once, which schedules exclude by name.", CALENDAR_COMMANDS),
     ("db", "The database itself.", DB_COMMANDS),
 )
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby, pairwise
+from itertools import pairwise
 from typing import NamedTuple
 
 from backend.engine.due import find_next
@@ -43,6 +44,11 @@ class Line(NamedTuple):
     runs_left: int | None
     duration: int
 
+    @property
+    def is_plain(self) -> bool:
+        """Tell whether its runs simply start at their nominal times."""
+        return not (self.jitter or self.duration) and self.runs_left is None
+
 
 class Forecast(NamedTuple):
     """What a replay found. `counts` has the starts of each minute from the beginning of the range."""
@@ -70,8 +76,7 @@ def simulate(lines: Sequence[Line], span: Range, outage: Range | None = None) ->
     TooMany when there are more than MOST. A schedule that cannot be planned is left out, and named.
     """
     found = Findings(array("L", bytes(array("L").itemsize * -(-(span.to_at - span.from_at) // MINUTE))))
-    for text, group in groupby(sorted(lines, key=lambda line: line.timing), key=lambda line: line.timing):
-        members = list(group)
+    for text, members in _by_timing(lines).items():
         try:
             nominals = yield from _nominals(text, span, members, (MOST - found.replayed) // len(members))
         except TooMany:
@@ -79,11 +84,15 @@ def simulate(lines: Sequence[Line], span: Range, outage: Range | None = None) ->
         except ValueError as error:
             found.unplannable += [(line.id, str(error)) for line in members]
             continue
-        for line in members:
-            track = Track(line.overlap_policy, line.duration, span, outage)
-            yield from _replay(line, nominals, track, outage)
-            found.add(line.id, track, span, len(nominals) - 1)
-            yield
+        found.replayed += (len(nominals) - 1) * len(members)
+        plain = [line for line in members if line.is_plain and outage is None]
+        if plain:
+            yield from found.add_plain(plain, nominals, span)
+        for line in members if len(plain) < len(members) else ():
+            if not line.is_plain or outage is not None:
+                track = Track(line.overlap_policy, line.duration, span, outage)
+                yield from _replay(line, nominals, track, outage)
+                yield from found.add(line.id, track, span)
     return found.forecast()
 
 
@@ -93,38 +102,61 @@ class Findings:
 
     counts: array[int]
     replayed: int = 0
+    total: int = 0
     starts: list[tuple[str, array[int]]] = field(default_factory=list)
     offered: list[tuple[str, Offered]] = field(default_factory=list)
     unplannable: list[tuple[str, str]] = field(default_factory=list)
 
-    def add(self, id_: str, track: Track, span: Range, occurrences: int) -> None:
+    def add(self, id_: str, track: Track, span: Range) -> Iterator[None]:
         """Take what one schedule did."""
-        self.replayed += occurrences
-        minutes = array("L", ((at - span.from_at) // MINUTE for at in track.starts))
-        for minute in minutes:
-            self.counts[minute] += 1
-        if minutes:
-            self.starts.append((id_, minutes))
+        yield from self._count([id_], track.starts, span)
         if track.offered != Offered():
             self.offered.append((id_, track.offered))
 
+    def add_plain(self, lines: Sequence[Line], nominals: Sequence[int], span: Range) -> Iterator[None]:
+        """Take schedules whose runs start at their nominal times, which they share."""
+        starts = nominals[bisect_left(nominals, span.from_at) : bisect_left(nominals, span.to_at)]
+        yield from self._count([line.id for line in lines], starts, span)
+
+    def _count(self, ids: Sequence[str], starts: Sequence[int], span: Range) -> Iterator[None]:
+        minutes = array("L")
+        for place, at in enumerate(starts):
+            minute = (at - span.from_at) // MINUTE
+            minutes.append(minute)
+            self.counts[minute] += len(ids)
+            if place % (10 * STEP) == 0:
+                yield
+        self.total += len(minutes) * len(ids)
+        if minutes:
+            self.starts += [(id_, minutes) for id_ in ids]
+
     def forecast(self) -> Forecast:
         """Find the peak, and who makes it."""
-        peak = max(self.counts, default=0)
+        # Step by step in Python, since nothing else gets to run while one long call in C goes on.
+        peak = 0
+        for count in self.counts:
+            peak = max(peak, count)
         minutes = [minute for minute, count in enumerate(self.counts) if count == peak][:MOST_PEAKS] if peak else []
         who: Counter[str] = Counter()
         for id_, own in self.starts:
-            if number := sum(own.count(minute) for minute in minutes):
+            if number := sum(bisect_right(own, minute) - bisect_left(own, minute) for minute in minutes):
                 who[id_] = number
         return Forecast(
             counts=self.counts,
-            total=sum(self.counts),
+            total=self.total,
             peak=peak,
             peak_minutes=minutes,
             peak_schedules=who.most_common(MOST_NAMED),
             offered=self.offered,
             unplannable=self.unplannable,
         )
+
+
+def _by_timing(lines: Sequence[Line]) -> Mapping[str, list[Line]]:
+    groups: dict[str, list[Line]] = {}
+    for line in lines:
+        groups.setdefault(line.timing, []).append(line)
+    return groups
 
 
 def _nominals(text: str, span: Range, members: Sequence[Line], most: int) -> Generator[None, None, array[int]]:
@@ -155,7 +187,8 @@ def _replay(line: Line, nominals: Sequence[int], track: Track, outage: Range | N
     for place, (nominal_at, due_at) in enumerate(_due(line, nominals)):
         if line.runs_left is not None and track.made >= line.runs_left:
             break
-        if outage is not None and outage.covers(due_at):
+        # What is due just when the server returns is planned with what it finds.
+        if outage is not None and outage.from_at <= due_at <= outage.to_at:
             late[nominal_at] = due_at - nominal_at
             continue
         _return(line, late, track, outage)

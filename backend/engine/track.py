@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from bisect import insort
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from heapq import heappop, heappush
@@ -65,9 +66,10 @@ class Track:
         """Take all that became due during an outage, at its end, `lateness.now`."""
         self.advance(lateness.now)
         verdicts = choose(policy, nominals, lateness)
-        dropped = Counter(str(verdict.reason) for verdict in verdicts if verdict.action is Action.DROP)
-        ran_late = len(verdicts) - dropped.total()
-        self.offered = self.offered._replace(late=len(verdicts), ran_late=ran_late, dropped=dict(dropped))
+        late = [verdict for verdict in verdicts if not lateness.is_on_time(verdict.nominal_at)]
+        dropped = Counter(str(verdict.reason) for verdict in late if verdict.action is Action.DROP)
+        ran_late = len(late) - dropped.total()
+        self.offered = self.offered._replace(late=len(late), ran_late=ran_late, dropped=dict(dropped))
         self._admit(verdicts, lateness.now)
 
     def advance(self, now: int) -> None:
@@ -120,6 +122,7 @@ class Track:
         if self._outage is not None and self._outage.covers(at):
             at = self._outage.to_at
         if self._span.covers(at):
-            self.starts.append(at)
+            # In order, as nearly all come.
+            insort(self.starts, at)
         heappush(self._ends, at + self._duration)
         return at + self._duration

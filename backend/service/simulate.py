@@ -29,7 +29,7 @@ LONGEST = 366 * DAY
 MOST_BUCKETS = 10_080
 WIDTHS = (1, 2, 5, 10, 15, 30, 60)
 """Minutes of a bucket; the last is enough for the longest range."""
-PAGE = 2000
+PAGE = 500
 MOST_DRAFTS = 10_000
 MOST_NAMED = 100
 EVERYBODY = "*"
@@ -153,7 +153,7 @@ class Simulations(NamedTuple):
 
     async def simulate(self, document: object, now: int) -> Simulation:
         """Replay the active schedules, or the drafts that are given; other work goes on meanwhile."""
-        request = parse(SimulateRequest, document)
+        request = await asyncio.to_thread(parse, SimulateRequest, document)
         lines = await (self._stored(request) if request.schedules is None else self._drafts(request, now))
         outage = request.outage.range if request.outage else None
         try:

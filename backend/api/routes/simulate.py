@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi import APIRouter, Response
 
 from backend.api.answers import answer
@@ -25,4 +27,4 @@ async def simulate_range(caller: Authenticated, given: Document) -> Response:
     # One at a time: it is a matter of seconds of a processor that has schedules to fire.
     async with caller.context.simulating:
         simulation = await caller.simulations.simulate(given, await caller.now())
-    return answer(simulation)
+    return answer(await asyncio.to_thread(simulation.model_dump, mode="json"))
