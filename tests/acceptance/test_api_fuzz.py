@@ -47,7 +47,7 @@ FIELDS = {
     "owner": JSON,
     "misfire_threshold": JSON,
     "catchup_window": JSON,
-    "overlap_policy": st.sampled_from(["skip", "allow_all"]) | JSON,
+    "overlap_policy": st.sampled_from(["skip", "buffer_one", "cancel_other", "allow_all"]) | JSON,
     "retry": st.dictionaries(st.sampled_from(["max_attempts", "initial", "maximum", "multiplier"]), JSON) | JSON,
     "timeout": JSON,
     "pause_after_failures": JSON,

@@ -63,7 +63,7 @@ def test_every_route_of_this_version_is_there(document):
         [f"GET {path}" for path in ("/livez", "/readyz", "/health_check", "/metrics")]
         + [f"{method} {PREFIX}/schedules" for method in ("GET", "POST")]
         + [f"{method} {PREFIX}/schedules/{{id}}" for method in ("GET", "PUT", "PATCH", "DELETE")]
-        + [f"POST {PREFIX}/schedules/{{id}}/{verb}" for verb in ("pause", "resume", "trigger")]
+        + [f"POST {PREFIX}/schedules/{{id}}/{verb}" for verb in ("pause", "resume", "trigger", "backfill")]
         + [f"GET {PREFIX}/schedules/{{id}}/{part}" for part in ("upcoming", "runs")]
         + [f"POST {PREFIX}/schedules/batch", f"POST {PREFIX}/preview"]
         + [f"GET {PREFIX}/runs", f"GET {PREFIX}/runs/{{id}}"]
@@ -96,7 +96,7 @@ def test_every_refusal_is_documented_as_a_problem(document):
 
 def test_every_body_has_an_example_that_fits_its_schema(document):
     bodies = [(n, o["requestBody"]["content"]) for n, o in operations(document) if "requestBody" in o]
-    assert len(bodies) == 8
+    assert len(bodies) == 11
     for name, content in bodies:
         for media in content.values():
             assert list(mismatches(media["example"], media["schema"], document)) == [], name
