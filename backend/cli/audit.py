@@ -53,10 +53,10 @@ def show_audit(found: Json) -> None:
         "green" if good else "red",
     )
     for one in found["missing"]:
-        print_line(f"missing  {one['schedule_id']}  {one['nominal_time']}{_times(one)}")
+        print_line(f"missing {one['schedule_id']} {one['nominal_time']}{_times(one)}")
     for one in found["doubled"]:
         print_line(
-            f"doubled  {one['schedule_id']}  {one['nominal_time']}{_times(one)}  {one['why']} (run {one['run_id']})"
+            f"doubled {one['schedule_id']} {one['nominal_time']}{_times(one)} {one['why']} (run {one['run_id']})"
         )
     for one in found["unverified"]:
         print_line(f"not compared in full: {one['schedule_id']}: {one['why']}", "yellow")

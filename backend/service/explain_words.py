@@ -94,19 +94,15 @@ def _will_fire(facts: Facts) -> str:
     unless = ""
     if overlap is not OverlapPolicy.ALLOW_ALL:
         unless = f", and overlap_policy {overlap} decides if the run before it is still open then"
-    return f"It will fire: {_rule_words(facts)}{unless}."
-
-
-def _rule_words(facts: Facts) -> str:
     trigger = facts.rule.trigger or facts.rule.timing.triggers[0]
-    return f"the rule is {describe(trigger)}"
+    return f"It will fire: the rule fires {describe(trigger)}{unless}."
 
 
 def _not_an_occurrence(facts: Facts) -> str:
     words = "; and ".join(describe(trigger) for trigger in facts.rule.timing.triggers)
     found = facts.mismatches
     if found:
-        why = ", ".join(f"the {m.field} is {m.value} and the rule's is {m.rule}" for m in found)
+        why = "; ".join(f"the {m.field} is {m.value}, and the rule says {m.rule}" for m in found)
         return f"It is no time of the rule: {why}. The rule fires {words}."
     previous, following = (rfc3339(i) if i is not None else "none" for i in facts.nearest)
     return f"It is no time of the rule, which fires {words}. The nearest are {previous} before and {following} after."
@@ -116,8 +112,10 @@ def _excluded(facts: Facts) -> str:
     exclusion = facts.rule.exclusion
     assert exclusion is not None
     document = exclusion.model_dump(mode="json", exclude={"days"})
-    words = ", ".join(f"{name} {value}" for name, value in document.items() if value is not None)
-    return f"The rule fires then, and an exclusion takes the time away: {words}."
+    kind, zone = document.pop("kind"), document.pop("timezone")
+    words = " ".join(f"{name} {value}" for name, value in document.items() if value is not None and name != kind)
+    what = f"{kind} {document[kind]}" if kind in document else f"the {kind}"
+    return f"The rule fires then, and an exclusion takes the time away: {' '.join((what, words)).rstrip()} ({zone})."
 
 
 def _outside_window(facts: Facts) -> str:

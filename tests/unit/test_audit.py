@@ -19,7 +19,9 @@ from backend.engine.audit import (
     spans_of,
 )
 from backend.engine.timing import Timing, dump_timing
+from backend.events import LedgerAudited
 from backend.model.history import LedgerRow, Revision
+from backend.observe.metrics import Metrics
 from backend.triggers.interval import IntervalTrigger
 
 MINUTE = 60_000_000
@@ -157,3 +159,12 @@ def test_a_range_that_was_planned_again_meanwhile_stands_for_nothing_more():
 def test_the_first_hundred_are_named_and_all_are_counted():
     found = compared((list(range(250)), []))
     assert (len(found.missing), found.missing_count) == (MOST_NAMED, 250)
+
+
+def test_the_latest_audit_is_what_the_metrics_say():
+    metrics = Metrics()
+    for missing, doubled in ((4, 2), (0, 1)):
+        metrics.observe(LedgerAudited(3, 9, missing, doubled, "", 1.0))
+    text = metrics.render()[0].decode()
+    assert "scheduler_audit_missing 0.0" in text
+    assert "scheduler_audit_doubled 1.0" in text
