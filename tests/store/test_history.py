@@ -20,6 +20,7 @@ from backend.events import Events, Fact, LedgerAudited
 from backend.model.history import LedgerRow
 from backend.model.ids import DEFAULT_NAMESPACE
 from backend.model.instants import DAY, MINUTE, SECOND, rfc3339
+from backend.model.policies import OverlapPolicy
 from backend.model.run import AttemptState
 from backend.store.open import open_store
 from backend.store.retention import Retention
@@ -386,7 +387,7 @@ ACTS = st.one_of(
             {
                 "triggers": st.sampled_from(TRIGGERS),
                 "misfire_policy": st.sampled_from(["fire_once", "skip", "fire_all"]),
-                "overlap_policy": st.sampled_from(["skip", "allow_all"]),
+                "overlap_policy": st.sampled_from(OverlapPolicy),
                 "jitter": st.sampled_from(["0s", "50s"]),
                 "max_runs": st.sampled_from([None, None, 3, 10]),
                 "catchup_window": st.sampled_from(["10m", "365d"]),
