@@ -10,6 +10,7 @@ from backend.model.ids import uuid7
 from backend.model.plan import NewRun
 from backend.model.run import OPEN_STATES, AttemptState, RunState
 from backend.model.schedule import Schedule
+from backend.store.attempts import NewAttempt
 from backend.store.operation import Batch, Operation, Query, Row, now
 from backend.store.planning import settle_schedules, with_open_run
 from backend.store.schedules import no_such_schedule
@@ -96,13 +97,29 @@ def list_runs(namespace: str, wanted: RunFilter, *, after: Place | None, limit: 
         key = yield from _schedule_key(namespace, wanted.schedule_id)
         before_at = after.nominal_at if after else 2**62
         params |= {"schedule_key": key, "before_at": before_at, "before": after.id if after else LAST_ID}
-        rows = yield Query("list_schedule_runs", params)
+        rows = yield Query(_LISTS_OF_SCHEDULE[_sort_of(wanted.state)], params)
     else:
         floor = uuid7(wanted.from_at, bytes(10)) if wanted.from_at is not None else ""
         ceiling = uuid7(wanted.to_at + MILLISECOND, bytes(10)) if wanted.to_at is not None else LAST_ID
         before = after.id if after else ceiling
-        rows = yield Query("list_runs", {**params, "namespace": namespace, "before": before, "floor": floor})
+        params |= {"namespace": namespace, "before": before, "floor": floor}
+        rows = yield Query(_LISTS[_sort_of(wanted.state)], params)
     return (yield from _with_attempts(rows))
+
+
+_LISTS = {"any": "list_runs", "open": "list_open_runs", "unsuccessful": "list_unsuccessful_runs"}
+_LISTS_OF_SCHEDULE = {
+    "any": "list_schedule_runs",
+    "open": "list_open_schedule_runs",
+    "unsuccessful": "list_unsuccessful_schedule_runs",
+}
+
+
+def _sort_of(state: str | None) -> str:
+    """Tell which index finds runs in this state; most runs succeed, so that it takes none to find those."""
+    if state is None or state == RunState.SUCCEEDED:
+        return "any"
+    return "open" if state in OPEN_STATES else "unsuccessful"
 
 
 def _schedule_key(namespace: str, id_: str) -> Operation[int]:
@@ -164,21 +181,18 @@ def cancel_run(namespace: str, id_: str, by: str) -> Operation[RunRecord]:
             return record
         raise Conflict(f"run {id_} is {record.run.state} already; there is nothing to cancel")
     if record.run.state == RunState.RUNNING:
-        yield Batch("insert_attempts", [_cancelled_attempt(record.run, instant, error)])
+        yield Batch("insert_attempts", [_cancelled(record.run, instant, error)._asdict()])
     yield from settle_schedules([rows[0][1]], instant)
     return (yield from get_run(namespace, id_))
 
 
-def _cancelled_attempt(run: RunRow, instant: int, error: str) -> dict[str, Any]:
-    return {
-        "run_key": run.key,
-        "number": run.attempt,
-        "state": AttemptState.CANCELLED,
-        "started_at": run.attempt_started_at,
-        "finished_at": instant,
-        "worker": run.worker,
-        "error": error,
-        "status_code": None,
-        "output": "",
-        "output_truncated": 0,
-    }
+def _cancelled(run: RunRow, instant: int, error: str) -> NewAttempt:
+    return NewAttempt(
+        run.key,
+        run.attempt,
+        AttemptState.CANCELLED,
+        started_at=run.attempt_started_at,
+        finished_at=instant,
+        worker=run.worker,
+        error=error,
+    )

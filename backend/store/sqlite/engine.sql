@@ -7,6 +7,7 @@ s.skip_count, s.skip_range_at, s.failure_streak, s.permanent_streak, s.streak_si
 s.deleted_at
 
 -- fragment: has_open_run
+-- Here and below the list of states stands as in the index on open runs, or the planner would not use that.
 exists (select 1 from runs r where r.schedule_key = s.key
         and r.state in ('held', 'queued', 'running', 'retrying'))
 
@@ -62,8 +63,8 @@ where key = :key
 
 -- name: expired_leases
 -- Running runs whose worker has fallen silent.
-select r.key, r.schedule_key, r.attempt, r.losses, r.attempt_started_at, r.worker, s.delivery
-from runs r join schedules s on s.key = r.schedule_key
+select r.key, r.schedule_key, r.attempt, r.losses, r.attempt_started_at, r.worker, r.delivery
+from runs r
 where r.state = 'running' and r.lease_until < :now
 order by r.lease_until
 limit :limit
@@ -75,23 +76,33 @@ set state = :state, reason = :reason, error = :error, finished_at = :finished_at
     available_at = :available_at, lease_token = null, lease_until = null, worker = null
 where key = :key and state = 'running'
 
+-- fragment: chain_may_go_on
+-- `<> 'held'` beside the list, because a shorter list would not be that of the index on open runs.
+s.state <> 'paused' and s.deleted_at is null and not exists (
+  select 1 from runs o
+  where o.schedule_key = s.key and o.state in ('held', 'queued', 'running', 'retrying') and o.state <> 'held'
+    and (o.chained = 1 or s.overlap_policy = 'skip'))
+
 -- name: promote_held
--- Of each schedule, queue the oldest held run unless the one before it is still open.
+-- Of each schedule that is not paused, queue the oldest held run unless the one before it is still open.
 update runs
 set state = 'queued', available_at = max(available_at, :now)
 where key in (
   select (select h.key from runs h where h.schedule_key = k.value and h.state = 'held'
           order by h.nominal_at limit 1)
   from json_each(:schedule_keys) k join schedules s on s.key = k.value
-  where not exists (
-    select 1 from runs o
-    where o.schedule_key = k.value and o.state in ('held', 'queued', 'running', 'retrying') and o.state <> 'held'
-      and (o.chained = 1 or s.overlap_policy = 'skip')))
+  where {{chain_may_go_on}})
 returning schedule_key
 
 -- name: schedules_holding
--- Schedules that have held runs; a net under the promotion that ending a run does.
-select distinct schedule_key from runs where state = 'held'
+-- Schedules whose chain stands still though it might go on; a net under the promotion that ending a run does.
+with recursive holding (key) as (
+  select min(schedule_key) from runs where state = 'held'
+  union all
+  select (select min(r.schedule_key) from runs r where r.state = 'held' and r.schedule_key > holding.key)
+  from holding where holding.key is not null)
+select s.key from holding cross join schedules s on s.key = holding.key
+where {{chain_may_go_on}}
 limit :limit
 
 -- name: complete_schedules

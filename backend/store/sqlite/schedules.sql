@@ -52,10 +52,12 @@ delete from runs
 where schedule_key = :schedule_key and nominal_at > :after and reason = 'paused' and backfill_id = ''
 
 -- name: drop_waiting_runs
--- Runs of a deleted schedule that have not begun will not.
+-- Runs of deleted schedules that wait, for a first or another attempt, wait no more.
 update runs set state = 'skipped', reason = 'deleted', finished_at = :now
-where schedule_key in (select value from json_each(:schedule_keys))
-  and state in ('held', 'queued', 'running', 'retrying') and state <> 'running'
+where schedule_key in (select s.key from json_each(:schedule_keys) k cross join schedules s on s.key = k.value
+                       where s.deleted_at is not null)
+  and state in ('held', 'queued', 'running', 'retrying') and state <> 'running' -- as the index on open runs has it
+returning key
 
 -- name: ids_from_source
 -- The schedules that an apply of this file made.

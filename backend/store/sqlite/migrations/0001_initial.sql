@@ -115,6 +115,7 @@ create table runs (
   lease_token text,
   lease_until integer,
   worker text,
+  delivery text, -- under which the latest attempt was dispatched
   missed_count integer not null default 0,
   missed_first_at integer,
   missed_last_at integer,
@@ -130,11 +131,17 @@ create unique index runs_ledger on runs (schedule_key, nominal_at, backfill_id);
 create unique index runs_id on runs (namespace, id);
 create index runs_open on runs (schedule_key, nominal_at) where state in ('held', 'queued', 'running', 'retrying');
 create index runs_held on runs (schedule_key, nominal_at) where state = 'held';
-create index runs_claimable on runs (available_at) where state in ('queued', 'retrying');
+create index runs_queued on runs (available_at) where state = 'queued' and chained = 0;
+create index runs_delayed on runs (available_at) where state = 'retrying' or (state = 'queued' and chained = 1);
 -- For the pruner: it looks every minute, and must not read the whole ledger for that.
 create index runs_ended on runs (finished_at) where state in ('succeeded', 'cancelled', 'skipped', 'missed');
 create index runs_failed on runs (finished_at) where state in ('failed', 'timed_out', 'dead');
 create index runs_leased on runs (lease_until) where state = 'running';
+-- For lists of one state, which may be rare among very many runs. A run that succeeds never enters them.
+create index runs_unsuccessful on runs (namespace, state, id)
+  where state in ('failed', 'timed_out', 'dead', 'cancelled', 'skipped', 'missed');
+create index runs_unsuccessful_of_schedule on runs (schedule_key, state, nominal_at)
+  where state in ('failed', 'timed_out', 'dead', 'cancelled', 'skipped', 'missed');
 
 create table attempts (
   run_key integer not null references runs (key) on delete cascade,
