@@ -63,6 +63,15 @@ class ScheduleChanged(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class SchedulesChanged(Fact):
+    """Many schedules were changed at once; `verbs` counts what happened."""
+
+    namespace: str
+    verbs: dict[str, int]
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class OccurrencesRecorded(Fact):
     """One turn of the engine wrote these many runs and these many occurrences that will not run."""
 

@@ -257,6 +257,10 @@ def _schedule_changed(fact: events.ScheduleChanged) -> Line:
     return _line("info", "schedule_changed", **ids, change=fact.change, by=fact.by)
 
 
+def _schedules_changed(fact: events.SchedulesChanged) -> Line:
+    return _line("info", "schedules_changed", namespace=fact.namespace, **fact.verbs, by=fact.by)
+
+
 def _occurrences_recorded(fact: events.OccurrencesRecorded) -> Line:
     return _line(
         "info" if fact.dropped else "debug",
@@ -319,6 +323,7 @@ WORDINGS: dict[type[events.Fact], Callable[[Any], Line]] = {
     events.ProcessKilled: _process_killed,
     events.Listening: _listening,
     events.ScheduleChanged: _schedule_changed,
+    events.SchedulesChanged: _schedules_changed,
     events.OccurrencesRecorded: _occurrences_recorded,
     events.ScheduleQuarantined: _schedule_quarantined,
     events.SchedulePaused: _schedule_paused,

@@ -51,7 +51,14 @@ def all_facts() -> list[type[events.Fact]]:
 
 
 def sample(kind: type[events.Fact]) -> events.Fact:
-    values = {"str": "text", "str | None": "text", "int": 7, "int | None": 7, "float": 1.25}
+    values = {
+        "str": "text",
+        "str | None": "text",
+        "int": 7,
+        "int | None": 7,
+        "float": 1.25,
+        "dict[str, int]": {"created": 3},
+    }
     return kind(**{field.name: values[str(field.type)] for field in fields(kind)})
 
 
