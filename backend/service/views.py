@@ -132,7 +132,7 @@ class RunView(View):
     input: dict[str, Any] | None = Field(description="What a manual trigger gave over the schedule's own input.")
     missed: MissedView
     error: str | None
-    output: str | None
+    output: str | None = Field(description="Of the last attempt; in lists, the first 4,096 characters.")
     output_truncated: bool
     attempts: list[AttemptView]
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from backend.engine.retry import settle
 from backend.errors import Conflict, NotFound
 from backend.model.change import Change, Moment
 from backend.model.ids import NamespaceId
@@ -15,7 +16,7 @@ from backend.model.schedule import Schedule
 from backend.service import drafts
 from backend.store.runs import Place
 from backend.store.schedules import ScheduleFilter, Wish
-from tests.store.world import START, World, manual_run, nominal_times
+from tests.store.world import START, World, manual_run, nominal_times, result_of
 
 pytestmark = pytest.mark.anyio
 
@@ -363,3 +364,15 @@ async def test_a_key_is_known_by_its_hash_and_a_second_server_s_does_not_lock_ou
     known = [await admin.principal(key_hash) for key_hash in ("first", "second-hash", "third")]
     assert known == [(id_, None, "admin") for id_ in ("admin", "admin-second-h", "admin-third")]
     assert await admin.now() == world.clock.at
+
+
+async def test_a_list_shows_the_beginning_of_the_newest_output_and_a_run_all_of_it(world: World) -> None:
+    await world.put()
+    run = await world.trigger()
+    claim = await world.claim()
+    long = result_of(claim, claim.runs[0], AttemptState.SUCCEEDED)._replace(output="é" * 10_000)
+    await world.store.worker().finish([long], settle)
+    [listed] = await world.records()
+    assert (listed.attempts[0].output, listed.attempts[0].output_truncated) == ("é" * 4096, 1)
+    whole = (await world.run(run.id)).attempts[0]
+    assert (whole.output, whole.output_truncated) == ("é" * 10_000, 0)

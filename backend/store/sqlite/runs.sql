@@ -62,6 +62,14 @@ where {{is_unsuccessful}} and r.state = :state and {{page_of_schedule}}
 select run_key, number, state, started_at, finished_at, worker, error, status_code, output, output_truncated
 from attempts where run_key in (select value from json_each(:run_keys)) order by run_key, number
 
+-- name: attempts_in_brief
+-- The same for a list: of the output only the beginning of the newest, so that a page stays small.
+select a.run_key, a.number, a.state, a.started_at, a.finished_at, a.worker, a.error, a.status_code,
+       case when a.number = r.attempt then substr(a.output, 1, 4096) else '' end,
+       a.output_truncated or length(a.output) > 4096
+from attempts a join runs r on r.key = a.run_key
+where a.run_key in (select value from json_each(:run_keys)) order by a.run_key, a.number
+
 -- name: cancel_run
 -- End a run that is open; its lease, if it has one, is void from now on.
 update runs set state = 'cancelled', error = :error, finished_at = :now, lease_token = null, lease_until = null,
