@@ -17,7 +17,7 @@ OFFSET = re.compile(r"(?:[Zz]|[+-]\d\d:\d\d)\Z")
 COLUMNS = (
     Column("ID", flexible=True),
     Column("STATE"),
-    Column("WHEN", flexible=True),
+    Column("WHEN", flexible=True, whole=True),
     Column("NEXT"),
     Column(""),
     Column("LAST"),
@@ -83,6 +83,8 @@ def next_text(schedule: Json, now: datetime) -> str:
     upcoming = next_time(schedule)
     if upcoming is None:
         return f"it is {schedule['state']}"
+    if times.moment(upcoming) < now:
+        return f"catching up from {times.local(upcoming)}"
     return f"next {times.local(upcoming)}, {times.relative(upcoming, now)}"
 
 
@@ -128,6 +130,15 @@ def _json(document: object) -> str:
     return json.dumps(document, ensure_ascii=False) if document else ""
 
 
+def silence(schedule: Json) -> str:
+    """Say why a schedule's times will not fire; empty if they will."""
+    return {
+        "paused": "paused: these times would fire if it were resumed",
+        "completed": "completed: it will not fire again",
+        "error": "in error: it is planned again when that is mended, see `scheduler show`",
+    }.get(schedule["state"], "")
+
+
 def occurrences(answer: Json) -> list[Json]:
     """Give the next times of an answer of `upcoming` or `preview`."""
     return list(answer.get("occurrences") or answer.get("items") or ())
@@ -136,15 +147,16 @@ def occurrences(answer: Json) -> list[Json]:
 def print_occurrences(found: Sequence[Json], now: datetime) -> None:
     """Print next times: in the rule's own zone, in UTC, how far away, and what is odd about them."""
     columns = [Column("LOCAL"), Column("ZONE", flexible=True), Column("UTC"), Column("", right=True)]
-    print_table(columns, [Row(_occurrence(item, now), item.get("note") or "") for item in found])
+    seconds = any(times.moment(item["nominal_time"]).second for item in found)
+    print_table(columns, [Row(_occurrence(item, now, seconds=seconds), item.get("note") or "") for item in found])
 
 
-def _occurrence(item: Json, now: datetime) -> Sequence[str]:
+def _occurrence(item: Json, now: datetime, *, seconds: bool) -> Sequence[str]:
     nominal = item["nominal_time"]
     when = times.moment(item.get("local_time") or nominal)
     return (
-        f"{when:%a} {times.clock_text(when)}",
+        f"{when:%a} {times.clock_text(when, seconds=seconds)}",
         item.get("timezone") or "UTC",
         nominal,
-        times.relative(nominal, now),
+        times.relative(nominal, now) if times.moment(nominal) >= now else "",
     )

@@ -45,7 +45,9 @@ def problem_of(detail: ErrorDetails, at: str = "", model: type[BaseModel] | None
     cause = detail.get("ctx", {}).get("error")
     field = path_of(_without_tags(detail["loc"]), at)
     if isinstance(cause, FieldError):
-        return FieldProblem(joined(field, cause.field), cause.rule, cause.fix)
+        # A rule of one field names that field, also where it is checked as the field's own.
+        below = "" if detail["loc"] and detail["loc"][-1] == cause.field else cause.field
+        return FieldProblem(joined(field, below), cause.rule, cause.fix)
     field = field_of(detail, field)
     return FieldProblem(field or "body", *rule_and_fix(detail, field, model))
 

@@ -76,6 +76,12 @@ async def test_a_definition_is_refused_in_plain_words(api, change, words):
     assert all(part in refused.json["detail"] for part in words.split("; "))
 
 
+async def test_a_wrong_rule_in_a_wrong_zone_is_told_both(api):
+    rule = {"kind": "cron", "expression": "61 * * * *", "timezone": "Foo"}
+    refused = await api.post("/preview", {"triggers": [rule]})
+    assert list(refused.errors) == ["triggers[0].expression", "triggers[0].timezone"]
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [
