@@ -123,7 +123,9 @@ def _sort_of(state: str | None) -> str:
 
 
 def _schedule_key(namespace: str, id_: str) -> Operation[int]:
+    """Find the schedule of an id; of deleted ones the newest, as its runs outlive it."""
     rows = yield Query("schedules_by_id", {"namespace": namespace, "ids": [id_]})
+    rows = rows or (yield Query("deleted_schedule_by_id", {"namespace": namespace, "id": id_}))
     if not rows:
         raise no_such_schedule(id_)
     return int(rows[0][0])

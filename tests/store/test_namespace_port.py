@@ -68,6 +68,19 @@ async def test_a_lost_run_of_a_deleted_schedule_is_not_attempted_again(world: Wo
     assert (stored.state, stored.reason, stored.losses) == ("skipped", "deleted", 1)
 
 
+async def test_runs_of_a_deleted_schedule_are_found_by_its_id_until_another_has_it(world: World) -> None:
+    await world.put()
+    first = await world.trigger()
+    await world.delete()
+    assert [record.run.id for record in await world.records(schedule_id="job")] == [first.id]
+    await world.put()
+    await world.delete()
+    assert await world.records(schedule_id="job") == []  # the newest of the deleted counts
+    await world.put()
+    second = await world.trigger()
+    assert [record.run.id for record in await world.records(schedule_id="job")] == [second.id]
+
+
 async def test_deleting_records_what_was_due_and_then_nothing_more(world: World) -> None:
     await world.put(overlap_policy="allow_all")
     world.clock.go(minutes=2)

@@ -4,6 +4,11 @@
 select {{schedule_columns}}, {{has_open_run}}
 from json_each(:ids) i cross join schedules s on s.namespace = :namespace and s.id = i.value and s.deleted_at is null
 
+-- name: deleted_schedule_by_id
+-- The newest of the deleted schedules that had this id.
+select key from schedules where namespace = :namespace and id = :id and deleted_at is not null
+order by key desc limit 1
+
 -- name: insert_schedules
 -- Create schedules.
 insert into schedules (namespace, id, name, owner, target_kind, state, note, note_by, note_at, definition, triggers,
