@@ -27,7 +27,7 @@ COLUMNS = (
 def print_schedules(found: Sequence[Json], now: datetime) -> None:
     """Print schedules as a table."""
     print_table(
-        COLUMNS, [Row(_cells(schedule, now), schedule.get("note") or schedule.get("error") or "") for schedule in found]
+        COLUMNS, [Row(_cells(schedule, now), note_text(schedule) or schedule.get("error") or "") for schedule in found]
     )
 
 
@@ -111,10 +111,18 @@ def describe(schedule: Json, now: datetime) -> list[tuple[str, str]]:
     return [(name, str(value)) for name, value in rows if value]
 
 
+def note_text(schedule: Json) -> str:
+    """Give the note; of a schedule that paused itself with the way out."""
+    note = str(schedule.get("note") or "")
+    if note and schedule["state"] == "paused" and schedule.get("note_by") == "scheduler":
+        return f"{note}; fix the target, then scheduler resume {schedule['id']}"
+    return note
+
+
 def _note(schedule: Json, now: datetime) -> str:
     by, at = schedule.get("note_by"), schedule.get("note_at")
     author = f" — {by}, {times.relative(at, now)}" if by and at else ""
-    return f"{schedule['note']}{author}" if schedule.get("note") else ""
+    return f"{note_text(schedule)}{author}" if schedule.get("note") else ""
 
 
 def _window(schedule: Json) -> str:

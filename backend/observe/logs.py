@@ -233,6 +233,8 @@ def _line(level: str, event: str, **fields: object) -> Line:
 def _process_state_changed(fact: events.ProcessStateChanged) -> Line:
     names = {"initializing": "starting", "running": "ready"}
     event = names.get(fact.state, fact.state)
+    if event == "exited":
+        return _line("info", event, service=fact.service, uptime_s=round(fact.milliseconds / 1000, 1))
     return _line("info", event, service=fact.service, milliseconds=round(fact.milliseconds, 1))
 
 

@@ -302,6 +302,15 @@ def test_a_command_that_does_not_exist_is_answered_with_all_there_are(cli: Cli):
     assert all(name in err for name in ("serve", "preview", "apply", "run", "db"))
 
 
+def test_a_schedule_that_paused_itself_says_the_way_out(cli: Cli, server: Server):
+    locked = schedule(
+        "locked", state="paused", note="paused after 5 failed runs in a row: HTTP 401", note_by="scheduler"
+    )
+    server.on("GET", "/schedules", 200, {"items": [locked], "next_cursor": None})
+    out = " ".join(cli("list")[1].split())
+    assert "HTTP 401; fix the target, then scheduler resume locked" in out
+
+
 @pytest.mark.parametrize("state", ["paused", "completed", "error"])
 def test_the_times_of_what_will_not_fire_are_marked(cli: Cli, server: Server, state: str):
     server.on("GET", "/schedules/digest", 200, schedule(state=state, next_nominal_time=None))
