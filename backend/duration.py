@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from datetime import timedelta
 from typing import Annotated, Any
@@ -13,6 +15,8 @@ from backend.errors import FieldError
 SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 FIX = 'give seconds (90), a number with a unit ("90s", "15m", "2h", "1d"), or ISO 8601 ("PT15M")'
 LONGEST = timedelta(days=36500)
+FAR = 1e10
+"""Seconds beyond `LONGEST` that a timedelta still holds; what is longer counts as this."""
 
 _PARTS = re.compile(r"(\d{1,13}(?:\.\d{1,6})?)(ms|[smhdw])", re.ASCII)
 _COMPACT = re.compile(rf"(?:{_PARTS.pattern})+", re.ASCII)
@@ -31,33 +35,46 @@ def parse_duration(value: object) -> timedelta:
     >>> parse_duration("PT15M") == parse_duration(900) == parse_duration("15m")
     True
     """
-    length = _read(value)
+    length = read_length(value)
     if length is None:
-        raise FieldError(f"{value!r} is not a duration", FIX)
+        raise FieldError(f"{shown(value)} is not a duration", FIX)
     if not timedelta(0) <= length <= LONGEST:
-        raise FieldError(f"{value!r} is outside 0 to 36500 days", FIX)
+        raise FieldError(f"{shown(value)} is outside 0 to 36500 days", FIX)
     return length
 
 
-def _read(value: object) -> timedelta | None:
+def read_length(value: object) -> timedelta | None:
+    """Read the notation alone, for callers with bounds of their own; None if it is no duration."""
     if isinstance(value, timedelta):
         return value
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):
-        return timedelta(seconds=value) if -1e10 < value < 1e10 else None
+        return None if isinstance(value, float) and math.isnan(value) else _of(value)
     return _read_text(value.strip()) if isinstance(value, str) else None
+
+
+def _of(seconds: float) -> timedelta:
+    # A timedelta ends at 10^9 days, and would raise OverflowError.
+    return timedelta(seconds=max(-FAR, min(seconds, FAR)))
+
+
+def shown(value: object) -> str:
+    """Show a refused value the way a JSON document has it, a long one cut."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    return repr(value[:80] if isinstance(value, str) else value)[:80]
 
 
 def _read_text(text: str) -> timedelta | None:
     if re.fullmatch(r"\d{1,10}(\.\d{1,6})?", text, re.ASCII):
-        return timedelta(seconds=float(text))
+        return _of(float(text))
     if _COMPACT.fullmatch(text):
-        return timedelta(seconds=sum(float(n) * SECONDS[unit] for n, unit in _PARTS.findall(text)))
+        return _of(sum(float(n) * SECONDS[unit] for n, unit in _PARTS.findall(text)))
     iso = _ISO.fullmatch(text)
     if iso is None or not any(iso.groups()) or text.endswith("T"):
         return None
-    return timedelta(seconds=sum(float(n) * SECONDS[unit] for unit, n in iso.groupdict().items() if n))
+    return _of(sum(float(n) * SECONDS[unit] for unit, n in iso.groupdict().items() if n))
 
 
 def format_duration(length: timedelta) -> str:

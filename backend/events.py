@@ -74,6 +74,15 @@ class CalendarChanged(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class SchedulesChanged(Fact):
+    """Many schedules were changed at once; `verbs` counts what happened."""
+
+    namespace: str
+    verbs: dict[str, int]
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class ScheduleRetimed(Fact):
     """The time zone database changed the next time of a schedule. Instants in microseconds; None: no time is left."""
 

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from backend.app import guarded, run_processes
+from backend.errors import ConfigurationError
 from backend.events import AttemptFinished, Fact, Listening, OccurrencesRecorded, SchedulePaused
 from backend.executor.scheduler import Scheduler
 from backend.model.instants import to_datetime
@@ -36,13 +37,22 @@ class Sink(Process):
         super().__init__("sink", grace=timedelta(seconds=3))
 
     def run(self) -> None:
-        server = ThreadingHTTPServer(("127.0.0.1", SINK_PORT), Answer)
+        server = self.listen()
         serving = threading.Thread(target=server.serve_forever, daemon=True)
         serving.start()
         self.ready()
         self.stop_requested.wait()
         server.shutdown()
         server.server_close()
+
+    def listen(self) -> ThreadingHTTPServer:
+        try:
+            return ThreadingHTTPServer(("127.0.0.1", SINK_PORT), Answer)
+        except OSError as error:
+            raise ConfigurationError(
+                f"127.0.0.1:{SINK_PORT}, the port of the example's sink, cannot be listened on ({error.strerror}); "
+                "stop what uses it, or change SINK_PORT in examples/hello.py and the url in examples/hello.yaml"
+            ) from None
 
 
 class Answer(BaseHTTPRequestHandler):
@@ -81,22 +91,25 @@ class HelloScheduler(Scheduler):
         match fact:
             case Listening(url, key_file):
                 self.url = url
-                self.console.print(f"[bold]Listening on {url}[/] — the admin key is in {key_file}")
+                self.console.print(f"[bold]Listening on {url}[/] — the admin key is in {key_file}", soft_wrap=True)
                 self.console.print("Commands and loopback targets are allowed here. Ctrl-C stops.\n")
             case AttemptFinished():
                 self.tell_attempt(fact)
             case OccurrencesRecorded(dropped=dropped) if dropped:
                 self.console.print(f"[yellow]{dropped} occurrences did not run; `scheduler runs` says why[/]")
             case SchedulePaused(schedule_id=schedule_id, note=note):
-                self.console.print(f"[red]{schedule_id} {escape(note)}[/]")
+                self.console.print(
+                    f"[red]{schedule_id} {escape(note)}; mend it, then `scheduler resume {schedule_id}`[/]"
+                )
 
     def tell_attempt(self, fact: AttemptFinished) -> None:
         at = to_datetime(fact.started_at).astimezone().strftime("%H:%M:%S.%f")[:-3]
         late, took = (fact.started_at - fact.scheduled_at) / 1000, (fact.finished_at - fact.started_at) / 1000
         colour = COLOURS.get(fact.run_state, "red")
+        error = f"  {escape(fact.error)}" if fact.error else ""
         self.console.print(
             f"{at}  {fact.schedule_id:14} attempt {fact.attempt}  [{colour}]{fact.run_state:10}[/] "
-            f"{late:6.0f} ms late  {took:6.0f} ms  {escape(fact.error or '')}"
+            f"{late:6.0f} ms late  {took:6.0f} ms{error}"
         )
 
 
@@ -110,6 +123,7 @@ def main() -> None:
             log_file=data_dir / "scheduler.log",
         )
     run_processes(Sink(), HelloScheduler(settings=settings))
+    print("Stopped.")
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
 
 def _methods_at(request: Request) -> list[str]:
     """List what is possible at a path; the framework knows only the first route that fits it."""
-    tried = ("DELETE", "GET", "PATCH", "POST", "PUT")
+    tried = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
     routes = request.app.router.routes
     return [method for method in tried if any(_fits(route, request, method) for route in routes)]
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import Iterator
 from typing import Annotated, Any, NamedTuple
 
 import orjson
 from fastapi import Depends, Header, Path, Query, Request
+from fastapi.dependencies.models import Dependant
 from starlette.exceptions import HTTPException
 
 from backend.api.context import Context
@@ -20,11 +23,13 @@ from backend.service.runs import Runs
 from backend.service.schedules import Schedules
 from backend.service.simulate import Simulations
 from backend.service.validation import MOST_PROBLEMS
+from backend.service.wording import kind_of, nearest
 from backend.store.port import NamespaceStore
 
 MIB = 1024 * 1024
 BODY_LIMIT = MIB
 BATCH_LIMIT = 32 * MIB
+LARGE = 256 * 1024
 _ETAG = re.compile(r'(?:W/)?"(\d{1,18})"')
 
 
@@ -76,10 +81,34 @@ async def caller(
     if principal is None:
         text = "the key is not known" if key else "there is no key; send Authorization: Bearer KEY or X-API-Key: KEY"
         raise Unauthorized(text)
+    _check_query(request)
     if namespace != DEFAULT_NAMESPACE:
         rule = f"there is no namespace {namespace!r}"
         raise Refused([FieldProblem("namespace", rule, f"use {DEFAULT_NAMESPACE!r}")])
     return Caller(f"key:{principal.key_id}", context.store.namespace(NamespaceId(namespace)), context)
+
+
+def _check_query(request: Request) -> None:
+    """Refuse parameters that the route does not have: a misspelt filter would answer more than was asked for."""
+    known = sorted(set(_parameters(request.scope["route"].dependant)))
+    problems = [
+        FieldProblem(name[:80] or "query", "there is no such parameter here", _near_parameter(name, known))
+        for name in dict.fromkeys(request.query_params)
+        if name not in known
+    ]
+    if problems:
+        raise Refused(problems[:MOST_PROBLEMS])
+
+
+def _parameters(dependant: Dependant) -> Iterator[str]:
+    yield from (str(parameter.alias) for parameter in dependant.query_params)
+    for inner in dependant.dependencies:
+        yield from _parameters(inner)
+
+
+def _near_parameter(name: str, known: list[str]) -> str:
+    near = nearest(name, known)
+    return f"did you mean {near}?" if near else f"give only {', '.join(known)}"
 
 
 Authenticated = Annotated[Caller, Depends(caller)]
@@ -93,14 +122,19 @@ def _key_of(request: Request) -> str | None:
     return key.strip() if scheme.lower() == "bearer" and key.strip() else None
 
 
+ABSENT = object()
+"""Stands for a body that was not sent; `null` is one that was."""
+
+
 async def document(request: Request) -> Any:  # noqa: ANN401 - JSON
-    """Read the body as JSON; 400 when it is none, TooLarge over its limit."""
+    """Read the body as JSON, `ABSENT` when there is none; 400 when it is no JSON, TooLarge over its limit."""
     is_batch = request.method == "POST" and request.url.path.endswith(("/schedules/batch", "/simulate"))
     raw = await read_body(request, BATCH_LIMIT if is_batch else BODY_LIMIT)
     if not raw.strip():
-        return None
+        return ABSENT
     try:
-        return orjson.loads(raw)
+        # Megabytes of JSON take a tenth of a second, in which the event loop has schedules to fire.
+        return await asyncio.to_thread(orjson.loads, raw) if len(raw) > LARGE else orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise HTTPException(400, f"the body is not valid JSON in UTF-8: {error}") from error
 
@@ -128,19 +162,28 @@ def _check_size(size: int, limit: int) -> None:
 Document = Annotated[Any, Depends(document)]
 
 
+def some(given: Any) -> object:  # noqa: ANN401 - JSON
+    """Insist on an object as the body."""
+    if given is ABSENT:
+        raise Refused([FieldProblem("body", "it is empty", "send a JSON object")])
+    if not isinstance(given, dict):
+        raise Refused([FieldProblem("body", f"it is {kind_of(given)}", "send a JSON object")])
+    return given
+
+
 def fields(given: object, **allowed: type) -> dict[str, Any]:
     """Check a small body: an object with no other than the allowed fields, of their types; absent ones are left out."""
-    if given is None:
+    if given is ABSENT or given is None:
         return {}
     if not isinstance(given, dict):
-        raise Refused([FieldProblem("body", "it is not an object", "give an object, or no body")])
+        raise Refused([FieldProblem("body", f"it is {kind_of(given)}", "send a JSON object, or no body")])
     problems = [
-        FieldProblem(name or "body", "it is not a field of this request", f"give only {', '.join(allowed)}")
+        FieldProblem(name or "body", "there is no such field", f"give only {', '.join(allowed)}")
         for name in given
         if name not in allowed
     ]
     problems += [
-        FieldProblem(name, f"it is not {_ARTICLES[kind]}", f"give {_ARTICLES[kind]}")
+        FieldProblem(name, f"it is {kind_of(given[name])}", f"give {_ARTICLES[kind]}")
         for name, kind in allowed.items()
         if given.get(name) is not None and not isinstance(given[name], kind)
     ]

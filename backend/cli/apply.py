@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os.path
+import socket
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -46,14 +47,18 @@ def apply(
         bool, Parameter(negative="", show_default=False, help="Say what would change, and change nothing.")
     ] = False,
     source: Annotated[
-        str | None, Parameter(help="What --prune knows the file by; its path as given, unless this is.")
+        str | None, Parameter(help="What --prune knows the file by; this machine and its path, unless given.")
     ] = None,
     common: Common = DEFAULTS,
 ) -> None:
     """Make schedules what a file says, all or nothing. The same file twice changes nothing."""
     name = "stdin" if file == STDIN else os.path.normpath(file)
+    if prune and file == STDIN and not source:
+        raise WrongUsage("--prune of standard input needs --source, a name for where it comes from")
+    # Two files of the same name, in other folders or on other machines, must not prune each other's schedules.
+    origin = source or ("stdin" if file == STDIN else f"{socket.gethostname()}:{os.path.realpath(file)}"[-200:])
     described = read_schedules(name, read_bytes(file))
-    body = {"schedules": described.schedules, "source": source or name, "prune": prune, "dry_run": dry_run}
+    body = {"schedules": described.schedules, "source": origin, "prune": prune, "dry_run": dry_run}
     client = connect(common)
     try:
         answer = client.post("schedules", "batch", body=body, patience=LONG_PATIENCE)

@@ -38,7 +38,9 @@ class When:
         tuple[str, ...],
         Parameter(negative="", show_default=False, help="Single instant: 2026-12-01T09:00:00. May be repeated."),
     ] = ()
-    timezone: Annotated[str, Parameter(help="IANA zone of --cron and --at, such as Europe/London.")] = "UTC"
+    timezone: Annotated[
+        str | None, Parameter(help="IANA zone of --cron and --at, such as Europe/London; UTC unless given.")
+    ] = None
 
 
 @Parameter(name="*", group=TARGET)
@@ -73,15 +75,18 @@ class Details:
 
 def triggers(when: When) -> list[Json]:
     """Write the triggers; WrongUsage if there is none."""
-    found: list[Json] = [{"kind": "cron", "expression": rule, "timezone": when.timezone} for rule in when.cron]
+    zone = when.timezone or "UTC"
+    found: list[Json] = [{"kind": "cron", "expression": rule, "timezone": zone} for rule in when.cron]
     found += [
         {"kind": "interval", "every": every} | ({"anchor": when.anchor} if when.anchor else {}) for every in when.every
     ]
-    found += [{"kind": "once", "at": at, "timezone": when.timezone} for at in when.at]
+    found += [{"kind": "once", "at": at, "timezone": zone} for at in when.at]
     if not found:
         raise WrongUsage("it never fires; give --cron, --every or --at")
     if when.anchor and not when.every:
         raise WrongUsage("--anchor goes with --every")
+    if when.timezone is not None and not when.cron and not when.at:
+        raise WrongUsage("--timezone goes with --cron and --at; an interval is the same in every zone")
     return found
 
 

@@ -65,10 +65,12 @@ def error_text(error: dict[str, Any]) -> str:
 
 def headline(problem: dict[str, Any]) -> str:
     """Word a problem in one line."""
-    title, detail = problem.get("title") or f"HTTP {problem.get('status')}", problem.get("detail")
     if field_errors(problem):
-        detail = None  # it says what the fields' errors say
-    return f"refused: {title}" + (f": {detail}" if detail and detail != title else "")
+        return "refused:"  # what the detail says, the fields' errors say
+    said = problem.get("detail") or problem.get("title") or f"HTTP {problem.get('status')}"
+    if problem.get("status") == 401:
+        said = str(said).partition(";")[0]  # the rest is how to send a key over HTTP
+    return f"refused: {said}"
 
 
 def problem_lines(problem: dict[str, Any]) -> Iterator[str]:

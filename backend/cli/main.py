@@ -26,6 +26,7 @@ from backend.cli import (
     simulate,
 )
 from backend.cli.failures import CLOSED_PIPE, DONE, INTERRUPTED, REFUSED, USAGE, Failure, Refused
+from backend.cli.mistakes import worded
 from backend.cli.output import print_error, print_json
 from backend.errors import ConfigurationError, SchedulerError
 
@@ -44,7 +45,7 @@ COMMANDS: tuple[tuple[str, Command, str], ...] = (
         schedules.add,
         """scheduler add ping --every 15m --http https://example.org/ping
 scheduler add digest --cron "0 9 * * mon-fri" --timezone Europe/London \\
-  --http https://example.org/hook --header X-Team=growth --body '{"topic": "news"}'
+  --http https://example.org/hook --header X-Team=growth
 scheduler add report --at 2026-12-01T09:00:00 -- ./report.sh --year 2026""",
     ),
     ("list", schedules.list_, "scheduler list --state active --tag team=growth"),
@@ -158,9 +159,10 @@ def run(argv: Sequence[str]) -> int:
 
 def _run(app: App, argv: Sequence[str]) -> int:
     try:
-        return app(arranged(app, argv), exit_on_error=False) or DONE
-    except CycloptsError:
-        return USAGE  # cyclopts has said why
+        return app(arranged(app, argv), exit_on_error=False, print_error=False) or DONE
+    except CycloptsError as error:
+        print_error(worded(error))
+        return USAGE
     except Failure as failure:
         if isinstance(failure, Refused) and "--json" in argv:
             print_json(failure.problem)

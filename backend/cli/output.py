@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
@@ -40,12 +41,13 @@ INDENT = "    "
 
 
 class Column(NamedTuple):
-    """A column; a flexible one is cut where a terminal is too narrow."""
+    """A column; a flexible one is cut where a terminal is too narrow, a `whole` one then stands beneath uncut."""
 
     title: str
     flexible: bool = False
     right: bool = False
     least: int = 0
+    whole: bool = False
 
 
 class Row(NamedTuple):
@@ -108,18 +110,32 @@ def print_rows(
     screen: Console, columns: Sequence[Column], rows: Sequence[Row], *, title: bool = False
 ) -> Sequence[Column]:
     """Print rows; answers the columns as wide as they are now, for rows that follow later."""
-    width = screen.width if screen.is_terminal else UNLIMITED
+    width = _width(screen)
     shown = [Row([one_line(cell) for cell in row.cells], one_line(row.note)) for row in rows]
     wide = widths(columns, [row.cells for row in shown], width)
     if title:
         screen.print(_line(columns, [c.title for c in columns], wide, header=True), soft_wrap=True)
     for row in shown:
         line = _line(columns, row.cells, wide)
-        for part in with_note(line.plain, row.note, width):
+        for part in with_note(line.plain, _note(columns, row, wide), width):
             line.append(part, style="dim")
         line.rstrip()
         screen.print(line, soft_wrap=True)
     return [column._replace(least=size) for column, size in zip(columns, wide, strict=True)]
+
+
+def _width(screen: Console) -> int:
+    """Measure the terminal; without one, COLUMNS counts, and else nothing is cut."""
+    return screen.width if screen.is_terminal else shutil.get_terminal_size((UNLIMITED, 0)).columns
+
+
+def _note(columns: Sequence[Column], row: Row, wide: Sequence[int]) -> str:
+    cut = [
+        cell
+        for column, cell, size in zip(columns, row.cells, wide, strict=True)
+        if column.whole and cell_len(cell) > size
+    ]
+    return " — ".join([*cut, row.note] if row.note else cut)
 
 
 def widths(columns: Sequence[Column], cells: Iterable[Sequence[str]], available: int) -> list[int]:
@@ -151,7 +167,7 @@ def print_fields(fields: Sequence[tuple[str, str]]) -> None:
     """Print names and values in two columns; on a terminal, values wrap under themselves."""
     screen = console()
     indent = 2 + max((len(name) for name, _ in fields), default=0)
-    room = max(screen.width - indent, NARROWEST) if screen.is_terminal else UNLIMITED
+    room = max(_width(screen) - indent, NARROWEST)
     for name, value in fields:
         lines = [part for line in clean(value).splitlines() for part in textwrap.wrap(line, room) or [""]]
         text = Text().append(name.ljust(indent), style="dim")

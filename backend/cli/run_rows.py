@@ -26,6 +26,16 @@ State = Literal[
     "skipped",
     "missed",
 ]
+DROPPED = frozenset({"skipped", "missed"})
+REASONS = {
+    "overlap": "an earlier run was still open",
+    "paused": "the schedule was paused",
+    "catchup_window": "older than the catch-up window",
+    "cap": "beyond what is caught up at once",
+    "error": "its times could not be planned",
+    "deleted": "the schedule was deleted",
+    "lost": "the worker was lost",
+}
 COLUMNS = (
     Column("WHEN"),
     Column("SCHEDULE", flexible=True),
@@ -79,15 +89,31 @@ def lateness(run: Json) -> str:
 
 def note_of(run: Json) -> str:
     """Say what is odd about a run: why it failed or did not run, what it stands for."""
-    missed = run.get("missed") or {}
     kind = run.get("trigger_type")
     parts = [
-        run.get("reason") or "",
+        reason_text(run),
         (run.get("error") or "").partition("\n")[0],
-        f"{missed['count']} missed before it" if missed.get("count") else "",
+        _others(run),
         str(kind) if kind not in {None, "schedule"} else "",
     ]
     return "; ".join(part for part in parts if part)
+
+
+def reason_text(run: Json) -> str:
+    """Say why an occurrence did not run."""
+    reason = run.get("reason") or ""
+    return "" if reason == run["state"] else REASONS.get(reason, reason)
+
+
+def _others(run: Json) -> str:
+    """Say what a row stands for: a range that did not run, or the missed occurrences that a run makes up for."""
+    missed = run.get("missed") or {}
+    if not missed.get("count"):
+        return ""
+    if run["state"] in DROPPED:
+        last = missed.get("last")
+        return f"{missed['count']} occurrences" + (f" until {times.local(last)}" if last else "")
+    return f"{missed['count']} missed before it"
 
 
 def describe_run(run: Json, now: datetime) -> list[tuple[str, str]]:
@@ -96,7 +122,7 @@ def describe_run(run: Json, now: datetime) -> list[tuple[str, str]]:
     rows = [
         ("schedule", run["schedule_id"]),
         ("state", run["state"]),
-        ("reason", run.get("reason")),
+        ("reason", "; ".join(part for part in (run.get("reason"), reason_text(run)) if part)),
         ("error", run.get("error")),
         ("made by", run.get("trigger_type")),
         ("nominal", _instant(run["nominal_time"], now)),
@@ -105,7 +131,7 @@ def describe_run(run: Json, now: datetime) -> list[tuple[str, str]]:
         ("finished", _instant(run["finished_at"], now) if run.get("finished_at") else None),
         ("took", times.length(times.between(run.get("started_at"), run.get("finished_at")))),
         (
-            "missed",
+            "stands for" if run["state"] in DROPPED else "missed",
             f"{missed['count']}, {missed.get('first')} to {missed.get('last')}" if missed.get("count") else None,
         ),
     ]

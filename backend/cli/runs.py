@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from backend.cli import times
 from backend.cli.failures import WrongUsage
+from backend.cli.mistakes import at_least_one
 from backend.cli.options import DEFAULTS, Common, connect
 from backend.cli.output import print_fields, print_line, print_text, tell
 from backend.cli.run_rows import Wanted, describe_attempt, describe_run, print_runs
@@ -21,7 +22,7 @@ ALL = Wanted()
 def runs(
     *,
     wanted: Wanted = ALL,
-    limit: Annotated[int, Parameter(help="At most this many, newest first.")] = 50,
+    limit: Annotated[int, Parameter(validator=at_least_one, help="At most this many, newest first.")] = 50,
     watch: Annotated[
         bool, Parameter(negative="", show_default=False, help="Print each run when it ends, until Ctrl-C.")
     ] = False,

@@ -17,7 +17,7 @@ OFFSET = re.compile(r"(?:[Zz]|[+-]\d\d:\d\d)\Z")
 COLUMNS = (
     Column("ID", flexible=True),
     Column("STATE"),
-    Column("WHEN", flexible=True),
+    Column("WHEN", flexible=True, whole=True),
     Column("NEXT"),
     Column(""),
     Column("LAST"),
@@ -27,7 +27,7 @@ COLUMNS = (
 def print_schedules(found: Sequence[Json], now: datetime) -> None:
     """Print schedules as a table."""
     print_table(
-        COLUMNS, [Row(_cells(schedule, now), schedule.get("note") or schedule.get("error") or "") for schedule in found]
+        COLUMNS, [Row(_cells(schedule, now), note_text(schedule) or schedule.get("error") or "") for schedule in found]
     )
 
 
@@ -83,6 +83,8 @@ def next_text(schedule: Json, now: datetime) -> str:
     upcoming = next_time(schedule)
     if upcoming is None:
         return f"it is {schedule['state']}"
+    if times.moment(upcoming) < now:
+        return f"catching up from {times.local(upcoming)}"
     return f"next {times.local(upcoming)}, {times.relative(upcoming, now)}"
 
 
@@ -109,10 +111,18 @@ def describe(schedule: Json, now: datetime) -> list[tuple[str, str]]:
     return [(name, str(value)) for name, value in rows if value]
 
 
+def note_text(schedule: Json) -> str:
+    """Give the note; of a schedule that paused itself with the way out."""
+    note = str(schedule.get("note") or "")
+    if note and schedule["state"] == "paused" and schedule.get("note_by") == "scheduler":
+        return f"{note}; fix the target, then scheduler resume {schedule['id']}"
+    return note
+
+
 def _note(schedule: Json, now: datetime) -> str:
     by, at = schedule.get("note_by"), schedule.get("note_at")
     author = f" — {by}, {times.relative(at, now)}" if by and at else ""
-    return f"{schedule['note']}{author}" if schedule.get("note") else ""
+    return f"{note_text(schedule)}{author}" if schedule.get("note") else ""
 
 
 def _window(schedule: Json) -> str:
@@ -128,6 +138,15 @@ def _json(document: object) -> str:
     return json.dumps(document, ensure_ascii=False) if document else ""
 
 
+def silence(schedule: Json) -> str:
+    """Say why a schedule's times will not fire; empty if they will."""
+    return {
+        "paused": "paused: these times would fire if it were resumed",
+        "completed": "completed: it will not fire again",
+        "error": "in error: it is planned again when that is mended, see `scheduler show`",
+    }.get(schedule["state"], "")
+
+
 def occurrences(answer: Json) -> list[Json]:
     """Give the next times of an answer of `upcoming` or `preview`."""
     return list(answer.get("occurrences") or answer.get("items") or ())
@@ -136,15 +155,16 @@ def occurrences(answer: Json) -> list[Json]:
 def print_occurrences(found: Sequence[Json], now: datetime) -> None:
     """Print next times: in the rule's own zone, in UTC, how far away, and what is odd about them."""
     columns = [Column("LOCAL"), Column("ZONE", flexible=True), Column("UTC"), Column("", right=True)]
-    print_table(columns, [Row(_occurrence(item, now), item.get("note") or "") for item in found])
+    seconds = any(times.moment(item["nominal_time"]).second for item in found)
+    print_table(columns, [Row(_occurrence(item, now, seconds=seconds), item.get("note") or "") for item in found])
 
 
-def _occurrence(item: Json, now: datetime) -> Sequence[str]:
+def _occurrence(item: Json, now: datetime, *, seconds: bool) -> Sequence[str]:
     nominal = item["nominal_time"]
     when = times.moment(item.get("local_time") or nominal)
     return (
-        f"{when:%a} {times.clock_text(when)}",
+        f"{when:%a} {times.clock_text(when, seconds=seconds)}",
         item.get("timezone") or "UTC",
         nominal,
-        times.relative(nominal, now),
+        times.relative(nominal, now) if times.moment(nominal) >= now else "",
     )

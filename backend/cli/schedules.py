@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from backend.cli import times
+from backend.cli.client import Client
 from backend.cli.draft import Details, Http, When, definition, json_object, target
+from backend.cli.failures import Refused, WrongUsage
+from backend.cli.mistakes import at_least_one
 from backend.cli.options import DEFAULTS, Common, connect
 from backend.cli.output import print_fields, print_json, print_line, tell
-from backend.cli.run_rows import print_runs
+from backend.cli.run_rows import DROPPED, print_runs
 from backend.cli.runs import announce
-from backend.cli.schedule_rows import describe, next_text, occurrences, print_occurrences, print_schedules
+from backend.cli.schedule_rows import describe, next_text, occurrences, print_occurrences, print_schedules, silence
 
 Json = dict[str, Any]
 Id = Annotated[str, Parameter(name="ID", help="The schedule's id.")]
-Count = Annotated[int, Parameter(name=["--count", "-n"], help="How many.")]
+Count = Annotated[int, Parameter(name=["--count", "-n"], validator=at_least_one, help="How many.")]
+State = Literal["active", "paused", "completed", "error"]
+SHOWN, SKIPS = 5, 2
+RAN = ("running", "retrying", "queued", "held", "succeeded", "failed", "timed_out", "dead", "cancelled")
 NO_TIMES, NO_HTTP, NO_DETAILS = When(), Http(), Details()
 
 
@@ -32,7 +38,21 @@ def add(
 ) -> None:
     """Create a schedule."""
     document = definition(id_, when, target(http, command), details)
-    tell(connect(common).post("schedules", body=document), _created, as_json=common.json)
+    try:
+        created = connect(common).post("schedules", body=document)
+    except Refused as refused:
+        if refused.status == 409:
+            raise Exists(refused.problem, id_) from refused
+        raise
+    tell(created, _created, as_json=common.json)
+
+
+class Exists(Refused):
+    """There is a schedule of that id."""
+
+    def __init__(self, problem: Json, id_: str) -> None:
+        super().__init__(problem)
+        self.args = (f"refused: there is a schedule {id_!r} already; `scheduler apply -f FILE` replaces it",)
 
 
 def _created(schedule: Json) -> None:
@@ -44,7 +64,7 @@ def _created(schedule: Json) -> None:
 class Filters:
     """Which schedules."""
 
-    state: Annotated[str | None, Parameter(help="active, paused, completed or error.")] = None
+    state: Annotated[State | None, Parameter(help="Where they stand.")] = None
     tag: Annotated[str | None, Parameter(help="KEY=VALUE.")] = None
     target: Annotated[str | None, Parameter(help="Kind of target: http or command.")] = None
     owner: Annotated[str | None, Parameter(help="Whose.")] = None
@@ -70,13 +90,17 @@ ALL = Filters()
 
 def _colon(tag: str | None) -> str | None:
     """Write KEY=VALUE, as everywhere on the command line, the server's way; KEY:VALUE is that already."""
-    return tag.replace("=", ":", 1) if tag and ":" not in tag else tag
+    if tag is None or ":" in tag:
+        return tag
+    if "=" not in tag:
+        raise WrongUsage(f"--tag {tag!r} is not of the form KEY=VALUE")
+    return tag.replace("=", ":", 1)
 
 
 def list_(
     *,
     filters: Filters = ALL,
-    limit: Annotated[int | None, Parameter(help="At most this many; otherwise all.")] = None,
+    limit: Annotated[int | None, Parameter(validator=at_least_one, help="At most this many; otherwise all.")] = None,
     common: Common = DEFAULTS,
 ) -> None:
     """List schedules."""
@@ -101,11 +125,13 @@ def show(id_: Id, /, *, common: Common = DEFAULTS) -> None:
         return
     now = times.utc_now()
     upcoming = occurrences(client.get("schedules", id_, "upcoming", query={"count": 5}))
-    runs = client.get("schedules", id_, "runs", query={"limit": 5})["items"]
+    runs = last_runs(client, id_)
     print_line(schedule["id"], "bold")
     print_fields(describe(schedule, now))
     print_line("")
     print_line("Next times" if upcoming else "No next times", "bold")
+    if silent := silence(schedule):
+        print_line(silent, "yellow")
     if upcoming:
         print_occurrences(upcoming, now)
     print_line("")
@@ -114,9 +140,31 @@ def show(id_: Id, /, *, common: Common = DEFAULTS) -> None:
         print_runs(runs, now)
 
 
+def last_runs(client: Client, id_: str) -> list[Json]:
+    """Read the newest rows, and as many that ran: a long pause must not hide what came before it."""
+    newest: list[Json] = client.get("schedules", id_, "runs", query={"limit": SHOWN})["items"]
+    ran = [run for run in newest if run["state"] not in DROPPED]
+    if len(newest) == SHOWN and len(ran) < SHOWN:
+        older = (client.get("schedules", id_, "runs", query={"limit": SHOWN, "state": state})["items"] for state in RAN)
+        ran = [run for runs in older for run in runs]
+    kept = {run["id"]: run for run in [*newest[: SHOWN if not ran else SKIPS], *_newest(ran)[:SHOWN]]}
+    return _newest(list(kept.values()))
+
+
+def _newest(runs: list[Json]) -> list[Json]:
+    return sorted(runs, key=lambda run: (times.moment(run["nominal_time"]), run["id"]), reverse=True)
+
+
 def upcoming(id_: Id, /, *, count: Count = 10, common: Common = DEFAULTS) -> None:
     """Show a schedule's next times."""
-    tell(connect(common).get("schedules", id_, "upcoming", query={"count": count}), _next_times, as_json=common.json)
+    client = connect(common)
+    answer = client.get("schedules", id_, "upcoming", query={"count": count})
+    if common.json:
+        print_json(answer)
+        return
+    if silent := silence(client.get("schedules", id_)):
+        print_line(silent, "yellow")
+    _next_times(answer)
 
 
 def _next_times(answer: Json) -> None:

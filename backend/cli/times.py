@@ -63,13 +63,15 @@ def relative(text: str | None, now: datetime) -> str:
     seconds = round(distance.total_seconds())
     if seconds == 0:
         return "now"
-    largest = _units(abs(seconds))[0]
+    size = abs(seconds)
+    # To the minute: half a second after `--every 1h` the next time is in 1 h, not in 59 min.
+    largest = _units(size if size < 60 else round(size / 60) * 60)[0]
     return f"in {largest}" if seconds > 0 else f"{largest} ago"
 
 
-def clock_text(when: datetime) -> str:
-    """Write date and time in its own zone, seconds only where there are some."""
-    return when.strftime("%Y-%m-%d %H:%M:%S" if when.second else "%Y-%m-%d %H:%M")
+def clock_text(when: datetime, *, seconds: bool = False) -> str:
+    """Write date and time in its own zone, seconds only where there are some, or where they are asked for."""
+    return when.strftime("%Y-%m-%d %H:%M:%S" if seconds or when.second else "%Y-%m-%d %H:%M")
 
 
 def local(text: str | None) -> str:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from backend.duration import Duration
+from backend.engine.cache import cached_if_short
 from backend.errors import FieldError
 from backend.model.policies import Delivery, MisfirePolicy, OverlapPolicy, RetryPolicy
 from backend.targets.registry import AnyTarget
@@ -24,6 +25,9 @@ ANSWERED_ONLY = frozenset(
     | {"next_nominal_time", "next_scheduled_time", "last_run", "failure_streak"}
 )
 """What an answer carries and a definition may repeat without effect, so that what was read can be written back."""
+
+ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:@~-]{0,199}$"
+TAG_NAME_PATTERN = r"^[^:\x00-\x1f\x7f]+$"
 
 SHORTEST_TIMEOUT = timedelta(milliseconds=10)
 LONGEST_TIMEOUT = timedelta(days=7)
@@ -51,11 +55,11 @@ Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_print
 PublicId = Annotated[
     str,
     Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@~-]{0,199}$",
+        pattern=ID_PATTERN,
         description="Up to 200 letters, digits and . _ : @ ~ - , beginning with a letter or digit.",
     ),
 ]
-TagName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^:\x00-\x1f\x7f]+$")]
+TagName = Annotated[str, Field(min_length=1, max_length=64, pattern=TAG_NAME_PATTERN)]
 TagValue = Annotated[str, Field(max_length=200), AfterValidator(_printable)]
 
 
@@ -109,7 +113,7 @@ class ScheduleDefinition(BaseModel):
 class StoredDefinition(BaseModel):
     """A definition in the database; the version says how to read it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     version: int
     definition: ScheduleDefinition
@@ -137,7 +141,7 @@ def _in_order(text: str) -> str:
         return text
 
 
-@lru_cache(maxsize=20_000)
+@cached_if_short
 def load_definition(text: str) -> ScheduleDefinition:
     """Read a definition from the database; ValueError if this program cannot read it."""
     stored = _adapter().validate_json(text)

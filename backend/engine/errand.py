@@ -6,9 +6,10 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 
 from backend.duration import Duration
+from backend.engine.cache import cached_if_short
 from backend.engine.definition import VERSION
 from backend.model.policies import Delivery, RetryPolicy
 from backend.targets.base import Target
@@ -27,10 +28,13 @@ class Errand(NamedTuple):
 
 @lru_cache(maxsize=1)
 def _adapter() -> TypeAdapter[tuple[int, AnyTarget, dict[str, Any], Duration, RetryPolicy, Delivery]]:
-    return TypeAdapter(tuple[int, AnyTarget, dict[str, Any], Duration, RetryPolicy, Delivery])
+    # Messages go into attempts, logs and notes: they must not quote what may be a secret.
+    return TypeAdapter(
+        tuple[int, AnyTarget, dict[str, Any], Duration, RetryPolicy, Delivery],
+        config=ConfigDict(hide_input_in_errors=True),
+    )
 
 
-@lru_cache(maxsize=20_000)
 def load_errand(text: str | None) -> Errand:
     """Read `[version, target, input, timeout, retry, delivery]`; ValueError if this program cannot.
 
@@ -38,6 +42,11 @@ def load_errand(text: str | None) -> Errand:
     """
     if text is None:
         raise ValueError("it is not JSON")
+    return _read(text)
+
+
+@cached_if_short
+def _read(text: str) -> Errand:
     version, target, given, timeout, retry, delivery = _adapter().validate_json(text)
     if version != VERSION:
         raise ValueError(f"it is of version {version}, this program reads {VERSION}")

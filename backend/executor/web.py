@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
 from collections.abc import Callable, Iterator, MutableMapping
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
 
 BACKLOG = 2048
+HIGHEST_PORT = 65535
 GRACEFUL = 3
 """Seconds that requests in flight get when the server closes."""
 
@@ -57,10 +59,15 @@ def open_port(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except (OSError, UnicodeError, OverflowError) as error:
-        raise ConfigurationError(
-            f"SCHEDULER_BIND_HOST, SCHEDULER_PORT: {host}:{port} cannot be listened on ({error}), "
-            "so stop what uses it or choose another"
-        ) from None
+        raise ConfigurationError(_refusal(host, port, error)) from None
+
+
+def _refusal(host: str, port: int, error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        other = port + 1 if port < HIGHEST_PORT else port - 1
+        return f"{host}:{port} is in use; stop what uses it, or start with SCHEDULER_PORT={other}"
+    why = getattr(error, "strerror", None) or error
+    return f"SCHEDULER_BIND_HOST, SCHEDULER_PORT: {host}:{port} cannot be listened on ({why}), so choose another"
 
 
 def server_on(front: Front) -> Server:

@@ -10,7 +10,10 @@ from backend.model.schedule import Schedule
 
 
 class Change(NamedTuple):
-    """One schedule before and after. `verb` is created, updated, paused, resumed, deleted or unchanged."""
+    """One schedule before and after.
+
+    `verb` is created, updated, paused, resumed, deleted, moved (to another source) or unchanged.
+    """
 
     verb: str
     schedule: Schedule

@@ -233,6 +233,8 @@ def _line(level: str, event: str, **fields: object) -> Line:
 def _process_state_changed(fact: events.ProcessStateChanged) -> Line:
     names = {"initializing": "starting", "running": "ready"}
     event = names.get(fact.state, fact.state)
+    if event == "exited":
+        return _line("info", event, service=fact.service, uptime_s=round(fact.milliseconds / 1000, 1))
     return _line("info", event, service=fact.service, milliseconds=round(fact.milliseconds, 1))
 
 
@@ -270,6 +272,10 @@ def _schedule_retimed(fact: events.ScheduleRetimed) -> Line:
 
 def _tzdata_changed(fact: events.TzdataChanged) -> Line:
     return _line("info", "tzdata_changed", before=fact.before, after=fact.after, next_times_changed=fact.schedules)
+
+
+def _schedules_changed(fact: events.SchedulesChanged) -> Line:
+    return _line("info", "schedules_changed", namespace=fact.namespace, **fact.verbs, by=fact.by)
 
 
 def _occurrences_recorded(fact: events.OccurrencesRecorded) -> Line:
@@ -360,6 +366,7 @@ WORDINGS: dict[type[events.Fact], Callable[[Any], Line]] = {
     events.CalendarChanged: _calendar_changed,
     events.ScheduleRetimed: _schedule_retimed,
     events.TzdataChanged: _tzdata_changed,
+    events.SchedulesChanged: _schedules_changed,
     events.OccurrencesRecorded: _occurrences_recorded,
     events.ScheduleQuarantined: _schedule_quarantined,
     events.OverlapStreak: _overlap_streak,

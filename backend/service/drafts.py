@@ -50,7 +50,10 @@ def revise(draft: Draft, current: Schedule | None, moment: Moment, *, open_run: 
         raise Conflict(f"the schedule {current.id!r} exists already; PUT replaces it")
     definition = settled(draft.definition, _definition_of(current), current.created_at)
     if says_the_same(dump_definition(definition), current.definition):
-        return Change("unchanged", current, draft.by)
+        if draft.source in {None, current.source}:
+            return Change("unchanged", current, draft.by)
+        # The same definition now stands in another file: pruning the first one must not take it away.
+        return Change("moved", current._replace(source=draft.source), draft.by)
     return _update(draft, definition, current, moment, open_run=open_run)
 
 
@@ -293,6 +296,8 @@ def resume(current: Schedule, by: str, moment: Moment, *, open_run: bool, catch_
     """Fire again. What fell into the pause stays skipped, unless `catch_up`: then the misfire policy decides it."""
     if current.state == ScheduleState.COMPLETED:
         raise Conflict(f"the schedule {current.id!r} is completed; give it new triggers instead")
+    if current.state == ScheduleState.ACTIVE and catch_up:
+        raise Conflict(f"the schedule {current.id!r} is not paused; there is nothing to catch up")
     if current.state == ScheduleState.ACTIVE:
         return Change("unchanged", current, by)
     paused = current.state == ScheduleState.PAUSED

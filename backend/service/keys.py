@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from backend.errors import ConfigurationError
@@ -12,6 +14,7 @@ from backend.store.port import AdminStore
 
 SHORTEST = 24
 FILE = "admin.key"
+logger = logging.getLogger(__name__)
 
 
 def hash_of(key: str) -> str:
@@ -32,9 +35,17 @@ async def ensure_admin_key(store: AdminStore, folder: Path) -> Path:
 
 
 def _adopt(path: Path) -> str:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _write_once(path, f"sched_admin_{secrets.token_urlsafe(32)}\n")
-    return path.read_text().strip()
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _write_once(path, f"sched_admin_{secrets.token_urlsafe(32)}\n")
+        if path.stat().st_mode & 0o077:
+            logger.warning("admin_key_readable_by_others", extra={"fields": {"file": str(path)}})
+        return path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise ConfigurationError(
+            f"SCHEDULER_DATA_DIR: {path} cannot be read or made ({reason}), so give a folder of this user's own"
+        ) from None
 
 
 def _write_once(path: Path, text: str) -> None:
@@ -49,9 +60,7 @@ def _write_once(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         # A link, unlike a rename, does not replace what another process has put there meanwhile.
-        try:
+        with suppress(FileExistsError):
             os.link(draft, path)
-        except FileExistsError:
-            return
     finally:
         draft.unlink()

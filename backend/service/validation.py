@@ -9,29 +9,12 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from backend.errors import FieldError, FieldProblem, Refused
+from backend.service.wording import field_of, rule_and_fix
 
 M = TypeVar("M", bound=BaseModel)
 DEEPEST = 32
 MOST_PROBLEMS = 100
 LARGEST = 2**63
-
-_FIXES = {
-    "missing": "add it",
-    "extra_forbidden": "leave it out, or check its spelling",
-    "string_type": "give a text",
-    "int_type": "give a whole number",
-    "int_parsing": "give a whole number",
-    "bool_type": "give true or false",
-    "bool_parsing": "give true or false",
-    "dict_type": "give an object",
-    "list_type": "give a list",
-    "tuple_type": "give a list",
-    "model_type": "give an object",
-    "model_attributes_type": "give an object",
-    "union_tag_not_found": 'add "kind"',
-    "too_short": "give more",
-    "too_long": "give fewer",
-}
 
 
 def parse(model: type[M], document: object, *, at: str = "") -> M:
@@ -40,13 +23,13 @@ def parse(model: type[M], document: object, *, at: str = "") -> M:
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        raise Refused(problems_of(error, at)) from None
+        raise Refused(problems_of(error, at, model)) from None
 
 
-def problems_of(error: ValidationError, at: str = "") -> list[FieldProblem]:
-    """Turn pydantic's findings into field, rule, fix."""
+def problems_of(error: ValidationError, at: str = "", model: type[BaseModel] | None = None) -> list[FieldProblem]:
+    """Turn pydantic's findings about a document for `model` into field, rule, fix."""
     details = error.errors(include_url=False)
-    return [problem_of(detail, at) for detail in details if not _follows(detail, details)][:MOST_PROBLEMS]
+    return [problem_of(detail, at, model) for detail in details if not _follows(detail, details)][:MOST_PROBLEMS]
 
 
 def _follows(detail: ErrorDetails, others: Sequence[ErrorDetails]) -> bool:
@@ -57,39 +40,16 @@ def _follows(detail: ErrorDetails, others: Sequence[ErrorDetails]) -> bool:
     )
 
 
-def problem_of(detail: ErrorDetails, at: str = "") -> FieldProblem:
+def problem_of(detail: ErrorDetails, at: str = "", model: type[BaseModel] | None = None) -> FieldProblem:
     """Turn one of pydantic's findings into field, rule, fix."""
     cause = detail.get("ctx", {}).get("error")
     field = path_of(_without_tags(detail["loc"]), at)
     if isinstance(cause, FieldError):
-        return FieldProblem(joined(field, cause.field), cause.rule, cause.fix)
-    return FieldProblem(field or "body", _rule(detail), _fix(detail))
-
-
-def _rule(detail: ErrorDetails) -> str:
-    message = detail["msg"]
-    return message[:1].lower() + message[1:]
-
-
-def _fix(detail: ErrorDetails) -> str:
-    context = detail.get("ctx", {})
-    if "expected_tags" in context:
-        return f"give one of {context['expected_tags']}"
-    if "expected" in context:
-        return f"give {context['expected']}"
-    limits = [f"{name} {context[key]}" for key, name in _LIMITS.items() if key in context]
-    return _FIXES.get(detail["type"]) or (f"give a value {' and '.join(limits)}" if limits else "give a valid value")
-
-
-_LIMITS = {
-    "ge": "of at least",
-    "gt": "above",
-    "le": "of at most",
-    "lt": "below",
-    "min_length": "with a length of at least",
-    "max_length": "with a length of at most",
-    "pattern": "matching",
-}
+        # A rule of one field names that field, also where it is checked as the field's own.
+        below = "" if detail["loc"] and detail["loc"][-1] == cause.field else cause.field
+        return FieldProblem(joined(field, below), cause.rule, cause.fix)
+    field = field_of(detail, field)
+    return FieldProblem(field or "body", *rule_and_fix(detail, field, model))
 
 
 KIND_TAGS = frozenset({"cron", "interval", "once", "rrule", "date", "range", "calendar", "http", "command"})

@@ -56,7 +56,7 @@ class ScheduleView(ScheduleDefinition):
 def schedule_view(listed: Listed) -> dict[str, Any]:
     """Show a schedule. One whose stored definition cannot be read is shown without it, with the reason."""
     schedule, last = listed
-    definition: dict[str, Any] = orjson.loads(schedule.definition).get("definition", {})
+    definition, unreadable = _definition_of(schedule.definition)
     waiting = schedule.state == ScheduleState.ACTIVE
     return definition | {
         "id": schedule.id,
@@ -66,7 +66,7 @@ def schedule_view(listed: Listed) -> dict[str, Any]:
         "note": schedule.note,
         "note_by": schedule.note_by,
         "note_at": rfc3339_or_none(schedule.note_at),
-        "error": schedule.error,
+        "error": schedule.error or unreadable,
         "created_by": schedule.created_by,
         "created_at": rfc3339(schedule.created_at),
         "updated_at": rfc3339(schedule.updated_at),
@@ -77,6 +77,17 @@ def schedule_view(listed: Listed) -> dict[str, Any]:
         "failure_streak": schedule.failure_streak,
         "last_run": last and {"id": last.id, "state": last.state, "nominal_time": rfc3339(last.nominal_at)},
     }
+
+
+def _definition_of(text: str) -> tuple[dict[str, Any], str | None]:
+    try:
+        stored = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        stored = None
+    definition = stored.get("definition") if isinstance(stored, dict) else None
+    if isinstance(definition, dict):
+        return definition, None
+    return {}, "the stored definition cannot be read; PUT a whole one"
 
 
 class MissedView(View):
@@ -117,11 +128,11 @@ class RunView(View):
     finished_at: str | None
     attempt: int
     losses: int
-    revision: int = Field(description="The revision of the schedule that it is a run of.")
+    revision: int = Field(description="The revision of the schedule that the latest attempt carried out.")
     input: dict[str, Any] | None = Field(description="What a manual trigger gave over the schedule's own input.")
     missed: MissedView
     error: str | None
-    output: str | None
+    output: str | None = Field(description="Of the last attempt; in lists, the first 4,096 characters.")
     output_truncated: bool
     attempts: list[AttemptView]
 

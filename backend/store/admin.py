@@ -28,9 +28,9 @@ def principal_of(key_hash: str) -> Operation[Principal | None]:
 
 
 def put_admin_key(key_hash: str) -> Operation[None]:
-    """Let the admin key be the one with this hash, and no other."""
+    """Let the key with this hash in as an admin, beside those of other servers on this database."""
     instant = yield from now()
-    yield Query("replace_admin_key", {"hash": key_hash, "now": instant})
+    yield Query("add_admin_key", {"hash": key_hash, "now": instant})
 
 
 class Backlog(NamedTuple):

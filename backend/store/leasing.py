@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NamedTuple
 
 from backend.model.attempt import AttemptResult, Settled, Settler
 from backend.model.instants import MINUTE, micros
+from backend.model.policies import Reason
 from backend.model.run import FINAL_STATES, AttemptState, ClaimedRun, RunState, TriggerType
+from backend.store.attempts import NewAttempt
 from backend.store.operation import Batch, Operation, Query, now
-from backend.store.planning import settle_schedules
+from backend.store.planning import drop_waiting, settle_schedules
 
 STREAK_SPAN = 60 * MINUTE
 """Failures that are not permanent pause a schedule only if they span at least this long."""
@@ -50,7 +53,7 @@ def claim_runs(lessee: Lessee, limit: int, backfills: int | None = None) -> Oper
     runs += yield from _lease(lessee, instant, BACKFILL, room)
     keys = sorted({run.schedule_key for run in runs})
     errands = (yield Query("errands_of", {"schedule_keys": keys})) if keys else []
-    next_at = yield from _next_at(backfills is None or backfills > 0)
+    next_at = yield from _next_at(instant, with_backfills=backfills is None or backfills > 0)
     return Claim(instant, runs, {row[0]: (row[1], row[2]) for row in errands}, next_at)
 
 
@@ -69,9 +72,9 @@ def _lease(lessee: Lessee, instant: int, lane: int, limit: int) -> Operation[lis
     return [ClaimedRun._make(row) for row in rows]
 
 
-def _next_at(with_backfills: bool) -> Operation[int | None]:  # noqa: FBT001 - the only thing it asks
-    live = (yield Query("next_available", {"lane": LIVE}))[0][0]
-    backfill = (yield Query("next_available", {"lane": BACKFILL}))[0][0] if with_backfills else None
+def _next_at(instant: int, *, with_backfills: bool) -> Operation[int | None]:
+    live = (yield Query("next_available", {"lane": LIVE, "now": instant}))[0][0]
+    backfill = (yield Query("next_available", {"lane": BACKFILL, "now": instant}))[0][0] if with_backfills else None
     return min((time for time in (live, backfill) if time is not None), default=None)
 
 
@@ -121,7 +124,10 @@ def finish_attempts(results: Sequence[AttemptResult], settle: Settler) -> Operat
     states = {(row[0], row[1]): RunState(row[2]) for row in rows}
     finished = [_finished(r, s, states, instant) for r, s in zip(results, settled, strict=True)]
     accepted = [f for f in finished if f.accepted]
-    yield Batch("insert_attempts", [_attempt_row(f.result, instant) for f in accepted])
+    yield Batch("insert_attempts", [_attempt(f.result, instant)._asdict() for f in accepted])
+    waiting = {f.result.run.schedule_key for f in accepted if f.settled.state not in FINAL_STATES}
+    dropped = yield from drop_waiting(waiting, instant)
+    finished = [_dropped(f) if f.accepted and f.result.run.key in dropped else f for f in finished]
     paused = yield from _count_streaks(accepted, instant)
     over = {f.result.run.schedule_key for f in accepted if f.settled.state in FINAL_STATES}
     completed = yield from settle_schedules(over, instant)
@@ -150,39 +156,76 @@ def _run_row(result: AttemptResult, settled: Settled, instant: int) -> dict[str,
     }
 
 
-def _attempt_row(result: AttemptResult, instant: int) -> dict[str, Any]:
-    return {
-        "run_key": result.run.key,
-        "number": result.run.attempt,
-        "state": result.ended.state,
-        "started_at": result.run.started_at,
-        "finished_at": instant,
-        "worker": result.worker,
-        "error": result.error,
-        "status_code": result.status_code,
-        "output": result.output,
-        "output_truncated": int(result.output_truncated),
-    }
+def _dropped(finished: Finished) -> Finished:
+    """Say that the run, which was to wait for another attempt, is over with its schedule."""
+    settled = Settled(RunState.SKIPPED, Reason.DELETED, finished.at, finished.at)
+    return finished._replace(settled=settled)
+
+
+def _attempt(result: AttemptResult, instant: int) -> NewAttempt:
+    return NewAttempt(
+        result.run.key,
+        result.run.attempt,
+        result.ended.state,
+        started_at=result.run.started_at,
+        finished_at=instant,
+        worker=result.worker,
+        error=result.error,
+        status_code=result.status_code,
+        output=result.output,
+        output_truncated=result.output_truncated,
+    )
 
 
 def _count_streaks(accepted: Sequence[Finished], instant: int) -> Operation[list[tuple[str, str, str]]]:
     """Count failed runs in a row, and pause the schedules for which they are too many; backfills do not count."""
-    accepted = [f for f in accepted if f.result.run.trigger_type != TriggerType.BACKFILL]
-    succeeded = {f.result.run.schedule_key for f in accepted if f.settled.state is RunState.SUCCEEDED}
-    if succeeded:
-        yield Query("end_streaks", {"schedule_keys": sorted(succeeded)})
-    failures = list(_failures(accepted))
+    streaks = _fold([f for f in accepted if f.result.run.trigger_type != TriggerType.BACKFILL])
+    if ended := sorted(key for key, streak in streaks.items() if not streak.failures):
+        yield Query("end_streaks", {"schedule_keys": ended})
+    failures = [streak.row(key, instant) for key, streak in streaks.items() if streak.failures]
     if not failures:
         return []
-    yield Batch("lengthen_streaks", [{**failure, "now": instant} for failure in failures])
+    yield Batch("lengthen_streaks", failures)
     rows = yield Query("pause_failing", {"failures": failures, "now": instant, "streak_span": STREAK_SPAN})
     if rows:
         yield Query("insert_pause_revisions", {"schedule_keys": [row[3] for row in rows], "now": instant})
     return [(row[0], row[1], row[2]) for row in rows]
 
 
-def _failures(accepted: Sequence[Finished]) -> Iterator[dict[str, Any]]:
+@dataclass(slots=True)
+class _Streak:
+    """What one batch adds to a schedule's failures in a row; a success in it ends what was before."""
+
+    failures: int = 0
+    permanent: int = 0
+    after_success: bool = False
+    error: str = ""
+
+    def fail(self, error: str, *, permanent: bool) -> None:
+        self.failures += 1
+        self.permanent = self.permanent + 1 if permanent else 0
+        self.error = error
+
+    def row(self, schedule_key: int, instant: int) -> dict[str, Any]:
+        return {
+            "schedule_key": schedule_key,
+            "failures": self.failures,
+            "permanent": self.permanent,
+            "all_permanent": self.permanent == self.failures,
+            "after_success": self.after_success,
+            "error": self.error,
+            "now": instant,
+        }
+
+
+def _fold(accepted: Sequence[Finished]) -> dict[int, _Streak]:
+    """Fold the ended runs of each schedule in the order of the batch; a lost one says nothing about the target."""
+    streaks: dict[int, _Streak] = {}
     for f in accepted:
-        if f.settled.state in {RunState.FAILED, RunState.TIMED_OUT}:
-            error = (f.result.error or "")[:300]
-            yield {"schedule_key": f.result.run.schedule_key, "permanent": f.result.ended.permanent, "error": error}
+        key = f.result.run.schedule_key
+        if f.settled.state is RunState.SUCCEEDED:
+            streaks[key] = _Streak(after_success=True)
+        elif f.settled.state in {RunState.FAILED, RunState.TIMED_OUT} and f.settled.reason is not Reason.LOST:
+            error = (f.result.error or "")[:300] or "no error text"
+            streaks.setdefault(key, _Streak()).fail(error, permanent=f.result.ended.permanent)
+    return streaks

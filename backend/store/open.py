@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 from pathlib import Path
 
 from backend.clock import Clock
-from backend.errors import ConfigurationError
+from backend.errors import ConfigurationError, StoreUnavailable
 from backend.store.admin import ensure_info
 from backend.store.history import begin_ledger
 from backend.store.port import Store
@@ -28,7 +29,7 @@ async def open_store(url: str, *, clock: Clock | None = None) -> Store:
     """Open the database, made and migrated first if need be. `clock` replaces the database's clock in tests."""
     path = sqlite_path(url)
     # In a thread: another process may hold the file's lock for seconds, in which health still has to be answered.
-    await asyncio.to_thread(migrate, path)
+    await asyncio.to_thread(migrate_database, url)
     runner = SqliteRunner(path, clock=clock)
     try:
         store_id = await runner.write(ensure_info("store_id", secrets.token_hex(16)))
@@ -41,7 +42,18 @@ async def open_store(url: str, *, clock: Clock | None = None) -> Store:
 
 def migrate_database(url: str) -> list[str]:
     """Bring the database to the newest schema; answers the migrations applied."""
-    return migrate(sqlite_path(url))
+    path = sqlite_path(url)
+    try:
+        _make_private(path)
+        return migrate(path)
+    except (OSError, StoreUnavailable) as error:
+        raise ConfigurationError(f"SCHEDULER_DATABASE_URL: {path} cannot be used ({error}), so name another") from None
+
+
+def _make_private(path: Path) -> None:
+    """Make folder and file for this user alone: it holds headers, environments and outputs. WAL files follow it."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
 
 
 def check_database(url: str) -> list[str]:

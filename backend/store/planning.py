@@ -11,6 +11,7 @@ from backend.model.plan import Planned, Planner, Standing
 from backend.model.policies import Delivery, Reason
 from backend.model.run import FINAL_STATES, AttemptState, RunState
 from backend.model.schedule import Schedule, ScheduleState
+from backend.store.attempts import NewAttempt
 from backend.store.displacing import ERROR, displace
 from backend.store.operation import Batch, Operation, Query, Row, now
 
@@ -142,6 +143,15 @@ def promote(schedule_keys: Sequence[int], instant: int) -> Operation[int]:
     return promoted + len(rows)
 
 
+def drop_waiting(keys: Iterable[int], instant: int) -> Operation[set[int]]:
+    """Of those schedules that are deleted, skip the runs that wait; answers the runs' keys."""
+    schedule_keys = sorted(keys)
+    if not schedule_keys:
+        return set()
+    rows = yield Query("drop_waiting_runs", {"schedule_keys": schedule_keys, "now": instant})
+    return {row[0] for row in rows}
+
+
 LOST = "the worker fell silent and its lease expired"
 
 
@@ -150,12 +160,14 @@ def reap(settle: LostSettler, limit: int) -> Operation[Reaping]:
     instant = yield from now()
     expired = yield Query("expired_leases", {"now": instant, "limit": limit})
     settled = [(row, _settled(row, settle)) for row in expired]
-    yield Batch("insert_attempts", [_lost_attempt(row, instant) for row in expired])
+    yield Batch("insert_attempts", [_lost(row, instant)._asdict() for row in expired])
     yield Batch("reap_runs", [_reaped_run(row, reaped, instant) for row, reaped in settled])
-    yield from settle_schedules({row[1] for row in expired}, instant)
+    over = {row[1] for row in expired}
+    dropped = yield from drop_waiting(over, instant)
+    yield from settle_schedules(over, instant)
     holding = yield Query("schedules_holding", {"limit": limit})
     promoted = yield from promote([row[0] for row in holding], instant)
-    requeued = sum(reaped.state is RunState.QUEUED for _, reaped in settled)
+    requeued = sum(reaped.state is RunState.QUEUED and row[0] not in dropped for row, reaped in settled)
     return Reaping(requeued, len(expired) - requeued, bool(promoted))
 
 
@@ -167,19 +179,8 @@ def _settled(row: Row, settle: LostSettler) -> Reaped:
     return reaped
 
 
-def _lost_attempt(row: Row, instant: int) -> dict[str, object]:
-    return {
-        "run_key": row[0],
-        "number": row[2],
-        "state": AttemptState.LOST,
-        "started_at": row[4],
-        "finished_at": instant,
-        "worker": row[5],
-        "error": LOST,
-        "status_code": None,
-        "output": "",
-        "output_truncated": 0,
-    }
+def _lost(row: Row, instant: int) -> NewAttempt:
+    return NewAttempt(row[0], row[2], AttemptState.LOST, row[4], instant, worker=row[5], error=LOST)
 
 
 def _reaped_run(row: Row, reaped: Reaped, instant: int) -> dict[str, object]:

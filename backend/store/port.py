@@ -162,7 +162,7 @@ class AdminStore:
         return await self.runner.read(admin.principal_of(key_hash))
 
     async def put_admin_key(self, key_hash: str) -> None:
-        """Let the admin key be the one with this hash."""
+        """Let the key with this hash in as an admin."""
         await self.runner.write(admin.put_admin_key(key_hash))
 
     async def backlog(self) -> admin.Backlog:

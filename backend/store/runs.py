@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from backend.errors import Conflict, NotFound
 from backend.model.ids import uuid7
 from backend.model.plan import NewRun
-from backend.model.run import FINAL_STATES, RunState
+from backend.model.run import FINAL_STATES, OPEN_STATES, AttemptState, RunState
 from backend.model.schedule import Schedule
-from backend.store.displacing import cancelled_attempt
+from backend.store.attempts import NewAttempt
 from backend.store.operation import Batch, Operation, Query, Row, now
 from backend.store.planning import promote, settle_schedules, with_open_run
 from backend.store.schedules import no_such_schedule
@@ -97,17 +97,35 @@ def list_runs(namespace: str, wanted: RunFilter, *, after: Place | None, limit: 
         key = yield from _schedule_key(namespace, wanted.schedule_id)
         before_at = after.nominal_at if after else 2**62
         params |= {"schedule_key": key, "before_at": before_at, "before": after.id if after else LAST_ID}
-        rows = yield Query("list_schedule_runs", params)
+        rows = yield Query(_LISTS_OF_SCHEDULE[_sort_of(wanted.state)], params)
     else:
         floor = uuid7(wanted.from_at, bytes(10)) if wanted.from_at is not None else ""
         ceiling = uuid7(wanted.to_at + MILLISECOND, bytes(10)) if wanted.to_at is not None else LAST_ID
         before = after.id if after else ceiling
-        rows = yield Query("list_runs", {**params, "namespace": namespace, "before": before, "floor": floor})
-    return (yield from _with_attempts(rows))
+        params |= {"namespace": namespace, "before": before, "floor": floor}
+        rows = yield Query(_LISTS[_sort_of(wanted.state)], params)
+    return (yield from _with_attempts(rows, "attempts_in_brief"))
+
+
+_LISTS = {"any": "list_runs", "open": "list_open_runs", "unsuccessful": "list_unsuccessful_runs"}
+_LISTS_OF_SCHEDULE = {
+    "any": "list_schedule_runs",
+    "open": "list_open_schedule_runs",
+    "unsuccessful": "list_unsuccessful_schedule_runs",
+}
+
+
+def _sort_of(state: str | None) -> str:
+    """Tell which index finds runs in this state; most runs succeed, so that it takes none to find those."""
+    if state is None or state == RunState.SUCCEEDED:
+        return "any"
+    return "open" if state in OPEN_STATES or state == RunState.BUFFERED else "unsuccessful"
 
 
 def _schedule_key(namespace: str, id_: str) -> Operation[int]:
+    """Find the schedule of an id; of deleted ones the newest, as its runs outlive it."""
     rows = yield Query("schedules_by_id", {"namespace": namespace, "ids": [id_]})
+    rows = rows or (yield Query("deleted_schedule_by_id", {"namespace": namespace, "id": id_}))
     if not rows:
         raise no_such_schedule(id_)
     return int(rows[0][0])
@@ -118,13 +136,13 @@ def get_run(namespace: str, id_: str) -> Operation[RunRecord]:
     rows = yield Query("run_by_id", {"namespace": namespace, "id": id_})
     if not rows:
         raise NotFound(f"there is no run {id_!r} in this namespace")
-    return (yield from _with_attempts(rows))[0]
+    return (yield from _with_attempts(rows, "attempts_of"))[0]
 
 
-def _with_attempts(rows: Sequence[Row]) -> Operation[list[RunRecord]]:
+def _with_attempts(rows: Sequence[Row], query: str) -> Operation[list[RunRecord]]:
     runs = [RunRow._make(row) for row in rows]
     attempts: dict[int, list[AttemptRow]] = {}
-    for row in (yield Query("attempts_of", {"run_keys": [run.key for run in runs if run.attempt]})):
+    for row in (yield Query(query, {"run_keys": [run.key for run in runs if run.attempt]})):
         attempts.setdefault(row[0], []).append(AttemptRow._make(row))
     return [RunRecord(run, attempts.get(run.key, ())) for run in runs]
 
@@ -185,8 +203,18 @@ def cancel_run(namespace: str, id_: str, by: str) -> Operation[RunRecord]:
             return record
         raise Conflict(f"run {id_} is {record.run.state} already; there is nothing to cancel")
     if record.run.state == RunState.RUNNING:
-        run = record.run
-        attempt = cancelled_attempt(run.key, run.attempt, run.attempt_started_at, run.worker, instant, error)
-        yield Batch("insert_attempts", [attempt])
+        yield Batch("insert_attempts", [_cancelled(record.run, instant, error)._asdict()])
     yield from settle_schedules([rows[0][1]], instant)
     return (yield from get_run(namespace, id_))
+
+
+def _cancelled(run: RunRow, instant: int, error: str) -> NewAttempt:
+    return NewAttempt(
+        run.key,
+        run.attempt,
+        AttemptState.CANCELLED,
+        started_at=run.attempt_started_at,
+        finished_at=instant,
+        worker=run.worker,
+        error=error,
+    )

@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 from backend.errors import NotFound
 from backend.model.change import Change, Moment, Revise
 from backend.model.schedule import Schedule
-from backend.store.displacing import displace
 from backend.store.operation import Batch, Operation, Query, Row, now
-from backend.store.planning import settle_schedules, standing
+from backend.store.planning import drop_waiting, settle_schedules, standing, write_plans
 
 _FIELDS = len(Schedule._fields)
 
@@ -71,10 +70,7 @@ def _decide(namespace: str, ids: Sequence[str], revise: Revise, moment: Moment) 
 
 def _write(changes: Sequence[Change], instant: int) -> Operation[list[Change]]:
     changed = [change for change in changes if change.verb not in {"created", "unchanged"}]
-    planned = [plan for change in changed for plan in change.planned]
-    yield from displace(planned, instant)
-    yield Batch("insert_runs", [run._asdict() for plan in planned for run in plan.runs])
-    yield Batch("extend_range", [plan.extension._asdict() for plan in planned if plan.extension])
+    yield from write_plans([plan for change in changed for plan in change.planned], instant)
     yield Batch("update_schedules", [change.schedule._asdict() for change in changed])
     for change in changed:
         if change.replan_paused_after is not None:
@@ -101,8 +97,7 @@ def _write_around(changes: Sequence[Change], instant: int) -> Operation[None]:
     if replaced := [change.schedule.key for change in tagged if change.verb != "created"]:
         yield Query("delete_tags", {"schedule_keys": replaced})
     yield Batch("insert_tags", [_tag_row(change, tag) for change in tagged for tag in change.tags or ()])
-    if deleted := [change.schedule.key for change in touched if change.verb == "deleted"]:
-        yield Query("drop_waiting_runs", {"schedule_keys": deleted, "now": instant})
+    yield from drop_waiting((c.schedule.key for c in touched if c.verb == "deleted"), instant)
     yield from settle_schedules((c.schedule.key for c in touched if c.verb != "created"), instant)
 
 

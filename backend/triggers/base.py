@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
 
+from backend.duration import shown
 from backend.errors import FieldError
 from backend.model.instants import FIX, parse_instant, rfc3339
 
@@ -32,7 +33,7 @@ def _read_instant(value: object) -> int:
     if isinstance(value, str):
         return parse_instant(value)
     # A bare number would leave open whether it means seconds, milliseconds or microseconds.
-    raise FieldError(f"{str(value)[:80]} is not an instant", FIX)
+    raise FieldError(f"{shown(value)} is not an instant", FIX)
 
 
 _SCHEMA: dict[str, Any] = {"type": "string", "format": "date-time", "examples": ["2026-12-01T09:00:00Z"]}

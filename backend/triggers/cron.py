@@ -9,7 +9,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from backend.errors import FieldError
 from backend.model.instants import LATEST, SECOND
@@ -255,6 +255,16 @@ class CronTrigger(Trigger):
     timezone: str = Field(default="UTC", description="IANA name.", examples=["Europe/London"])
     dst_gap: DstGap = Field(default=DstGap.SHIFT, description="Fixed times that a clock change jumps over.")
     dst_overlap: DstOverlap = Field(default=DstOverlap.FIRST, description="Fixed times in an hour that comes twice.")
+
+    @field_validator("expression", "timezone")
+    @classmethod
+    def _is_known(cls, text: str, info: ValidationInfo) -> str:
+        # Each by itself, so that a document with both wrong hears of both.
+        if info.field_name == "expression":
+            parse_fields(resolve_hash(text, ""))
+        else:
+            timeline(text)
+        return text
 
     @model_validator(mode="after")
     def _compiles(self) -> CronTrigger:

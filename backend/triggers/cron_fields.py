@@ -165,7 +165,9 @@ def split_fields(expression: str) -> tuple[str, ...]:
 def _alias(text: str) -> str:
     if text in ALIASES:
         return ALIASES[text]
-    fixes = {"@REBOOT": "start it from your service manager", "@EVERY": 'use a trigger of kind "interval"'}
+    if text == "@REBOOT":
+        raise _error("@reboot is not a time", "start it from your service manager")
+    fixes = {"@EVERY": 'use a trigger of kind "interval"'}
     known = "use " + ", ".join(name.lower() for name in ALIASES)
     raise _error(f"{text[:40].lower()!r} is not a known alias", fixes.get(text.partition(" ")[0], known))
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from backend.duration import Duration
+from backend.duration import Duration, read_length, shown
 from backend.errors import FieldError
 from backend.model.instants import LATEST, micros
 from backend.triggers.base import Instant, Trigger
@@ -23,11 +23,18 @@ class IntervalTrigger(Trigger):
     every: Duration = Field(description="1 second to 3650 days, in whole milliseconds.", examples=["15m"])
     anchor: Instant | None = Field(default=None, description="The instant counted from; the creation time if null.")
 
+    @field_validator("every", mode="before")
+    @classmethod
+    def _is_in_range(cls, every: object) -> object:
+        length = read_length(every)
+        if length is not None and not SHORTEST <= length <= LONGEST:
+            rule = f"{shown(every)} is outside 1 second to 3650 days"
+            raise FieldError(rule, 'use a length such as "15m"')
+        return every
+
     @field_validator("every")
     @classmethod
-    def _is_in_range(cls, every: timedelta) -> timedelta:
-        if not SHORTEST <= every <= LONGEST:
-            raise FieldError("an interval is 1 second to 3650 days long", 'use a length such as "15m"')
+    def _is_in_whole_milliseconds(cls, every: timedelta) -> timedelta:
         # The notation for durations ends at milliseconds: anything finer would change when written and read again.
         if every % timedelta(milliseconds=1):
             raise FieldError("an interval is a whole number of milliseconds", "round it to milliseconds")

@@ -142,7 +142,8 @@ def _refusal(name: str) -> FieldError:
         fix = f"name a region and city, such as {meant or 'Europe/London'}"
         return FieldError(f"{name[:80]!r} is an abbreviation or alias, not a time zone", fix, "timezone")
     allowed = {known.casefold(): known for known in zone_names() if "/" in known or known == "UTC"}
-    near = get_close_matches(name[:80].casefold(), allowed, n=3, cutoff=0.6)
+    wanted = name[:80].casefold()
+    near = [wanted] if wanted in allowed else get_close_matches(wanted, allowed, n=3, cutoff=0.6)
     fix = f"use {' or '.join(allowed[key] for key in near)}" if near else "use an IANA name such as Europe/London"
     return FieldError(f"{name[:80]!r} is not a known time zone", fix, "timezone")
 

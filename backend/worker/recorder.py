@@ -53,12 +53,17 @@ class Recorder:
                 await asyncio.sleep(PAUSE)
             except Exception as error:  # one unwritable result must not take the others with it
                 self._events.emit(LoopFailed("recorder", f"{type(error).__name__}: {error}", traceback.format_exc()))
-                if len(results) > 1:
-                    for result in results:
-                        await self._write([result])
+                await self._write_apart(results)
                 return
             else:
                 return
+
+    async def _write_apart(self, results: Sequence[AttemptResult]) -> None:
+        if len(results) > 1:
+            for result in results:
+                await self._write([result])
+        elif (plain := _without_content(results[0])) != results[0]:
+            await self._write([plain])
 
     def _report(self, finish: Finish) -> None:
         for finished in finish.finished:
@@ -71,6 +76,12 @@ class Recorder:
             self._events.emit(SchedulePaused(namespace, schedule_id, note))
         for namespace, schedule_id in finish.completed:
             self._events.emit(ScheduleChanged(namespace, schedule_id, "completed", "scheduler"))
+
+
+def _without_content(result: AttemptResult) -> AttemptResult:
+    """Keep how an attempt ended, without the content that the database refused."""
+    error = None if result.error is None else "it failed, and what it said could not be recorded"
+    return result._replace(error=error, output="", output_truncated=bool(result.output), status_code=None)
 
 
 def _fact(finished: Finished) -> AttemptFinished:

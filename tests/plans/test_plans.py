@@ -46,9 +46,12 @@ USED = [
         ],
     ),
     ("next_due", ["schedules USING COVERING INDEX schedules_due"]),
-    ("claim_runs", ["runs USING INDEX runs_claimable (lane=? AND available_at<?)", "runs USING INTEGER PRIMARY KEY"]),
-    ("next_available", ["runs USING INDEX runs_claimable"]),
-    ("expired_leases", ["r USING INDEX runs_leased (lease_until<?)", "s USING INTEGER PRIMARY KEY"]),
+    (
+        "claim_runs",
+        ["runs USING INDEX runs_delayed (lane=? AND available_at<?)", "runs USING INTEGER PRIMARY KEY"],
+    ),
+    ("next_available", ["runs USING COVERING INDEX runs_queued", "runs USING INDEX runs_delayed"]),
+    ("expired_leases", ["r USING INDEX runs_leased (lease_until<?)"]),
     (
         "promote_held",
         [
@@ -64,6 +67,7 @@ USED = [
     ),
     ("run_by_id", ["r USING INDEX runs_id (namespace=? AND id=?)", "s USING INTEGER PRIMARY KEY"]),
     ("list_runs", ["r USING INDEX runs_id (namespace=? AND id>? AND id<?)", "s USING INTEGER PRIMARY KEY"]),
+    ("list_unsuccessful_runs", ["r USING INDEX runs_unsuccessful (namespace=? AND state=? AND id>? AND id<?)"]),
     ("last_runs", ["r USING INTEGER PRIMARY KEY", "n USING INDEX runs_ledger (schedule_key=?)"]),
     (
         "schedules_by_id",
@@ -93,9 +97,20 @@ def test_a_statement_walks_its_indexes_and_sorts_nothing(raw: apsw.Connection, n
     assert not [found for found in steps if SORTS in found], steps
 
 
-def test_the_runs_of_a_schedule_are_sorted_only_among_equal_times(raw: apsw.Connection) -> None:
-    steps = plan(raw, "list_schedule_runs")
-    assert "SEARCH r USING INDEX runs_ledger (schedule_key=? AND nominal_at<?)" in steps
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [
+        ("list_schedule_runs", "runs_ledger (schedule_key=? AND nominal_at<?)"),
+        ("list_open_schedule_runs", "runs_open (schedule_key=? AND nominal_at<?)"),
+        (
+            "list_unsuccessful_schedule_runs",
+            "runs_unsuccessful_of_schedule (schedule_key=? AND state=? AND nominal_at<?)",
+        ),
+    ],
+)
+def test_the_runs_of_a_schedule_are_sorted_only_among_equal_times(raw: apsw.Connection, name: str, index: str) -> None:
+    steps = plan(raw, name)
+    assert f"SEARCH r USING INDEX {index}" in steps
     assert [step for step in steps if SORTS in step] == ["USE TEMP B-TREE FOR LAST TERM OF ORDER BY"]
 
 
@@ -106,19 +121,25 @@ def test_pruning_walks_the_indexes_of_what_has_ended(raw: apsw.Connection) -> No
     assert not [step for step in steps if SORTS in step]
 
 
-RARELY = {"count_open_runs", "count_schedules", "schedules_holding"}
-"""Count for metrics, or walk a partial index that holds only what waits."""
+RARELY = {"count_open_runs", "count_schedules", "list_open_runs"}
+"""Count for metrics, or read a partial index that holds only what is open."""
 
 
 @pytest.mark.parametrize("name", sorted(set(STATEMENTS) - RARELY))
 def test_no_statement_reads_a_whole_table(raw: apsw.Connection, name: str) -> None:
     tables = r"(schedules|runs|attempts|schedule_tags|schedule_revisions|s|r|o|h|n|t)"
     scans = [step for step in plan(raw, name) if re.match(rf"SCAN {tables}\b", step)]
-    assert scans == []
+    assert [step for step in scans if not step.endswith(" runs_queued")] == []
 
 
-def test_the_net_under_chains_reads_only_held_runs(raw: apsw.Connection) -> None:
-    assert plan(raw, "schedules_holding") == ["SCAN runs USING COVERING INDEX runs_waiting"]
+def test_a_claim_merges_what_waits_from_two_partial_indexes_and_stops_at_its_limit(raw: apsw.Connection) -> None:
+    steps = plan(raw, "claim_runs")
+    assert "SCAN runs USING COVERING INDEX runs_queued" in steps
+    assert "MERGE (UNION ALL)" in steps
+
+
+def test_open_runs_are_listed_from_the_index_that_holds_no_others(raw: apsw.Connection) -> None:
+    assert plan(raw, "list_open_runs")[0] == "SCAN r USING INDEX runs_open"
 
 
 def work_of(raw: apsw.Connection, name: str, values: dict[str, Any]) -> tuple[int, int]:
@@ -152,6 +173,14 @@ WORK = [
     ("complete_schedules", {"schedule_keys": KEYS}, 0),
     ("run_by_id", {"namespace": "default", "id": RUN_ID}, 1),
     ("list_runs", {**PAGE, "before": "g", "floor": ""}, 50),
+    ("list_unsuccessful_runs", {**PAGE, "before": "g", "floor": "", "state": "failed"}, 50),
+    ("list_unsuccessful_runs", {**PAGE, "before": "g", "floor": "", "state": "dead"}, 0),
+    (
+        "list_unsuccessful_schedule_runs",
+        {"schedule_key": 2, "before_at": 2**62, "before": "g", "state": "failed", "limit": 50},
+        10,
+    ),
+    ("schedules_holding", {"limit": 50}, 25),
     ("list_schedule_runs", {"schedule_key": 2, "before_at": 2**62, "before": "g", "limit": 50}, 10),
     ("last_runs", {"schedule_keys": KEYS}, None),
     ("schedules_by_id", {"namespace": "default", "ids": FIFTY}, 50),
@@ -160,7 +189,7 @@ WORK = [
     ("prune_old_runs", {"runs_before": START + DAY, "failures_before": START, "limit": 50}, 50),
     ("prune_old_runs", {"runs_before": START, "failures_before": START, "limit": 50}, 0),
 ]
-STEPS_PER_ROW = 400
+STEPS_PER_ROW = 500
 
 
 @pytest.mark.parametrize(("name", "values", "rows"), WORK, ids=[name for name, *_ in WORK])

@@ -172,6 +172,37 @@ async def test_a_lost_run_that_may_be_sent_once_has_failed_and_is_never_sent_aga
     assert (await world.claim()).runs == []
 
 
+async def test_what_was_dispatched_to_be_sent_once_is_never_sent_again_though_the_schedule_has_changed(
+    world: World,
+) -> None:
+    run = await make_run(world, delivery="at_most_once")
+    await world.claim()
+    await world.put(triggers=[{"kind": "interval", "every": "1h"}], delivery="at_least_once")
+    world.clock.go(seconds=16)
+    assert await world.reap() == (0, 1, False)
+    assert (await world.run(run)).run.state == "failed"
+
+
+async def test_what_was_dispatched_to_be_sent_again_is_though_the_schedule_has_changed(world: World) -> None:
+    run = await make_run(world)
+    await world.claim()
+    await world.put(triggers=[{"kind": "interval", "every": "1h"}], delivery="at_most_once")
+    world.clock.go(seconds=16)
+    assert await world.reap() == (1, 0, False)
+    await world.claim(token="t2")  # and this time it is dispatched to be sent once
+    world.clock.go(seconds=16)
+    assert await world.reap() == (0, 1, False)
+    assert (await world.run(run)).run.state == "failed"
+
+
+async def test_a_run_bears_the_revision_that_its_latest_attempt_carries_out(world: World) -> None:
+    run = await make_run(world)
+    await world.put(triggers=[{"kind": "interval", "every": "1h"}], name="changed")
+    assert (await world.run(run)).run.revision == 1
+    await world.claim()
+    assert (await world.run(run)).run.revision == 2
+
+
 async def test_leases_are_taken_back_oldest_first_and_at_most_so_many(world: World) -> None:
     first = await make_run(world)
     await world.claim()
@@ -254,6 +285,36 @@ async def test_a_chain_that_stands_still_is_set_going_by_the_net(world: World) -
     assert (await world.reap()).promoted is False
 
 
+async def test_a_chain_waits_while_its_schedule_is_paused_and_goes_on_when_it_is_resumed(world: World) -> None:
+    await chain_of_five(world)
+    await world.pause()
+    await world.work()  # what was queued already is not touched
+    assert (await world.reap()).promoted is False
+    assert await world.states() == ["succeeded", *["held"] * 4]
+    await world.resume()
+    assert await world.states() == ["succeeded", "queued", *["held"] * 3]
+
+
+async def test_a_chain_stops_when_failures_pause_its_schedule(world: World) -> None:
+    await chain_of_five(world, pause_after_failures=2)
+    for _ in range(2):
+        world.clock.go(seconds=5)
+        await world.work(AttemptState.FAILED, permanent=True)
+    assert (await world.schedule()).state == "paused"
+    assert (await world.reap()).promoted is False
+    assert await world.states() == ["failed", "failed", *["held"] * 3]
+    await world.resume()
+    assert await world.states() == ["failed", "failed", "queued", *["held"] * 2]
+
+
+async def test_the_net_reaches_a_chain_that_stands_still_beyond_many_that_only_wait(world: World) -> None:
+    for id_ in ("a", "b", "c"):
+        await chain_of_five(world, id_)
+    world.sql("update runs set state = 'cancelled', finished_at = 0 where state = 'queued' and schedule_key = 3")
+    assert (await world.reap(limit=1)).promoted is True
+    assert (await world.states(schedule_id="c"))[:2] == ["cancelled", "queued"]
+
+
 async def test_a_one_shot_is_completed_when_its_run_has_ended(world: World) -> None:
     await one_shot(world)
     world.clock.go(seconds=10)
@@ -315,12 +376,13 @@ async def one_shot(world: World, **fields: Any) -> None:
     assert (await world.schedule()).next_nominal_at == START + 5 * SECOND
 
 
-async def chain_of_five(world: World) -> None:
+async def chain_of_five(world: World, id_: str = "job", *, pause_after_failures: int = 0) -> None:
     """Five occurrences, all late, none on time."""
     await world.put(
+        id_,
         misfire_policy="fire_all",
         misfire_threshold="1s",
-        pause_after_failures=0,
+        pause_after_failures=pause_after_failures,
         retry={"max_attempts": 2, "initial": "1m", "maximum": "1m"},
     )
     world.clock.go(minutes=5, seconds=30)

@@ -125,6 +125,12 @@ def test_a_database_that_does_not_exist_is_named_and_not_made(path: Path) -> Non
     assert not path.exists()
 
 
+def test_a_check_makes_no_database_of_an_empty_file(path: Path) -> None:
+    path.touch()
+    assert check(path) == [f"migration {name} is missing" for name, _ in migrations().values()]
+    assert path.read_bytes() == b""
+
+
 def test_a_missing_migration_is_named(path: Path) -> None:
     migrate(path)
     _sql(path, "delete from schema_migrations")

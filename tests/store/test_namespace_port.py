@@ -6,15 +6,17 @@ from typing import Any
 
 import pytest
 
+from backend.engine.retry import settle
 from backend.errors import Conflict, NotFound
 from backend.model.change import Change, Moment
 from backend.model.ids import NamespaceId
 from backend.model.instants import MINUTE
+from backend.model.run import AttemptState, RunState
 from backend.model.schedule import Schedule
 from backend.service import drafts
 from backend.store.runs import Place
 from backend.store.schedules import ScheduleFilter, Wish
-from tests.store.world import START, World, manual_run, nominal_times
+from tests.store.world import START, World, manual_run, nominal_times, result_of
 
 pytestmark = pytest.mark.anyio
 
@@ -38,6 +40,45 @@ async def test_deleting_skips_what_waits_and_lets_what_runs_end(world: World) ->
     assert (await world.run(running.id)).run.state == "succeeded"
     with pytest.raises(NotFound):
         await world.schedule()
+
+
+@pytest.mark.parametrize("outcome", [AttemptState.FAILED, AttemptState.TIMED_OUT, AttemptState.RELEASED])
+async def test_a_run_of_a_deleted_schedule_is_not_attempted_again(world: World, outcome: AttemptState) -> None:
+    await world.put(triggers=[{"kind": "interval", "every": "1h"}])
+    run = await world.trigger()
+    claim = await world.claim()
+    await world.delete()
+    [finished] = (await world.finish(claim, outcome)).finished
+    assert (finished.accepted, finished.settled.state, finished.settled.reason) == (True, "skipped", "deleted")
+    record = await world.run(run.id)
+    assert (record.run.state, record.run.reason, record.run.finished_at) == ("skipped", "deleted", world.clock.at)
+    assert [attempt.state for attempt in record.attempts] == [outcome]
+    world.clock.go(hours=1)
+    assert (await world.claim()).runs == []
+
+
+async def test_a_lost_run_of_a_deleted_schedule_is_not_attempted_again(world: World) -> None:
+    await world.put(triggers=[{"kind": "interval", "every": "1h"}])
+    run = await world.trigger()
+    await world.claim()
+    await world.delete()
+    world.clock.go(seconds=16)
+    assert await world.reap() == (0, 1, False)
+    stored = (await world.run(run.id)).run
+    assert (stored.state, stored.reason, stored.losses) == ("skipped", "deleted", 1)
+
+
+async def test_runs_of_a_deleted_schedule_are_found_by_its_id_until_another_has_it(world: World) -> None:
+    await world.put()
+    first = await world.trigger()
+    await world.delete()
+    assert [record.run.id for record in await world.records(schedule_id="job")] == [first.id]
+    await world.put()
+    await world.delete()
+    assert await world.records(schedule_id="job") == []  # the newest of the deleted counts
+    await world.put()
+    second = await world.trigger()
+    assert [record.run.id for record in await world.records(schedule_id="job")] == [second.id]
 
 
 async def test_deleting_records_what_was_due_and_then_nothing_more(world: World) -> None:
@@ -289,6 +330,19 @@ async def test_runs_are_listed_by_state_and_by_nominal_time(twenty: World, sched
     assert await twenty.runs(schedule_id=schedule_id, from_at=START + MINUTE + 1, to_at=START + 2 * MINUTE) == []
 
 
+@pytest.mark.parametrize("schedule_id", [None, "a"])
+async def test_each_state_lists_its_own_runs_and_no_others(twenty: World, schedule_id: str | None) -> None:
+    for state in RunState:
+        twenty.sql("update runs set state = ?1, lease_token = iif(?1 = 'running', 't', null) where key = 3", state)
+        expected = [run for run in await twenty.runs(schedule_id=schedule_id) if run.state == state]
+        paged, after = [], None
+        while page := await twenty.records(after=after, limit=2, schedule_id=schedule_id, state=state):
+            paged += [record.run for record in page]
+            after = Place(paged[-1].nominal_at, paged[-1].id)
+        assert paged == expected
+        assert expected
+
+
 async def test_listed_runs_carry_their_attempts(twenty: World) -> None:
     records = await twenty.records(state="succeeded")
     assert {len(record.attempts) for record in records} == {1}
@@ -316,12 +370,23 @@ async def test_the_backlog_counts_what_waits_and_how_long(world: World) -> None:
     assert (await world.store.admin().backlog())[:2] == (0, 0)
 
 
-async def test_a_key_is_known_by_its_hash_and_the_admin_key_is_one(world: World) -> None:
+async def test_a_key_is_known_by_its_hash_and_a_second_server_s_does_not_lock_out_the_first(world: World) -> None:
     admin = world.store.admin()
-    await admin.put_admin_key("first")
-    await admin.put_admin_key("second")
-    assert await admin.principal("first") is None
-    principal = await admin.principal("second")
-    assert principal is not None
-    assert (principal.key_id, principal.namespace, principal.scopes) == ("admin", None, "admin")
+    for key_hash in ("first", "second-hash", "first", "third"):
+        await admin.put_admin_key(key_hash)
+    assert await admin.principal("unknown") is None
+    known = [await admin.principal(key_hash) for key_hash in ("first", "second-hash", "third")]
+    assert known == [(id_, None, "admin") for id_ in ("admin", "admin-second-h", "admin-third")]
     assert await admin.now() == world.clock.at
+
+
+async def test_a_list_shows_the_beginning_of_the_newest_output_and_a_run_all_of_it(world: World) -> None:
+    await world.put()
+    run = await world.trigger()
+    claim = await world.claim()
+    long = result_of(claim, claim.runs[0], AttemptState.SUCCEEDED)._replace(output="é" * 10_000)
+    await world.store.worker().finish([long], settle)
+    [listed] = await world.records()
+    assert (listed.attempts[0].output, listed.attempts[0].output_truncated) == ("é" * 4096, 1)
+    whole = (await world.run(run.id)).attempts[0]
+    assert (whole.output, whole.output_truncated) == ("é" * 10_000, 0)

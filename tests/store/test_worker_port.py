@@ -84,6 +84,31 @@ async def test_a_retry_that_has_waited_longer_goes_before_a_new_run(world: World
     assert [run.id for run in (await world.claim(limit=1)).runs] == [first]
 
 
+async def test_a_clock_that_goes_back_holds_up_no_new_run(world: World) -> None:
+    [id_] = await make_runs(world)
+    world.clock.go(minutes=-30)
+    claim = await world.claim()
+    assert [run.id for run in claim.runs] == [id_]
+    await world.finish(claim, AttemptState.RELEASED)  # nor one that was given back
+    world.clock.go(minutes=-30)
+    assert [run.attempt for run in (await world.claim()).runs] == [2]
+
+
+async def test_a_new_run_that_a_claim_left_after_the_clock_went_back_may_be_claimed_now(world: World) -> None:
+    await make_runs(world, 2)
+    world.clock.go(minutes=-30)
+    assert (await world.claim(limit=1)).next_at == world.clock.at
+
+
+async def test_a_clock_that_goes_back_hastens_no_retry(world: World) -> None:
+    [id_] = await make_runs(world, retry={"initial": "10m", "maximum": "10m"})
+    await world.work(FAILED, retry_after=120)
+    retry_at = (await world.run(id_)).run.available_at
+    world.clock.go(minutes=-30)
+    claim = await world.claim()
+    assert (claim.runs, claim.next_at) == ([], retry_at)
+
+
 async def test_a_lease_is_prolonged_for_its_holder_only(world: World) -> None:
     await make_runs(world, 2)
     [one, two] = (await world.claim()).runs
@@ -296,6 +321,59 @@ async def test_five_failures_in_one_batch_pause_once_with_the_last_error(world: 
     assert [(id_, note) for _, id_, note in finish.paused] == [
         ("job", "paused after 6 failed runs in a row: HTTP 404"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "streaks"),
+    [
+        ([FAILED, SUCCEEDED], (2, 0, 0)),
+        ([SUCCEEDED, FAILED], (2, 1, 1)),
+        ([FAILED, SUCCEEDED, FAILED, FAILED], (2, 2, 2)),
+        ([FAILED, FAILED], (2, 4, 4)),
+    ],
+)
+async def test_the_ended_runs_of_one_batch_count_in_its_order(
+    world: World, outcomes: list[AttemptState], streaks: tuple[int, int, int]
+) -> None:
+    await make_runs(world, 0)
+    await fail(world, 2, permanent=True)
+    before = await world.schedule()
+    for _ in outcomes:
+        await world.trigger()
+    claim = await world.claim()
+    results = [result_of(claim, r, o, permanent=True) for r, o in zip(claim.runs, outcomes, strict=True)]
+    await world.store.worker().finish(results, settle)
+    after = await world.schedule()
+    assert (before.failure_streak, after.failure_streak, after.permanent_streak) == streaks
+    began = None if outcomes[-1] is SUCCEEDED else world.clock.at if SUCCEEDED in outcomes else before.streak_since_at
+    assert after.streak_since_at == began
+
+
+async def test_the_permanent_failures_of_one_batch_are_counted_after_the_last_that_may_pass(world: World) -> None:
+    await make_runs(world, 0, retry={"max_attempts": 1})
+    await fail(world, 2, permanent=True)
+    for _ in range(3):
+        await world.trigger()
+    claim = await world.claim()
+    results = [result_of(claim, r, FAILED, permanent=p) for r, p in zip(claim.runs, (True, False, True), strict=True)]
+    await world.store.worker().finish(results, settle)
+    schedule = await world.schedule()
+    assert (schedule.failure_streak, schedule.permanent_streak) == (5, 1)
+
+
+async def test_a_success_that_ends_a_batch_keeps_a_schedule_from_pausing(world: World) -> None:
+    await make_runs(world, 7)
+    claim = await world.claim()
+    outcomes = [FAILED] * 6 + [SUCCEEDED]
+    results = [result_of(claim, r, o, permanent=True) for r, o in zip(claim.runs, outcomes, strict=True)]
+    assert (await world.store.worker().finish(results, settle)).paused == []
+
+
+async def test_a_lost_run_is_no_failure(world: World) -> None:
+    [id_] = await make_runs(world, 1, delivery="at_most_once")
+    await world.work(AttemptState.RELEASED)
+    assert (await world.run(id_)).run.reason == "lost"
+    assert (await world.schedule()).failure_streak == 0
 
 
 async def test_a_cancelled_run_is_no_failure(world: World) -> None:

@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 import pytest
@@ -226,7 +227,7 @@ def test_the_file_is_sent_in_one_batch(cli: Cli, server: Server):
     ]
     body = server.asked[0].body
     assert [schedule["id"] for schedule in body.pop("schedules")] == ["first", "second"]
-    assert body == {"source": "hello.yaml", "prune": True, "dry_run": True}
+    assert body == {"source": f"{gethostname()}:{Path.cwd() / 'hello.yaml'}", "prune": True, "dry_run": True}
     assert json.loads(cli("apply", "-f", "hello.yaml", "--json")[1]) == {"items": items}
 
 

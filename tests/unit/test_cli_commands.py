@@ -127,6 +127,14 @@ def test_a_command_stands_behind_two_dashes_and_keeps_its_own_options(cli: Cli, 
         ("runs", "--watch", "--to", "2026-01-01T00:00:00Z"),
         ("preview",),
         ("upcoming", "x", "-n", "many"),
+        ("upcoming", "x", "-n", "0"),
+        ("runs", "--limit", "0"),
+        ("runs", "--limit", "-3"),
+        ("list", "--limit", "0"),
+        ("list", "--limit=-3"),
+        ("list", "--tag", "foo"),
+        ("list", "--state", "foo"),
+        ("add", "x", "--every", "1h", "--timezone", "Europe/London", "--", "echo"),
         ("list", "--url", "ftp://example.org"),
         ("list", "--url", "http://example.org:port"),
         ("list", "--url", "http://user:secret@example.org"),
@@ -147,7 +155,7 @@ def test_a_refusal_exits_1_and_names_field_rule_and_fix(cli: Cli, server: Server
     server.on("POST", "/schedules", 422, problem(422, "Unprocessable Entity", "as below", rule))
     code, out, err = cli("add", "x", "--cron", "61 * * * *", "--http", "http://h")
     assert (code, out) == (1, "")
-    assert "refused: Unprocessable Entity" in err
+    assert err.startswith("refused:\n")
     assert "triggers[0].expression: minute 61 is outside 0–59; use 0–59" in err
 
 
@@ -157,7 +165,7 @@ def test_a_refusal_with_json_prints_the_problem_document(cli: Cli, server: Serve
     code, out, err = cli("add", "x", "--every", "1m", "--http", "http://h", "--json")
     assert code == 1
     assert json.loads(out) == document
-    assert "Conflict: the schedule 'x' exists already" in err
+    assert err == "refused: there is a schedule 'x' already; `scheduler apply -f FILE` replaces it\n"
 
 
 def test_what_does_not_exist_exits_4(cli: Cli):
@@ -170,7 +178,13 @@ def test_a_wrong_key_says_where_keys_come_from(cli: Cli, server: Server):
     server.on("GET", "/schedules", 401, problem(401, "Unauthorized", "the key is not known"))
     code, _, err = cli("list")
     assert code == 1
+    assert err.startswith("refused: the key is not known\ngive a key by --api-key")
     assert "admin.key" in err
+
+
+def test_how_to_send_a_key_over_http_is_not_told_on_a_command_line(cli: Cli, server: Server):
+    server.on("GET", "/runs", 401, problem(401, "Unauthorized", "there is no key; send Authorization: Bearer KEY"))
+    assert "Bearer" not in cli("runs")[2]
 
 
 def test_an_unreachable_server_exits_3_and_is_named(cli: Cli):
@@ -285,6 +299,101 @@ def test_changes_of_a_schedule_are_told_in_a_line(cli: Cli, server: Server):
     assert cli("delete", "digest")[1] == "deleted digest\n"
     assert json.loads(cli("delete", "digest", "--json")[1]) == {"id": "digest", "deleted": True}
     assert [asked.body for asked in server.asked] == [{"catch_up": True}, {"input": {"a": 1}}, None, None]
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (("show",), "show needs an ID: scheduler show ID"),
+        (("run", "show"), "run show needs an ID: scheduler run show ID"),
+        (("apply",), "apply needs --file: scheduler apply --file FILE"),
+        (("list", "--limit"), "--limit needs a value; see scheduler list --help"),
+        (("list", "--limt", "3"), "there is no option --limt; did you mean --limit?"),
+        (("list", "--nosuch"), "there is no option --nosuch; see scheduler list --help"),
+        (("pause", "a", "b"), "what is 'b'? see scheduler pause --help"),
+        (("runs", "--limit", "x"), "--limit: 'x' is not a whole number"),
+        (("runs", "--limit", "0"), "--limit: give 1 or more"),
+        (("list", "--state", "foo"), "--state: 'foo' is not one of active, paused, completed, error"),
+        (("show", "a", "--url", "http://h", "--url", "http://i"), "--url is given twice"),
+        (("lst",), "there is no command 'lst'; did you mean list?"),
+        (("run", "nosuch"), "there is no command 'nosuch'; there are show, cancel, retry"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_named_in_a_line(cli: Cli, argv: tuple[str, ...], words: str):
+    assert cli(*argv) == (2, "", f"{words}\n")
+
+
+def test_a_command_that_does_not_exist_is_answered_with_all_there_are(cli: Cli):
+    err = cli("nosuch")[2]
+    assert all(name in err for name in ("serve", "preview", "apply", "run", "db"))
+
+
+def test_a_schedule_that_paused_itself_says_the_way_out(cli: Cli, server: Server):
+    locked = schedule(
+        "locked", state="paused", note="paused after 5 failed runs in a row: HTTP 401", note_by="scheduler"
+    )
+    server.on("GET", "/schedules", 200, {"items": [locked], "next_cursor": None})
+    out = " ".join(cli("list")[1].split())
+    assert "HTTP 401; fix the target, then scheduler resume locked" in out
+
+
+@pytest.mark.parametrize("state", ["paused", "completed", "error"])
+def test_the_times_of_what_will_not_fire_are_marked(cli: Cli, server: Server, state: str):
+    server.on("GET", "/schedules/digest", 200, schedule(state=state, next_nominal_time=None))
+    time = {"nominal_time": "2098-03-30T01:00:07Z", "local_time": "2098-03-30T01:00:07+00:00", "timezone": "UTC"}
+    whole = time | {"nominal_time": "2098-03-30T01:01:00Z", "local_time": "2098-03-30T01:01:00+00:00"}
+    server.on("GET", "/schedules/digest/upcoming", 200, {"items": [time, whole], "next_cursor": None})
+    server.on("GET", "/schedules/digest/runs", 200, {"items": [], "next_cursor": None})
+    words = {"paused": "would fire if it were resumed", "completed": "will not fire again", "error": "in error"}[state]
+    for command in ("show", "upcoming"):
+        out = cli(command, "digest")[1]
+        assert words in out
+        assert "01:01:00  UTC" in out  # seconds throughout, as one has some
+
+
+def test_show_tells_the_last_runs_that_ran_behind_a_long_pause(cli: Cli, server: Server):
+    def reply(asked: Asked) -> tuple[int, object]:
+        state = asked.query.get("state")
+        if state is None:
+            skips = [run_of(n, "skipped", reason="paused", started_at=None, attempt=0) for n in range(59, 54, -1)]
+            return 200, {"items": skips, "next_cursor": "more"}
+        ran = [run_of(3, "failed", error="boom"), run_of(1, "failed")] if state == "failed" else []
+        return 200, {"items": [run_of(2)] if state == "succeeded" else ran, "next_cursor": None}
+
+    server.on("GET", "/schedules/digest", 200, schedule())
+    server.on("GET", "/schedules/digest/upcoming", 200, {"items": [], "next_cursor": None})
+    server.when("GET", "/schedules/digest/runs", reply)
+    rows = cli("show", "digest")[1].partition("Last runs")[2].splitlines()[2:]
+    states = [word for row in rows for word in ("skipped", "failed", "succeeded") if f" {word} " in row]
+    assert states == ["skipped", "skipped", "failed", "succeeded", "failed"]
+    assert "the schedule was paused" in "".join(rows)
+
+
+def test_a_schedule_that_is_behind_is_catching_up(cli: Cli, server: Server):
+    behind = schedule(next_nominal_time="2020-01-01T00:00:00Z", next_scheduled_time="2020-01-01T00:00:00Z")
+    server.on("POST", "/schedules/digest/resume", 200, behind)
+    assert "is active; catching up from 20" in cli("resume", "digest", "--catch-up")[1]
+
+
+def test_rows_say_what_they_stand_for(cli: Cli, server: Server):
+    missed = {"count": 270, "first": "2026-11-22T09:00:00Z", "last": "2026-11-22T22:51:03Z"}
+    items = [
+        run_of(3, "skipped", reason="overlap", missed=missed),
+        run_of(2, "missed", reason="missed", missed=missed),
+        run_of(1, missed=missed),
+    ]
+    server.on("GET", "/runs", 200, {"items": items, "next_cursor": None})
+    out = " ".join(cli("runs")[1].split())
+    assert out.count("270 occurrences until 2026-11-22") == 2
+    assert out.count("270 missed before it") == 1
+    assert "an earlier run was still open; 270 occurrences" in out
+
+
+def test_a_table_for_a_pipe_is_as_wide_as_columns_says(cli: Cli, server: Server):
+    server.on("GET", "/schedules", 200, {"items": [schedule("s" * 60)], "next_cursor": None})
+    lines = cli("list")[1].splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[2].strip() == "0 9 * * mon-fri Europe/London"
 
 
 def test_preview_prints_times_description_and_warnings(cli: Cli, server: Server):

@@ -42,6 +42,9 @@ def test_the_examples_in_docstrings_are_true(module):
         ("2026-11-22T12:00:40Z", "in 40 s"),
         ("2026-11-22T11:58:00Z", "2 min ago"),
         ("2026-11-22T23:30:00Z", "in 11 h"),
+        ("2026-11-22T12:59:58Z", "in 1 h"),
+        ("2026-11-22T12:00:59Z", "in 59 s"),
+        ("2026-11-23T11:59:50Z", "in 1 d"),
         ("2026-11-25T12:00:00Z", "in 3 d"),
         (None, "–"),
     ],
@@ -107,7 +110,8 @@ def test_a_table_fits_a_terminal_by_cutting_what_is_longest():
     assert lines[2] == f"x{' ' * 27}y{' ' * 11}{' ' * 19}z"
 
 
-def test_nothing_is_cut_for_a_pipe():
+def test_nothing_is_cut_for_a_pipe(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
     lines = printed([Column("A", flexible=True)], [Row(("a" * 300,), "n" * 300)], width=80, terminal=False)
     assert lines == ["A", f"{'a' * 300}  {'n' * 300}"]
 

@@ -222,7 +222,7 @@ def test_six_fields_begin_with_seconds_and_a_fraction_is_no_occurrence():
         ("* * * *", "4 fields instead of 5 or 6"),
         ("", "0 fields instead of 5 or 6"),
         ("* * * * * * *", "7 fields instead of 5 or 6"),
-        ("@reboot", "'@reboot' is not a known alias"),
+        ("@reboot", "@reboot is not a time"),
         ("@every 5m", "'@every 5m' is not a known alias"),
         ("0 0 * * mon#6", "day of week MON#6: 6 is outside 1–5"),
         ("0 0 32W * *", "day of month 32 is outside 1–31"),

@@ -370,7 +370,12 @@ def test_catching_up_begins_with_the_rule_that_was_put_during_the_pause():
 
 def test_resuming_what_is_active_changes_nothing():
     current = made()
-    assert resume(current, T0 + HOUR, catch_up=True) == Change("unchanged", current, "bob")
+    assert resume(current, T0 + HOUR) == Change("unchanged", current, "bob")
+
+
+def test_what_is_not_paused_has_nothing_to_catch_up():
+    with pytest.raises(Conflict, match="not paused"):
+        resume(made(), T0 + HOUR, catch_up=True)
 
 
 def test_resuming_ends_a_streak_of_failures():

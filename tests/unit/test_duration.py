@@ -82,7 +82,20 @@ def test_what_is_no_text_or_number_is_refused(value):
         parse_duration(value)
 
 
-@pytest.mark.parametrize("value", [-1, -0.001, timedelta(seconds=-1), "36501d", LONGEST + SECOND, 36500 * 86400 + 1])
+@pytest.mark.parametrize(
+    "value",
+    [
+        -1,
+        -0.001,
+        timedelta(seconds=-1),
+        "36501d",
+        LONGEST + SECOND,
+        36500 * 86400 + 1,
+        "100000000000d",
+        "9999999999999w",
+        "P999999W",
+    ],
+)
 def test_lengths_lie_between_nothing_and_a_century(value):
     with pytest.raises(FieldError, match="outside 0 to 36500 days"):
         parse_duration(value)

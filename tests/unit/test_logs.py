@@ -51,7 +51,14 @@ def all_facts() -> list[type[events.Fact]]:
 
 
 def sample(kind: type[events.Fact]) -> events.Fact:
-    values = {"str": "text", "str | None": "text", "int": 7, "int | None": 7, "float": 1.25}
+    values = {
+        "str": "text",
+        "str | None": "text",
+        "int": 7,
+        "int | None": 7,
+        "float": 1.25,
+        "dict[str, int]": {"created": 3},
+    }
     return kind(**{field.name: values[str(field.type)] for field in fields(kind)})
 
 
@@ -75,7 +82,15 @@ def test_no_wording_is_about_a_fact_that_is_gone():
     assert set(WORDINGS) == set(all_facts())
 
 
-@pytest.mark.parametrize(("state", "event"), [("initializing", "starting"), ("running", "ready"), ("exited", "exited")])
+def test_the_end_of_a_process_says_how_long_it_was_up(capsys):
+    configure_logging(fmt="json")
+    log_fact(events.ProcessStateChanged("Scheduler", "exited", 90_040))
+    (line,) = lines(capsys.readouterr().out)
+    assert (line["event"], line["service"], line["uptime_s"]) == ("exited", "Scheduler", 90.0)
+    assert "milliseconds" not in line
+
+
+@pytest.mark.parametrize(("state", "event"), [("initializing", "starting"), ("running", "ready")])
 def test_the_life_of_a_process_is_told_in_the_contracts_words(state, event, capsys):
     configure_logging(fmt="json")
     log_fact(events.ProcessStateChanged("Scheduler", state, 12.345))

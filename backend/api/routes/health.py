@@ -16,25 +16,38 @@ def _context(request: Request) -> Context:
     return context
 
 
+def _to(request: Request, content: object, status: int) -> Response:
+    """Answer GET, or HEAD with the same headers and no body."""
+    response = answer(content, status)
+    if request.method == "HEAD":
+        response.body = b""
+    return response
+
+
+@router.head("/livez", include_in_schema=False)
 @router.get("/livez", responses={503: {"description": "The engine's heartbeat has stopped."}})
 async def livez(request: Request) -> Response:
     """Say whether the engine's heartbeat goes on; restart the server if not."""
     health = _context(request).health()
-    return answer({"status": "ok" if health.live else health.status, **health.details}, 200 if health.live else 503)
+    return _to(
+        request, {"status": "ok" if health.live else health.status, **health.details}, 200 if health.live else 503
+    )
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", responses={503: {"description": "Starting, draining, or the engine does not turn."}})
 async def readyz(request: Request) -> Response:
     """Say whether the engine turns and requests are welcome."""
     health = _context(request).health()
-    return answer({"status": health.status, **health.details}, 200 if health.ready else 503)
+    return _to(request, {"status": health.status, **health.details}, 200 if health.ready else 503)
 
 
+@router.head("/health_check", include_in_schema=False)
 @router.get("/health_check", responses={503: {"description": "Not ready."}})
 async def health_check(request: Request) -> Response:
     """Say "OK" when ready."""
     health = _context(request).health()
-    return answer("OK" if health.ready else health.status, 200 if health.ready else 503)
+    return _to(request, "OK" if health.ready else health.status, 200 if health.ready else 503)
 
 
 @router.get("/metrics", response_class=PlainTextResponse)

@@ -7,9 +7,8 @@ import asyncio
 from fastapi import APIRouter, Response
 
 from backend.api.answers import answer
-from backend.api.requests import Authenticated, Document
+from backend.api.requests import Authenticated, Document, some
 from backend.api.schemas import PREVIEW_EXAMPLE, body, responses
-from backend.errors import FieldProblem, Refused
 from backend.service.times import Preview, PreviewRequest, preview
 from backend.service.timings import calendars_of
 from backend.service.validation import parse
@@ -24,8 +23,6 @@ router = APIRouter(tags=["preview"])
 )
 async def preview_draft(caller: Authenticated, given: Document) -> Response:
     """Say when a draft would fire, in words, and what may surprise; nothing is stored."""
-    if given is None:
-        raise Refused([FieldProblem("body", "it is empty", 'send {"triggers": [...]}')])
-    request, now = parse(PreviewRequest, given), await caller.now()
+    request, now = parse(PreviewRequest, some(given)), await caller.now()
     calendars = await caller.store.calendars().days(calendars_of(request.exclusions))
     return answer(await asyncio.to_thread(preview, request, now, calendars))

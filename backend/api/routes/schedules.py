@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
 from backend.api.answers import answer
-from backend.api.requests import Authenticated, Cursor, Document, IfMatch, Limit, ScheduleId, etag, fields
+from backend.api.requests import Authenticated, Cursor, Document, IfMatch, Limit, ScheduleId, etag, fields, some
 from backend.api.routes.runs import RunWindow, instant, runs_page
 from backend.api.schemas import (
     BACKFILL_EXAMPLE,
@@ -45,7 +45,7 @@ router = APIRouter(prefix="/schedules", tags=["schedules"])
 )
 async def create_schedule(caller: Authenticated, given: Document) -> Response:
     """Create a schedule; 409 when the id exists."""
-    view = await caller.schedules.create(_some(given), await caller.now())
+    view = await caller.schedules.create(some(given), await caller.now())
     return answer(view, 201, etag(view) | {"Location": f"/api/v1/schedules/{view['id']}"})
 
 
@@ -54,7 +54,7 @@ async def create_schedule(caller: Authenticated, given: Document) -> Response:
 )
 async def apply_batch(caller: Authenticated, given: Document) -> Response:
     """Create or replace many schedules by id, all or nothing."""
-    read = fields(_some(given), schedules=list, source=str, prune=bool, dry_run=bool)
+    read = fields(some(given), schedules=list, source=str, prune=bool, dry_run=bool)
     documents = read.get("schedules")
     if documents is None or len(documents) > MOST_IN_A_BATCH:
         raise Refused([FieldProblem("schedules", f"a batch has a list of up to {MOST_IN_A_BATCH}", "give that list")])
@@ -103,7 +103,7 @@ async def get_schedule(caller: Authenticated, id: ScheduleId) -> Response:
 )
 async def put_schedule(caller: Authenticated, id: ScheduleId, given: Document, revision: IfMatch) -> Response:
     """Create or replace a schedule under a chosen id; an unchanged definition changes nothing."""
-    view, verb = await caller.schedules.put(id, _some(given), revision)
+    view, verb = await caller.schedules.put(id, some(given), revision)
     return answer(view, 201 if verb == "created" else 200, etag(view))
 
 
@@ -114,7 +114,7 @@ async def put_schedule(caller: Authenticated, id: ScheduleId, given: Document, r
 )
 async def patch_schedule(caller: Authenticated, id: ScheduleId, given: Document, revision: IfMatch) -> Response:
     """Change some fields by an RFC 7396 merge patch."""
-    view = await caller.schedules.patch(id, _some(given), revision)
+    view = await caller.schedules.patch(id, some(given), revision)
     return answer(view, headers=etag(view))
 
 
@@ -175,7 +175,7 @@ async def trigger_schedule(caller: Authenticated, id: ScheduleId, given: Documen
 )
 async def backfill_schedule(caller: Authenticated, id: ScheduleId, given: Document) -> Response:
     """Run the past occurrences of a range, after whatever is due now; a dry run answers 200 and records nothing."""
-    request = parse(BackfillRequest, _some(given))
+    request = parse(BackfillRequest, some(given))
     view = await caller.backfills.start(id, request, await caller.now())
     return answer(view, 200 if request.dry_run else 202)
 
@@ -208,12 +208,6 @@ async def list_schedule_runs(
     """List the runs of a schedule, newest first."""
     wanted = RunFilter(id, window.state, window.from_at, window.to_at)
     return await runs_page(caller, wanted, cursor, limit)
-
-
-def _some(given: Any) -> object:  # noqa: ANN401 - JSON
-    if given is None:
-        raise Refused([FieldProblem("body", "it is empty", "send a JSON object")])
-    return given
 
 
 def _check_label(text: str, field: str, longest: int) -> None:

@@ -73,8 +73,8 @@ where key = :key
 
 -- name: expired_leases
 -- Running runs whose worker has fallen silent.
-select r.key, r.schedule_key, r.attempt, r.losses, r.attempt_started_at, r.worker, s.delivery, r.cancel_requested
-from runs r join schedules s on s.key = r.schedule_key
+select r.key, r.schedule_key, r.attempt, r.losses, r.attempt_started_at, r.worker, r.delivery, r.cancel_requested
+from runs r
 where r.state = 'running' and r.lease_until < :now
 order by r.lease_until
 limit :limit
@@ -87,7 +87,7 @@ set state = :state, reason = :reason, error = :error, finished_at = :finished_at
 where key = :key and state = 'running'
 
 -- name: promote_held
--- Of each chain, queue the oldest held run unless as many as may are at work.
+-- Of each chain of a schedule that is not paused, queue the oldest held run unless as many as may are at work.
 -- At work are those of the chain, and any others where no two may overlap. Answers how many of the chain may be.
 update runs
 set state = 'queued', available_at = max(available_at, :now), retry_until_at = max(retry_until_at, :retry_until_at)
@@ -100,7 +100,7 @@ where key in (
     where f.schedule_key = k.value and f.lane = l.value
       and f.state in ('buffered', 'held', 'queued', 'running', 'retrying') and f.state = 'held'
     order by f.nominal_at limit 1)
-  where (select count(*) from runs o
+  where s.state <> 'paused' and s.deleted_at is null and (select count(*) from runs o
          where o.schedule_key = k.value and o.lane = l.value
            and o.state in ('buffered', 'held', 'queued', 'running', 'retrying')
            and o.state in ('queued', 'running', 'retrying')
@@ -122,7 +122,13 @@ returning schedule_key
 
 -- name: schedules_holding
 -- Schedules that have waiting runs; a net under the promotion that ending a run does.
-select distinct schedule_key from runs where state in ('buffered', 'held')
+with recursive holding (key) as (
+  select min(schedule_key) from runs where state in ('buffered', 'held')
+  union all
+  select (select min(r.schedule_key) from runs r where r.state in ('buffered', 'held') and r.schedule_key > holding.key)
+  from holding where holding.key is not null)
+select s.key from holding cross join schedules s on s.key = holding.key
+where s.state <> 'paused' and s.deleted_at is null
 limit :limit
 
 -- name: skip_buffered

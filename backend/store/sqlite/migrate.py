@@ -47,7 +47,7 @@ def check(path: Path) -> list[str]:
     if not path.exists():
         return [f"{path} does not exist; `scheduler db migrate` or the first start makes it"]
     try:
-        connection = Connection(path)
+        connection = Connection(path, read_only=True)
     except StoreUnavailable as error:
         return [str(error)]
     try:

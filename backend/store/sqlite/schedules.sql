@@ -4,6 +4,11 @@
 select {{schedule_columns}}, {{has_open_run}}, {{buffered_runs}}
 from json_each(:ids) i cross join schedules s on s.namespace = :namespace and s.id = i.value and s.deleted_at is null
 
+-- name: deleted_schedule_by_id
+-- The newest of the deleted schedules that had this id.
+select key from schedules where namespace = :namespace and id = :id and deleted_at is not null
+order by key desc limit 1
+
 -- name: insert_schedules
 -- Create schedules.
 insert into schedules (namespace, id, name, owner, target_kind, state, note, note_by, note_at, definition, triggers,
@@ -54,10 +59,12 @@ delete from runs
 where schedule_key = :schedule_key and nominal_at > :after and reason = 'paused' and backfill_id = ''
 
 -- name: drop_waiting_runs
--- Runs of a deleted schedule that have not begun will not.
+-- Runs of deleted schedules that wait, for a first or another attempt, wait no more.
 update runs set state = 'skipped', reason = 'deleted', finished_at = :now
-where schedule_key in (select value from json_each(:schedule_keys))
-  and state in ('buffered', 'held', 'queued', 'running', 'retrying') and state <> 'running'
+where schedule_key in (select s.key from json_each(:schedule_keys) k cross join schedules s on s.key = k.value
+                       where s.deleted_at is not null)
+  and state in ('buffered', 'held', 'queued', 'running', 'retrying') and state <> 'running' -- as in the index
+returning key
 
 -- name: ids_from_source
 -- The schedules that an apply of this file made.

@@ -1,17 +1,29 @@
+-- fragment: delayed
+-- Waits for its time; everything else that is queued does not, so that a clock that goes back delays no new run.
+(state = 'retrying' or (state = 'queued' and chained > 0))
+
 -- name: claim_runs
--- Lease the runs of a lane that have waited longest.
+-- Lease the runs of a lane that have waited longest, and note what they are dispatched under.
 update runs
 set state = 'running', attempt = attempt + 1, started_at = coalesce(started_at, :now), attempt_started_at = :now,
-    lease_token = :token, lease_until = :until, worker = :worker
+    lease_token = :token, lease_until = :until, worker = :worker,
+    (delivery, revision) = (select s.delivery, s.revision from schedules s where s.key = runs.schedule_key)
 where key in (
-  select key from runs where state in ('queued', 'retrying') and lane = :lane and available_at <= :now
-  order by available_at limit :limit)
+  select key from (
+    select key, available_at from runs where state = 'queued' and chained = 0 and lane = :lane
+    union all
+    select key, available_at from runs where {{delayed}} and lane = :lane and available_at <= :now
+    order by available_at limit :limit))
 returning key, id, schedule_key, namespace, nominal_at, scheduled_at, attempt_started_at, attempt, losses, released,
           retry_until_at, trigger_type, missed_count, missed_first_at, missed_last_at, input
 
 -- name: next_available
 -- When the next waiting run of a lane may be claimed.
-select min(available_at) from runs where state in ('queued', 'retrying') and lane = :lane
+select min(w.available_at) from (
+  select min((select min(available_at) from runs where state = 'queued' and chained = 0 and lane = :lane), :now)
+         as available_at
+  union all
+  select (select min(available_at) from runs where {{delayed}} and lane = :lane)) w
 
 -- name: errands_of
 -- What the runs of these schedules have to carry out; null where the definition is not JSON.
@@ -50,10 +62,11 @@ update schedules set failure_streak = 0, permanent_streak = 0, streak_since_at =
 where key in (select value from json_each(:schedule_keys)) and failure_streak > 0
 
 -- name: lengthen_streaks
--- A failed run lengthens the streak; one that is not permanent ends the streak of permanent ones.
+-- Failed runs lengthen the streak, or begin one after a success; one that is not permanent ends that of permanent ones.
 update schedules
-set failure_streak = failure_streak + 1, streak_since_at = coalesce(streak_since_at, :now),
-    permanent_streak = case when :permanent then permanent_streak + 1 else 0 end
+set failure_streak = :failures + case when :after_success then 0 else failure_streak end,
+    permanent_streak = :permanent + case when :all_permanent and not :after_success then permanent_streak else 0 end,
+    streak_since_at = case when :after_success then :now else coalesce(streak_since_at, :now) end
 where key = :schedule_key
 
 -- name: pause_failing
@@ -62,8 +75,7 @@ update schedules as s
 set state = 'paused', note_by = 'scheduler', note_at = :now, paused_cursor_at = cursor_at,
     skip_reason = null, skip_count = 0, skip_range_at = null,
     note = 'paused after ' || failure_streak || ' failed runs in a row: '
-           || coalesce((select f.value ->> 'error' from json_each(:failures) f
-                        where f.value ->> 'schedule_key' = s.key order by f.key desc limit 1), 'no error text')
+           || (select f.value ->> 'error' from json_each(:failures) f where f.value ->> 'schedule_key' = s.key)
 where s.key in (select f.value ->> 'schedule_key' from json_each(:failures) f)
   and s.state = 'active' and s.deleted_at is null and s.pause_after_failures > 0
   and (s.permanent_streak >= s.pause_after_failures

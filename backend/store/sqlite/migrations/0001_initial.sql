@@ -69,8 +69,8 @@ create unique index schedules_id on schedules (namespace, id) where deleted_at i
 create index schedules_due on schedules (next_scheduled_at) where next_scheduled_at is not null;
 create index schedules_listed on schedules (namespace, key) where deleted_at is null;
 create index schedules_owner on schedules (namespace, owner, key) where deleted_at is null;
+create index schedules_id_deleted on schedules (namespace, id, key) where deleted_at is not null;
 create index schedules_deleted on schedules (deleted_at) where deleted_at is not null;
-create index schedules_gone on schedules (namespace, id, key) where deleted_at is not null;
 
 -- For a calendar that changes: those that use any, found without reading all the others.
 create index schedules_with_calendar on schedules (namespace, key)
@@ -146,6 +146,7 @@ create table runs (
   lease_until integer,
   worker text,
   cancel_requested integer not null default 0, -- 1: its worker is asked to stop, for a later occurrence
+  delivery text, -- under which the latest attempt was dispatched
   missed_count integer not null default 0,
   missed_first_at integer,
   missed_last_at integer,
@@ -162,11 +163,17 @@ create unique index runs_id on runs (namespace, id);
 create index runs_open on runs (schedule_key, lane, state, nominal_at)
   where state in ('buffered', 'held', 'queued', 'running', 'retrying');
 create index runs_waiting on runs (schedule_key, state) where state in ('buffered', 'held');
-create index runs_claimable on runs (lane, available_at) where state in ('queued', 'retrying');
+create index runs_queued on runs (lane, available_at) where state = 'queued' and chained = 0;
+create index runs_delayed on runs (lane, available_at) where state = 'retrying' or (state = 'queued' and chained > 0);
 -- For the pruner: it looks every minute, and must not read the whole ledger for that.
 create index runs_ended on runs (finished_at) where state in ('succeeded', 'cancelled', 'skipped', 'missed');
 create index runs_failed on runs (finished_at) where state in ('failed', 'timed_out', 'dead');
 create index runs_leased on runs (lease_until) where state = 'running';
+-- For lists of one state, which may be rare among very many runs. A run that succeeds never enters them.
+create index runs_unsuccessful on runs (namespace, state, id)
+  where state in ('failed', 'timed_out', 'dead', 'cancelled', 'skipped', 'missed');
+create index runs_unsuccessful_of_schedule on runs (schedule_key, state, nominal_at)
+  where state in ('failed', 'timed_out', 'dead', 'cancelled', 'skipped', 'missed');
 
 create table attempts (
   run_key integer not null references runs (key) on delete cascade,
