@@ -234,11 +234,11 @@ def test_two_minutely_rules_in_one_schedule_run_once_per_minute():
 
 
 def test_a_turn_stops_after_so_many_instants_and_leaves_the_rest_due():
-    away = [(made([SECONDLY], changes={"key": n}), False) for n in range(10)]
+    away = [Standing(made([SECONDLY], changes={"key": n}), False, 0) for n in range(10)]
     planned = plan_all(away, T0 + DAY, STORE)
     assert [one.schedule.key for one in planned] == [0, 1]
     assert sum(one.walked for one in planned) <= TURN + WALK
-    minutely = [(made(changes={"key": n}), False) for n in range(1000)]
+    minutely = [Standing(made(changes={"key": n}), False, 0) for n in range(1000)]
     assert len(plan_all(minutely, T0 + MINUTE, STORE)) == 1000
 
 
