@@ -159,9 +159,8 @@ def show_simulation(answer: Json, series: Series) -> None:
 
 def _show_misfires(misfires: Json) -> None:
     dropped = ", ".join(f"{number} {reason}" for reason, number in misfires["dropped"].items())
-    print_line(
-        f"{misfires['late']} fall into the outage; after it {misfires['run']} run" + (f", {dropped}" if dropped else "")
-    )
+    text = f"{misfires['late']} fall into the outage; after it {misfires['run'] or 'none'} run"
+    print_line(text + (f", {dropped}" if dropped else ""))
     if misfires["schedules"]:
         print_line(f"of them: {_named([(one['id'], one['late']) for one in misfires['schedules']])}")
 

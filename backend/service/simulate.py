@@ -249,7 +249,7 @@ def _view(request: SimulateRequest, forecast: Forecast, schedules: int) -> Simul
     width = next(width for width in WIDTHS if len(forecast.counts) <= MOST_BUCKETS * width)
     notes = [f"the range is longer than a week, so each bucket is {width} minutes wide"] if width > 1 else []
     if not request.durations:
-        notes.append("no durations were given, so every run is taken to end at once, and none overlap")
+        notes.append("no durations were given, so every run is taken to end at once")
     notes += [f"{id_} is left out: {why}" for id_, why in forecast.unplannable[:MOST_NAMED]]
     return Simulation(
         schedules=schedules - len(forecast.unplannable),

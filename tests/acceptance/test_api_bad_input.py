@@ -20,6 +20,8 @@ ROUTES = [
     ("POST", "/schedules/x/resume"),
     ("POST", "/schedules/x/trigger"),
     ("POST", "/preview"),
+    ("POST", "/simulate"),
+    ("PUT", "/calendars/uk"),
 ]
 
 
@@ -113,7 +115,7 @@ def target(**fields: Any) -> dict[str, Any]:
         (draft(delivery="maybe"), "delivery"),
         (draft(pause_after_failures=-1), "pause_after_failures"),
         (draft(exclusions=[HOURLY]), "exclusions"),
-        (draft(jitter="5m"), "jitter"),
+        (draft(jitter="25h"), "jitter"),
         (draft(bogus=1), "bogus"),
         (draft(name=7), "name"),
         (draft(id=7), "id"),
@@ -203,7 +205,12 @@ async def test_where_a_body_is_needed_an_empty_one_is_refused(api, route, body):
         ("/preview", {"triggers": [HOURLY], "from": 5}, "from"),
         ("/preview", {"triggers": [{"kind": "cron", "expression": "61 * * * *"}]}, "triggers[0].expression"),
         ("/preview", {"triggers": [HOURLY], "id": "x" * 201}, "id"),
-        ("/preview", {"triggers": [HOURLY], "exclusions": [HOURLY]}, "exclusions"),
+        ("/preview", {"triggers": [HOURLY], "exclusions": [HOURLY | {"dst_gap": "skip"}]}, "exclusions[0].dst_gap"),
+        (
+            "/preview",
+            {"triggers": [HOURLY], "exclusions": [{"kind": "calendar", "calendar": "x"}]},
+            "exclusions[0].calendar",
+        ),
     ],
 )
 async def test_the_smaller_bodies_are_checked_as_well(api, path, document, field):

@@ -84,6 +84,9 @@ USED = [
     ("extend_leases", ["runs USING INTEGER PRIMARY KEY"]),
     ("drop_waiting_runs", ["runs USING COVERING INDEX runs_open (schedule_key=?)"]),
     ("forget_paused", ["runs USING INDEX runs_ledger (schedule_key=? AND nominal_at>?)"]),
+    ("schedules_with_calendar", ["s USING INDEX schedules_with_calendar (namespace=?)"]),
+    ("zoned_schedules", ["s USING INTEGER PRIMARY KEY (rowid>?)"]),
+    ("replayable_schedules", ["s USING INDEX schedules_listed (namespace=? AND key>?)"]),
     ("schedules_after", ["schedules USING INTEGER PRIMARY KEY (rowid>?)"]),
     ("prune_deleted_schedules", ["s USING COVERING INDEX schedules_deleted (deleted_at<?)"]),
 ]

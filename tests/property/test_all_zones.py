@@ -44,6 +44,7 @@ DIFFERENCES = {
     "not on the hour": "wildcard rules at shifts of half an hour",
     "midnight in the gap": "wildcard rules where a gap swallows midnight",
     "endless": "never answers",
+    "within a minute": "a gap that ends within a minute",
 }
 """What decides each disagreement with cronsim, and how docs/reference/cron.md names it."""
 
@@ -159,6 +160,8 @@ def why_cronsim_differs(rule: Rule, shown: Shown, name: str) -> str:
         return "midnight in the gap"
     if rule.wildcard and not all(jump.on_the_hour for jump in shown.jumps):
         return "not on the hour"
+    if any(jump.is_gap and jump.after % 60 for jump in shown.jumps):
+        return "within a minute"
     return f"UNLISTED {rule.expression} {name} {shown.start}"
 
 

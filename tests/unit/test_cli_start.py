@@ -60,10 +60,13 @@ def test_the_commands_are_those_of_the_reference():
             "backfill",
             "delete",
             "upcoming",
+            "explain",
+            "audit",
             "runs",
             "preview",
         ),
         *("run show", "run cancel", "run retry", "apply", "export", "import crontab", "db migrate", "db check"),
+        *("simulate", "calendars list", "calendars show", "calendars put", "calendars delete"),
     }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from backend.engine import simulate as simulation
-from backend.engine.due import due_instants
+from backend.engine.due import due_instants, find_next
 from backend.engine.plan import delay_of
 from backend.engine.simulate import Forecast, Line, TooMany, simulate
 from backend.engine.track import Offered, Range
@@ -185,30 +185,28 @@ def test_more_than_is_replayed_at_most_is_refused_before_it_is_walked(monkeypatc
 
 def test_schedules_that_share_a_timing_are_walked_once(monkeypatch: pytest.MonkeyPatch):
     asked = 0
-    find_next = simulation.find_next
 
     def counting(*given: Any) -> int | None:
         nonlocal asked
         asked += 1
         return find_next(*given)
 
-    monkeypatch.setattr(simulation, "find_next", counting)
+    monkeypatch.setattr("backend.engine.simulate.find_next", counting)
     seen = replayed(*(line(f"job-{n}") for n in range(500)))
     assert (seen.total, seen.peak) == (6000, 500)
     assert asked == 13
 
 
 def test_a_replay_pauses_every_few_instants_whatever_it_is_at(monkeypatch: pytest.MonkeyPatch):
-    found, most = simulation.find_next, 0
-    since = 0
+    since = most = 0
 
     def counting(*given: Any) -> int | None:
         nonlocal since, most
         since += 1
         most = max(most, since)
-        return found(*given)
+        return find_next(*given)
 
-    monkeypatch.setattr(simulation, "find_next", counting)
+    monkeypatch.setattr("backend.engine.simulate.find_next", counting)
     lines = [line(expression="* * * * * *"), line("slow", "* * * * *", duration=MINUTE, jitter=MINUTE)]
     for _ in simulate(lines, Range(T0, T0 + HOUR)):
         since = 0

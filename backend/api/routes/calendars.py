@@ -18,13 +18,21 @@ from backend.service.views import Page
 
 router = APIRouter(prefix="/calendars", tags=["calendars"])
 ICAL = "text/calendar"
+ICAL_EXAMPLE = """BEGIN:VCALENDAR
+BEGIN:VEVENT
+UID:christmas
+DTSTART;VALUE=DATE:20261225
+RRULE:FREQ=YEARLY
+END:VEVENT
+END:VCALENDAR
+"""
 
 CalendarId = Annotated[str, Path(description="The id of a calendar.")]
 
 
 def _documented() -> dict[str, Any]:
     documented = body(CalendarBody, example=CALENDAR_EXAMPLE)
-    documented["requestBody"]["content"][ICAL] = {"schema": {"type": "string"}}
+    documented["requestBody"]["content"][ICAL] = {"schema": {"type": "string"}, "example": ICAL_EXAMPLE}
     return documented
 
 
