@@ -101,8 +101,14 @@ class CronExclusion(Exclusion):
         fields = self._rule().fields
         day, time = divmod(local, DAY)
         days = _days_from(fields, day)
-        end = _end_of_times(fields, time, whole_minutes=len(self.expression.split()) < 6) if days else None
-        return None if end is None else (day + days) * DAY if end == DAY else day * DAY + end
+        whole_minutes = len(self.expression.split()) < 6
+        end = _end_of_times(fields, time, whole_minutes=whole_minutes) if days else None
+        if end is None:
+            return None
+        # What matches up to midnight need not begin at midnight: only days that match whole are jumped over together.
+        every_time = fields.hours == HOURS.full and fields.minutes == MINUTES.full
+        every_time = every_time and (whole_minutes or fields.seconds == SECONDS.full)
+        return (day + days if every_time else day + 1) * DAY if end == DAY else day * DAY + end
 
 
 def _end_of_times(fields: CronFields, time: int, *, whole_minutes: bool) -> int | None:
