@@ -63,12 +63,43 @@ class ScheduleChanged(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class CalendarChanged(Fact):
+    """A named calendar was put, with so many days, and so many schedules planned anew; or deleted, with none."""
+
+    namespace: str
+    calendar_id: str
+    days: int
+    schedules: int
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class SchedulesChanged(Fact):
     """Many schedules were changed at once; `verbs` counts what happened."""
 
     namespace: str
     verbs: dict[str, int]
     by: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleRetimed(Fact):
+    """The time zone database changed the next time of a schedule. Instants in microseconds; None: no time is left."""
+
+    namespace: str
+    schedule_id: str
+    before: int | None
+    after: int | None
+    tzdata: str
+
+
+@dataclass(frozen=True, slots=True)
+class TzdataChanged(Fact):
+    """All schedules have been planned anew by another release of the time zone database than before."""
+
+    before: str
+    after: str
+    schedules: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +120,26 @@ class ScheduleQuarantined(Fact):
     schedule_id: str
     error: str
     retry_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class OverlapStreak(Fact):
+    """So many occurrences in a row were skipped because a run of the schedule was still open."""
+
+    namespace: str
+    schedule_id: str
+    skips: int
+
+
+@dataclass(frozen=True, slots=True)
+class BackfillStarted(Fact):
+    """Runs for a past range were recorded on request."""
+
+    namespace: str
+    schedule_id: str
+    backfill_id: str
+    runs: int
+    by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +192,19 @@ class AttemptsReaped(Fact):
 
     requeued: int
     dead: int
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerAudited(Fact):
+    """The ledgers' last hour was compared with the occurrences that there should be; none missing, none doubled."""
+
+    schedules: int
+    expected: int
+    missing: int
+    doubled: int
+    examples: str
+    """Some that are missing or doubled."""
+    milliseconds: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from backend.api import answers
 from backend.api.context import Context
-from backend.api.routes import health, preview, runs, schedules
+from backend.api.routes import audit, calendars, explain, health, preview, runs, schedules, simulate
 from backend.api.schemas import BODIES
 from backend.errors import SchedulerError
 from backend.service.times import PreviewRequest
@@ -30,7 +30,10 @@ TAGS = [
         "description": "When something runs, what it is, and what becomes of it.",
     },
     {"name": "runs", "description": "What became of each occurrence, with its attempts and output."},
+    {"name": "calendars", "description": "Days such as holidays, kept once, which schedules exclude by name."},
+    {"name": "audit", "description": "Whether the record is complete, and nothing in it twice."},
     {"name": "preview", "description": "Try triggers out; nothing is stored."},
+    {"name": "simulate", "description": "Foresee the load of a range; nothing fires."},
     {"name": "health", "description": "For whoever watches the server. Open without a key."},
 ]
 
@@ -51,7 +54,15 @@ def create_app(context: Context) -> FastAPI:
     )
     app.state.context = context
     app.include_router(health.router)
-    for router in (schedules.router, runs.router, preview.router):
+    for router in (
+        schedules.router,
+        explain.router,
+        runs.router,
+        calendars.router,
+        preview.router,
+        simulate.router,
+        audit.router,
+    ):
         app.include_router(router, prefix=PREFIX)
     app.add_exception_handler(SchedulerError, answers.on_scheduler_error)
     app.add_exception_handler(HTTPException, answers.on_http_exception)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from backend.service.schedules import Surroundings
@@ -28,3 +29,4 @@ class Context:
     health: Callable[[], Health]
     metrics: Callable[[], Awaitable[tuple[bytes, str]]]
     version: str
+    simulating: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -15,10 +15,13 @@ from starlette.exceptions import HTTPException
 from backend.api.context import Context
 from backend.errors import FieldProblem, Refused, TooLarge, Unauthorized
 from backend.model.ids import DEFAULT_NAMESPACE, NamespaceId
+from backend.service.backfill import Backfills
+from backend.service.calendars import Calendars
 from backend.service.drafts import ANY_REVISION
 from backend.service.keys import hash_of
 from backend.service.runs import Runs
 from backend.service.schedules import Schedules
+from backend.service.simulate import Simulations
 from backend.service.validation import MOST_PROBLEMS
 from backend.service.wording import kind_of, nearest
 from backend.store.port import NamespaceStore
@@ -46,6 +49,21 @@ class Caller(NamedTuple):
     def runs(self) -> Runs:
         """Give the use cases on runs."""
         return Runs(self.store, self.by, self.context.around)
+
+    @property
+    def backfills(self) -> Backfills:
+        """Give the use cases on backfills."""
+        return Backfills(self.store, self.by, self.context.around)
+
+    @property
+    def calendars(self) -> Calendars:
+        """Give the use cases on named calendars."""
+        return Calendars(self.store, self.by, self.context.around)
+
+    @property
+    def simulations(self) -> Simulations:
+        """Give what foresees the load."""
+        return Simulations(self.store)
 
     async def now(self) -> int:
         """Read the database's clock."""
@@ -110,8 +128,8 @@ ABSENT = object()
 
 async def document(request: Request) -> Any:  # noqa: ANN401 - JSON
     """Read the body as JSON, `ABSENT` when there is none; 400 when it is no JSON, TooLarge over its limit."""
-    is_batch = request.method == "POST" and request.url.path.endswith("/schedules/batch")
-    raw = await _body(request, BATCH_LIMIT if is_batch else BODY_LIMIT)
+    is_batch = request.method == "POST" and request.url.path.endswith(("/schedules/batch", "/simulate"))
+    raw = await read_body(request, BATCH_LIMIT if is_batch else BODY_LIMIT)
     if not raw.strip():
         return ABSENT
     try:
@@ -121,7 +139,8 @@ async def document(request: Request) -> Any:  # noqa: ANN401 - JSON
         raise HTTPException(400, f"the body is not valid JSON in UTF-8: {error}") from error
 
 
-async def _body(request: Request, limit: int) -> bytes:
+async def read_body(request: Request, limit: int) -> bytes:
+    """Read the body's bytes; TooLarge over the limit."""
     # One that says so is refused before its bytes are read; of one that does not, no more is read than the limit.
     declared = request.headers.get("content-length", "")
     pieces, size = [], int(declared) if declared.isdecimal() and len(declared) < 20 else 0

@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from backend.api.answers import PROBLEM, ProblemBody
 from backend.engine.definition import ScheduleDefinition
+from backend.service.backfill import BackfillRequest
+from backend.service.calendars import CalendarBody
+from backend.service.simulate import SimulateRequest
 
 
 class PauseBody(BaseModel):
@@ -70,6 +73,14 @@ SCHEDULE_EXAMPLE: Mapping[str, Any] = {
 }
 PATCH_EXAMPLE: Mapping[str, Any] = {"tags": {"team": "sales"}, "timeout": "5m", "owner": None}
 BATCH_EXAMPLE: Mapping[str, Any] = {"schedules": [SCHEDULE_EXAMPLE], "source": "schedules.yaml", "prune": True}
+SIMULATE_EXAMPLE: Mapping[str, Any] = {
+    "from": "2026-12-01T00:00:00Z",
+    "to": "2026-12-02T00:00:00Z",
+    "durations": {"daily-digest": "5m", "*": "30s"},
+    "outage": {"from": "2026-12-01T08:30:00Z", "to": "2026-12-01T10:00:00Z"},
+}
+CALENDAR_EXAMPLE: Mapping[str, Any] = {"days": ["2026-12-25", "2026-12-28"]}
+BACKFILL_EXAMPLE: Mapping[str, Any] = {"from": "2026-11-01T00:00:00Z", "to": "2026-11-08T00:00:00Z", "dry_run": True}
 PREVIEW_EXAMPLE: Mapping[str, Any] = {"triggers": SCHEDULE_EXAMPLE["triggers"], "count": 3}
 _REFUSED: Mapping[str, Any] = {
     "type": "about:blank",
@@ -98,7 +109,17 @@ def body(
     return {"requestBody": {"required": required, "content": dict.fromkeys(media, content)}}
 
 
-BODIES: tuple[type[BaseModel], ...] = (ScheduleDefinition, MergePatch, PauseBody, ResumeBody, TriggerBody, BatchBody)
+BODIES: tuple[type[BaseModel], ...] = (
+    ScheduleDefinition,
+    MergePatch,
+    PauseBody,
+    ResumeBody,
+    TriggerBody,
+    BackfillRequest,
+    BatchBody,
+    CalendarBody,
+    SimulateRequest,
+)
 
 _WORDS = {
     400: "The body is not JSON.",

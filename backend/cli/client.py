@@ -46,6 +46,10 @@ class Client:
         """Ask for something to be done, and give the answer."""
         return self._call("POST", path, body=body or {}, patience=patience)
 
+    def put(self, *path: str, body: Json | str) -> Json:
+        """Make something be what the body says; a text is an iCalendar."""
+        return self._call("PUT", path, body=body)
+
     def delete(self, *path: str) -> Json:
         """Delete what is at the path."""
         return self._call("DELETE", path)
@@ -77,13 +81,12 @@ class Client:
         path: tuple[str, ...],
         *,
         query: Query | None = None,
-        body: Json | None = None,
+        body: Json | str | None = None,
         patience: float = PATIENCE,
     ) -> Json:
         target = self._target(path, query or {})
-        content = None if body is None else json.dumps(body, allow_nan=False).encode()
         try:
-            answer = self._exchange(method, target, content, patience)
+            answer = self._exchange(method, target, body, patience)
         except (OSError, http.client.HTTPException) as error:
             raise Unreachable(_no_answer(self.url, error)) from error
         return _read(self.url, answer)
@@ -95,15 +98,22 @@ class Client:
         place = "/".join((self._parts.path + PREFIX, *(quote(part, safe="") for part in path)))
         return f"{place}?{urlencode(wanted)}" if wanted else place
 
-    def _exchange(self, method: str, target: str, content: bytes | None, patience: float) -> _Answer:
+    def _exchange(self, method: str, target: str, body: Json | str | None, patience: float) -> _Answer:
         connection = _connect(self._parts, patience)
-        headers = self._headers | ({"Content-Type": "application/json"} if content is not None else {})
+        media, content = _encoded(body)
+        headers = self._headers | ({"Content-Type": media} if content is not None else {})
         try:
             connection.request(method, target, body=content, headers=headers)
             response = connection.getresponse()
             return _Answer(response.status, response.getheader("Location"), response.read(LARGEST_ANSWER))
         finally:
             connection.close()
+
+
+def _encoded(body: Json | str | None) -> tuple[str, bytes | None]:
+    if isinstance(body, str):
+        return "text/calendar", body.encode()
+    return "application/json", None if body is None else json.dumps(body, allow_nan=False).encode()
 
 
 def split_url(url: str) -> SplitResult:

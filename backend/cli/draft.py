@@ -66,7 +66,9 @@ class Details:
     owner: Annotated[str | None, Parameter(help="Whose schedule it is.")] = None
     input: Annotated[str | None, Parameter(help="JSON object that every run is given.")] = None
     misfire_policy: Annotated[str | None, Parameter(help="fire_once, skip or fire_all.")] = None
-    overlap_policy: Annotated[str | None, Parameter(help="skip or allow_all.")] = None
+    overlap_policy: Annotated[
+        str | None, Parameter(help="skip, buffer_one, buffer_all, cancel_other, terminate_other, allow_all.")
+    ] = None
     timeout: Annotated[str | None, Parameter(help="Longest time of an attempt, such as 3m.")] = None
     max_attempts: Annotated[int | None, Parameter(help="Attempts of a run, the first included.")] = None
 

@@ -11,7 +11,20 @@ from typing import Any
 from cyclopts import App
 from cyclopts.exceptions import CycloptsError
 
-from backend.cli import apply, local, preview, runs, schedules
+from backend.cli import (
+    apply,
+    audit,
+    backfill,
+    calendars,
+    crontab,
+    explain,
+    export,
+    local,
+    preview,
+    runs,
+    schedules,
+    simulate,
+)
 from backend.cli.failures import CLOSED_PIPE, DONE, INTERRUPTED, REFUSED, USAGE, Failure, Refused
 from backend.cli.mistakes import worded
 from backend.cli.output import print_error, print_json
@@ -40,24 +53,60 @@ scheduler add report --at 2026-12-01T09:00:00 -- ./report.sh --year 2026""",
     ("pause", schedules.pause, 'scheduler pause digest --note "the receiver is being moved"'),
     ("resume", schedules.resume, "scheduler resume digest --catch-up"),
     ("trigger", schedules.trigger, """scheduler trigger digest --input '{"topic": "news"}'"""),
+    (
+        "backfill",
+        backfill.backfill,
+        """scheduler backfill digest --from 2026-11-01T00:00:00Z --to 2026-11-08T00:00:00Z --dry-run
+scheduler backfill digest --from 2026-11-01T00:00:00Z --to 2026-11-08T00:00:00Z --overlap-policy allow_all""",
+    ),
     ("delete", schedules.delete, "scheduler delete digest"),
     ("upcoming", schedules.upcoming, "scheduler upcoming digest -n 10"),
+    ("explain", explain.explain, "scheduler explain digest --at 2026-12-01T09:00:00"),
     ("runs", runs.runs, "scheduler runs --schedule digest --state failed\nscheduler runs --watch -v"),
     (
         "preview",
         preview.preview,
         'scheduler preview "0 9 * * mon-fri" --timezone Europe/London -n 5\nscheduler preview --every 90m',
     ),
+    ("audit", audit.audit, "scheduler audit\nscheduler audit digest --from 2026-12-01T00:00:00Z --json"),
+    (
+        "simulate",
+        simulate.simulate,
+        """scheduler simulate --from 2026-12-01T00:00:00Z --to 2026-12-08T00:00:00Z --durations 30s --svg load.svg
+scheduler simulate --from 2026-12-01T00:00:00Z --to 2026-12-02T00:00:00Z -f schedules.yaml \\
+  --outage 2026-12-01T08:00:00Z/2026-12-01T10:00:00Z""",
+    ),
     ("apply", apply.apply, "scheduler apply -f schedules.yaml --prune --dry-run"),
+    ("export", export.export, "scheduler export --tag team=growth -o schedules.yaml"),
 )
 RUN_COMMANDS: tuple[tuple[str, Command, str], ...] = (
     ("show", runs.show_run, "scheduler run show 0192f0c1-5a2e-7c3b-9d4e-5f60718293a4"),
     ("cancel", runs.cancel, "scheduler run cancel 0192f0c1-5a2e-7c3b-9d4e-5f60718293a4"),
     ("retry", runs.retry, "scheduler run retry 0192f0c1-5a2e-7c3b-9d4e-5f60718293a4"),
 )
+IMPORT_COMMANDS: tuple[tuple[str, Command, str], ...] = (
+    (
+        "crontab",
+        crontab.import_crontab,
+        """scheduler import crontab /etc/crontab --system --dry-run
+crontab -l | scheduler import crontab - --prefix web1- --timezone Europe/London""",
+    ),
+)
+CALENDAR_COMMANDS: tuple[tuple[str, Command, str], ...] = (
+    ("list", calendars.list_, "scheduler calendars list"),
+    ("show", calendars.show, "scheduler calendars show uk"),
+    ("put", calendars.put, "scheduler calendars put holidays.ics --id uk"),
+    ("delete", calendars.delete, "scheduler calendars delete uk"),
+)
 DB_COMMANDS: tuple[tuple[str, Command, str], ...] = (
     ("migrate", local.migrate, "scheduler db migrate"),
     ("check", local.check, "scheduler db check --json"),
+)
+GROUPS = (
+    ("run", "One run.", RUN_COMMANDS),
+    ("import", "Schedules from elsewhere.", IMPORT_COMMANDS),
+    ("calendars", "Days such as holidays, kept once, which schedules exclude by name.", CALENDAR_COMMANDS),
+    ("db", "The database itself.", DB_COMMANDS),
 )
 
 
@@ -73,7 +122,7 @@ def build_app() -> App:
         suppress_keyboard_interrupt=False,
     )
     _register(app, COMMANDS)
-    for name, help_, commands in (("run", "One run.", RUN_COMMANDS), ("db", "The database itself.", DB_COMMANDS)):
+    for name, help_, commands in GROUPS:
         group = App(name=name, help=help_, help_epilogue="", sort_key=len(COMMANDS))
         _register(group, commands)
         app.command(group)

@@ -33,6 +33,7 @@ STATE_STYLES = {
     "running": "cyan",
     "queued": "cyan",
     "held": "cyan",
+    "buffered": "cyan",
 }
 NARROWEST = 10
 UNLIMITED = 100_000

@@ -15,6 +15,8 @@ from backend.engine.cache import cached_if_short
 from backend.errors import FieldError
 from backend.model.policies import Delivery, MisfirePolicy, OverlapPolicy, RetryPolicy
 from backend.targets.registry import AnyTarget
+from backend.triggers.base import Instant
+from backend.triggers.exclusions import AnyExclusion
 from backend.triggers.registry import AnyTrigger
 
 VERSION: Final = 1
@@ -23,15 +25,6 @@ ANSWERED_ONLY = frozenset(
     | {"next_nominal_time", "next_scheduled_time", "last_run", "failure_streak"}
 )
 """What an answer carries and a definition may repeat without effect, so that what was read can be written back."""
-
-NOT_YET: Mapping[str, tuple[object, ...]] = {
-    "exclusions": ([], None),
-    "jitter": ("0s", 0, None),
-    "start_at": (None,),
-    "end_at": (None,),
-    "max_runs": (None,),
-}
-"""Fields of the contract that this version knows only by their neutral value."""
 
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:@~-]{0,199}$"
 TAG_NAME_PATTERN = r"^[^:\x00-\x1f\x7f]+$"
@@ -49,6 +42,12 @@ def _printable(text: str) -> str:
 def _bounded(length: timedelta) -> timedelta:
     if not SHORTEST_TIMEOUT <= length <= LONGEST_TIMEOUT:
         raise FieldError("a timeout is 10 ms to 7 days long", 'use a length such as "3m"')
+    return length
+
+
+def _a_day_at_most(length: timedelta) -> timedelta:
+    if length > timedelta(days=1):
+        raise FieldError("a jitter is at most 1 day", 'use a length such as "30s"')
     return length
 
 
@@ -73,6 +72,7 @@ class ScheduleDefinition(BaseModel):
     name: Name | None = Field(default=None, description="For people; the id when absent.")
     namespace: Name = "default"
     triggers: tuple[AnyTrigger, ...] = Field(min_length=1, max_length=20, description="Fires when any of them does.")
+    exclusions: tuple[AnyExclusion, ...] = Field(default=(), max_length=100, description="When it does not fire.")
     target: AnyTarget
     input: dict[str, Any] = Field(default_factory=dict, description="Handed to the target with every run.")
     tags: dict[TagName, TagValue] = Field(default_factory=dict, max_length=50)
@@ -81,20 +81,29 @@ class ScheduleDefinition(BaseModel):
     misfire_threshold: Duration = timedelta(seconds=60)
     catchup_window: Duration = timedelta(days=365)
     overlap_policy: OverlapPolicy = OverlapPolicy.SKIP
+    jitter: Annotated[Duration, AfterValidator(_a_day_at_most)] = Field(
+        default=timedelta(0), description="Spread: each occurrence is up to so much later, always by the same amount."
+    )
+    start_at: Instant | None = Field(default=None, description="No occurrence before.")
+    end_at: Instant | None = Field(default=None, description="No occurrence after.")
+    max_runs: int | None = Field(default=None, ge=1, le=10**9, description="Completed after so many runs of its own.")
     retry: RetryPolicy = Field(default_factory=RetryPolicy)
     timeout: Annotated[Duration, AfterValidator(_bounded)] = timedelta(minutes=3)
     delivery: Delivery = Delivery.AT_LEAST_ONCE
     pause_after_failures: int = Field(default=5, ge=0, le=10_000, description="0: never.")
+
+    @model_validator(mode="after")
+    def _has_a_window(self) -> ScheduleDefinition:
+        if self.start_at is not None and self.end_at is not None and self.end_at < self.start_at:
+            raise FieldError("end_at is before start_at", "give a later end, or none", "end_at")
+        return self
 
     @model_validator(mode="before")
     @classmethod
     def _without_what_is_only_answered(cls, document: object) -> object:
         if not isinstance(document, Mapping):
             return document
-        for field, neutral in NOT_YET.items():
-            if field in document and document[field] not in neutral:
-                raise FieldError(f"{field} is not supported by this version", "leave it out", field)
-        kept = {k: v for k, v in document.items() if k not in ANSWERED_ONLY and k not in NOT_YET}
+        kept = {k: v for k, v in document.items() if k not in ANSWERED_ONLY}
         if kept.get("name") == kept.get("id"):
             # An answer shows the id where there is no name; written back, that is still no name.
             kept.pop("name", None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -42,6 +42,8 @@ class RowMaker(NamedTuple):
     schedule: Schedule
     now: int
     run_id: Callable[[int], str]
+    delays: Mapping[int, int] = {}
+    """How much later than their nominal time occurrences are scheduled."""
 
     def rows(self, verdicts: Sequence[Verdict], following: int | None) -> Rows:
         """Record all verdicts; `following` is the first instant after them."""
@@ -49,31 +51,31 @@ class RowMaker(NamedTuple):
         extension: RangeExtension | None = None
         streak = SkipStreak(self.schedule.skip_reason, self.schedule.skip_count, self.schedule.skip_range_at)
         nexts = _following(verdicts, following)
-        for reason, group in groupby(zip(verdicts, nexts, strict=True), key=lambda pair: pair[0].reason):
+        for (reason, overlapped), group in groupby(zip(verdicts, nexts, strict=True), key=_fate):
             pairs = list(group)
             if reason is None:
                 runs += self._accepted(pairs)
                 streak = SkipStreak(None, 0, None)
                 continue
             made, more, streak = self._dropped([v.nominal_at for v, _ in pairs], reason, streak)
-            runs += made
+            runs += [run._replace(state=RunState.SKIPPED) for run in made] if overlapped else made
             extension = more or extension
         return Rows(runs, extension, streak)
 
     def _accepted(self, pairs: Sequence[tuple[Verdict, int | None]]) -> Iterator[NewRun]:
         chain = [verdict.nominal_at for verdict, _ in pairs if verdict.action is Action.CHAIN]
-        spacing = _spacing(chain)
+        spacing = spacing_of(chain)
         waits = {nominal_at: place * spacing for place, nominal_at in enumerate(chain)}
         for verdict, following in pairs:
             yield self._accept(verdict, following, wait=waits.get(verdict.nominal_at))
 
     def _accept(self, verdict: Verdict, following: int | None, *, wait: int | None) -> NewRun:
-        # A chain's members wait for each other, so the schedule's next time is no bound for their retries.
-        bounded = following is not None and wait is None
+        # What waits for others may begin after the schedule's next time, which is no bound for its retries then.
+        bounded = following is not None and verdict.action is Action.RUN
         until = min(following or 0, self.now + RETRY_SPAN) if bounded else self.now + RETRY_SPAN
         return self._row(verdict.nominal_at)._replace(
-            state=RunState.QUEUED if wait is None else RunState.HELD,
-            available_at=self.now + (wait or 0),
+            state=_STATES[verdict.action],
+            available_at=max(self.now + (wait or 0), verdict.nominal_at + self.delays.get(verdict.nominal_at, 0)),
             retry_until_at=until,
             chained=0 if wait is None else 1,
             missed_count=verdict.missed.number,
@@ -111,7 +113,7 @@ class RowMaker(NamedTuple):
             trigger_type=TriggerType.SCHEDULE,
             state=RunState.QUEUED,
             reason=None,
-            scheduled_at=nominal_at,
+            scheduled_at=nominal_at + self.delays.get(nominal_at, 0),
             queued_at=self.now,
             available_at=self.now,
             finished_at=None,
@@ -125,11 +127,18 @@ class RowMaker(NamedTuple):
         )
 
 
+_STATES = {Action.RUN: RunState.QUEUED, Action.CHAIN: RunState.HELD, Action.BUFFER: RunState.BUFFERED}
+
+
+def _fate(pair: tuple[Verdict, int | None]) -> tuple[Reason | None, bool]:
+    return pair[0].reason, pair[0].overlapped
+
+
 def _following(verdicts: Sequence[Verdict], following: int | None) -> list[int | None]:
     return [*(verdict.nominal_at for verdict in verdicts[1:]), following] if verdicts else []
 
 
-def _spacing(chain: Sequence[int]) -> int:
+def spacing_of(chain: Sequence[int]) -> int:
     """Spread a chain at one a second, but never slower than twice the schedule's own rate."""
     if len(chain) < 2:
         return 0

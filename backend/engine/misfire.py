@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple, assert_never
 
@@ -18,6 +18,8 @@ class Action(Enum):
     RUN = "run"
     CHAIN = "chain"
     """Run, one after another with the others of the chain."""
+    BUFFER = "buffer"
+    """Run once no earlier run is open."""
     DROP = "drop"
 
 
@@ -39,6 +41,8 @@ class Verdict(NamedTuple):
     action: Action
     reason: Reason | None = None
     missed: Missed = NONE_MISSED
+    overlapped: bool = False
+    """Dropped because of runs that are open or wait, not because it is late."""
 
 
 class Lateness(NamedTuple):
@@ -47,6 +51,16 @@ class Lateness(NamedTuple):
     now: int
     threshold: int
     window: int
+    delays: Mapping[int, int] = {}
+    """How much later than their nominal time occurrences were due."""
+
+    def is_on_time(self, nominal_at: int) -> bool:
+        """Tell what is no later than the threshold; a delay that was asked for is no lateness."""
+        return nominal_at + self.delays.get(nominal_at, 0) >= self.now - self.threshold
+
+    def is_expired(self, nominal_at: int) -> bool:
+        """Tell what is late, and too late for any policy."""
+        return nominal_at < self.now - self.window and not self.is_on_time(nominal_at)
 
 
 def choose(
@@ -62,13 +76,11 @@ def choose(
     `beyond` are newer instants that are due as well and decided by the next walk: while there are any, none of ours
     is the newest. `carried` are missed occurrences of earlier walks that the next run has to report.
     """
-    on_time_from = lateness.now - lateness.threshold
-    window_from = lateness.now - lateness.window
-    expired = [i for i in instants if i < min(window_from, on_time_from)]
-    late = [i for i in instants if window_from <= i < on_time_from]
-    on_time = [i for i in instants if i >= on_time_from]
+    expired = [i for i in instants if lateness.is_expired(i)]
+    late = [i for i in instants[len(expired) :] if not lateness.is_on_time(i)]
+    on_time = instants[len(expired) + len(late) :]
     verdicts = [Verdict(i, Action.DROP, Reason.CATCHUP_WINDOW) for i in expired]
-    newer_late = sum(window_from <= i < on_time_from for i in beyond)
+    newer_late = sum(not (lateness.is_on_time(i) or lateness.is_expired(i)) for i in beyond)
     verdicts += _choose_late(policy, late, newer_late=newer_late, newest_counts=not (on_time or beyond))
     verdicts += [Verdict(i, Action.RUN) for i in on_time]
     if policy is MisfirePolicy.FIRE_ONCE:

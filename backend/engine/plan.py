@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from backend.engine.due import Due, due_instants
+from backend.engine.due import Delay, Due, due_instants, next_nominal, no_delay
+from backend.engine.jitter import delay
 from backend.engine.ledger import RowMaker, Rows
 from backend.engine.misfire import NONE_MISSED, Action, Lateness, Missed, Verdict, carried_with, choose
-from backend.engine.overlap import admit
+from backend.engine.overlap import Admission, admit
 from backend.model.ids import run_id_of
 from backend.model.instants import MINUTE, SECOND
-from backend.model.plan import Planned
+from backend.model.plan import Displacement, Planned, Standing
 from backend.model.policies import MisfirePolicy, OverlapPolicy, Reason
 from backend.model.schedule import Schedule, ScheduleState
 
@@ -23,7 +24,7 @@ ERROR_BACKOFF = 10 * SECOND
 ERROR_BACKOFF_MAXIMUM = 60 * MINUTE
 
 
-def plan_all(due: Sequence[tuple[Schedule, bool]], now: int, store_id: str) -> list[Planned]:
+def plan_all(due: Sequence[Standing], now: int, store_id: str) -> list[Planned]:
     """Plan each schedule for itself: one that raises is quarantined, and its neighbours never notice.
 
     Stops after TURN instants, so that a turn stays short however many schedules have long been away; what is not
@@ -31,46 +32,105 @@ def plan_all(due: Sequence[tuple[Schedule, bool]], now: int, store_id: str) -> l
     """
     planned: list[Planned] = []
     walked = 0
-    for schedule, open_run in due:
-        planned.append(_plan_guarded(schedule, now, store_id, open_run=open_run))
+    for standing in due:
+        planned.append(_plan_guarded(standing, now, store_id))
         walked += planned[-1].walked
         if walked >= TURN:
             break
     return planned
 
 
-def _plan_guarded(schedule: Schedule, now: int, store_id: str, *, open_run: bool) -> Planned:
+def _plan_guarded(standing: Standing, now: int, store_id: str) -> Planned:
+    schedule, open_run, buffered = standing
     try:
-        return plan(schedule, now, store_id, open_run=open_run)
+        return plan(schedule, now, store_id, open_run=open_run, buffered=buffered)
     except Exception as error:  # whatever one schedule raises must not reach the others
         return quarantine(schedule, now, f"{type(error).__name__}: {error}")
 
 
-def plan(schedule: Schedule, now: int, store_id: str, *, open_run: bool) -> Planned:
-    """Decide every occurrence in (cursor, now], as far as one bounded walk reaches."""
+def plan(
+    schedule: Schedule, now: int, store_id: str, *, open_run: bool, buffered: int = 0, wait: bool = True
+) -> Planned:
+    """Decide every occurrence in (cursor, now], as far as one bounded walk reaches.
+
+    Without `wait`, also those whose delay is not over: they are recorded now, and claimed after it.
+    """
     until = now if schedule.deleted_at is None else min(now, schedule.deleted_at)
-    due = due_instants(schedule.triggers, schedule.next_nominal_at, until=until, effective_at=schedule.effective_at)
-    verdicts = _verdicts(schedule, due, now, open_run=open_run)
+    due = due_instants(
+        schedule.triggers,
+        schedule.next_nominal_at,
+        until=until,
+        effective_at=schedule.effective_at,
+        delay=delay_of(schedule),
+        wait=wait,
+    )
+    admission = _admitted(schedule, due, now, open_run=open_run, buffered=buffered)
+    verdicts, due = _within_max_runs(schedule, admission.verdicts, due)
     origin = f"{store_id}/{schedule.key}/{schedule.created_at}"
-    maker = RowMaker(schedule, now, lambda nominal_at: run_id_of(origin, nominal_at, ""))
+    maker = RowMaker(schedule, now, lambda nominal_at: run_id_of(origin, nominal_at, ""), due.delays)
     rows = maker.rows(verdicts, due.following)
-    advanced = _advanced(schedule, due, verdicts, rows, open_run=open_run)
-    return Planned(advanced, rows.runs, rows.extension, None, len(due.instants) + len(due.beyond), bool(due.beyond))
+    return Planned(
+        schedule=_advanced(schedule, due, verdicts, rows, busy=open_run or buffered > 0),
+        runs=rows.runs,
+        extension=rows.extension,
+        failure=None,
+        walked=len(due.instants) + len(due.beyond),
+        unfinished=bool(due.beyond),
+        displaces=_displacement(schedule, admission, verdicts),
+    )
 
 
-def _verdicts(schedule: Schedule, due: Due, now: int, *, open_run: bool) -> list[Verdict]:
+def _displacement(schedule: Schedule, admission: Admission, verdicts: Sequence[Verdict]) -> Displacement | None:
+    # The newest one may be more than `max_runs` allows; then it displaces nothing.
+    newest = next((v.nominal_at for v in reversed(verdicts) if v.action is not Action.DROP), None)
+    if admission.stop is None or newest is None:
+        return None
+    return Displacement(schedule.key, newest, admission.stop)
+
+
+def _admitted(schedule: Schedule, due: Due, now: int, *, open_run: bool, buffered: int) -> Admission:
     if schedule.deleted_at is not None:
-        return [Verdict(i, Action.DROP, Reason.DELETED) for i in due.instants]
+        return Admission([Verdict(i, Action.DROP, Reason.DELETED) for i in due.instants])
     if schedule.state == ScheduleState.PAUSED:
-        return [Verdict(i, Action.DROP, Reason.PAUSED) for i in due.instants]
+        return Admission([Verdict(i, Action.DROP, Reason.PAUSED) for i in due.instants])
     chosen = choose(
         MisfirePolicy(schedule.misfire_policy),
         due.instants,
-        Lateness(now, schedule.misfire_threshold, schedule.catchup_window),
+        Lateness(now, schedule.misfire_threshold, schedule.catchup_window, due.delays),
         beyond=due.beyond,
         carried=_carried(schedule),
     )
-    return admit(OverlapPolicy(schedule.overlap_policy), chosen, open_run=open_run)
+    return admit(OverlapPolicy(schedule.overlap_policy), chosen, open_run=open_run, buffered=buffered)
+
+
+def delay_of(schedule: Schedule) -> Delay:
+    """Say how much later than their nominal time the occurrences of a schedule are due."""
+    if not schedule.jitter:
+        return no_delay
+    seed = f"{schedule.namespace}/{schedule.id}"
+    return lambda nominal_at, following: delay(seed, nominal_at, schedule.jitter, following)
+
+
+def scheduled_next(schedule: Schedule) -> Schedule:
+    """Set when the engine has to look again: at the next nominal time, or after its delay."""
+    nominal_at = schedule.next_nominal_at
+    if nominal_at is None or not schedule.jitter:
+        return schedule._replace(next_scheduled_at=nominal_at)
+    following = next_nominal(schedule.triggers, nominal_at, schedule.effective_at)
+    return schedule._replace(next_scheduled_at=nominal_at + delay_of(schedule)(nominal_at, following))
+
+
+def _within_max_runs(schedule: Schedule, verdicts: Sequence[Verdict], due: Due) -> tuple[Sequence[Verdict], Due]:
+    """Cut off what comes after the last run that the schedule may have: there are no more occurrences."""
+    if schedule.max_runs is None:
+        return verdicts, due
+    left = schedule.max_runs - schedule.runs_made
+    for place, verdict in enumerate(verdicts):
+        left -= verdict.action is not Action.DROP
+        if left <= 0:
+            kept = verdicts[: place + 1] if left == 0 else verdicts[:place]
+            return kept, Due(due.instants[: len(kept)], None, (), due.delays)
+    return verdicts, due if left > 0 else Due(due.instants, None, (), due.delays)
 
 
 def _carried(schedule: Schedule) -> Missed:
@@ -79,18 +139,19 @@ def _carried(schedule: Schedule) -> Missed:
     return Missed(schedule.missed_count, schedule.missed_first_at, schedule.missed_last_at)
 
 
-def _advanced(schedule: Schedule, due: Due, verdicts: Sequence[Verdict], rows: Rows, *, open_run: bool) -> Schedule:
+def _advanced(schedule: Schedule, due: Due, verdicts: Sequence[Verdict], rows: Rows, *, busy: bool) -> Schedule:
     accepted = any(verdict.action is not Action.DROP for verdict in verdicts)
     # Reported by the next run that is accepted, by one only: until then, overlap may have dropped the one chosen.
     reported = accepted or schedule.misfire_policy != MisfirePolicy.FIRE_ONCE
     carried = NONE_MISSED if reported else carried_with(_carried(schedule), verdicts)
     # A deleted schedule is planned up to its deletion and never again.
     following = None if schedule.deleted_at is not None and not due.beyond else due.following
-    return schedule._replace(
-        state=_state_after(schedule, due, busy=accepted or open_run),
+    made = sum(verdict.action is not Action.DROP for verdict in verdicts)
+    advanced = schedule._replace(
+        state=_state_after(schedule, due, busy=accepted or busy),
         cursor_at=due.instants[-1] if due.instants else schedule.cursor_at,
         next_nominal_at=following,
-        next_scheduled_at=following,
+        runs_made=schedule.runs_made + made,
         missed_count=carried.number,
         missed_first_at=carried.first_at,
         missed_last_at=carried.last_at,
@@ -100,6 +161,7 @@ def _advanced(schedule: Schedule, due: Due, verdicts: Sequence[Verdict], rows: R
         error=None,
         error_count=0,
     )
+    return scheduled_next(advanced)
 
 
 def _state_after(schedule: Schedule, due: Due, *, busy: bool) -> str:

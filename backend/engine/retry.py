@@ -17,6 +17,8 @@ def settle(ended: Ended, limits: Limits, now: int) -> Settled:
     """Decide what an ended attempt makes of its run. No retry is planned at or after `retry_until_at`."""
     if ended.state is AttemptState.SUCCEEDED:
         return Settled(RunState.SUCCEEDED, None, now, now)
+    if ended.state is AttemptState.CANCELLED:
+        return Settled(RunState.CANCELLED, None, now, now)
     once = limits.delivery is Delivery.AT_MOST_ONCE
     if ended.state is AttemptState.RELEASED:
         return Settled(RunState.FAILED, Reason.LOST, now, now) if once else Settled(RunState.QUEUED, None, now, None)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from backend.clock import Clock
 from backend.engine.plan import plan_all
-from backend.events import Events, OccurrencesRecorded, ScheduleChanged, ScheduleQuarantined
+from backend.events import Events, OccurrencesRecorded, OverlapStreak, ScheduleChanged, ScheduleQuarantined
 from backend.model.instants import SECOND
 from backend.store.planning import Turn
 from backend.store.port import EngineStore
@@ -17,7 +17,10 @@ BATCH = 1000
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Plans what is due. `poll` is the floor of polling, in seconds; `wake_workers` is called after new runs."""
+    """Plans what is due. `poll` is the floor of polling, in seconds.
+
+    `wake_workers` is called after new runs, `check_leases` when runs are to stop.
+    """
 
     store: EngineStore
     clock: Clock
@@ -25,6 +28,7 @@ class Tick:
     wake_workers: Callable[[], None]
     poll: float = 1.0
     batch: int = BATCH
+    check_leases: Callable[[], None] = lambda: None
 
     async def turn(self) -> float:
         """Plan one batch; answers the seconds until the next schedule is due."""
@@ -33,6 +37,8 @@ class Tick:
         self._report(turn, (self.clock.monotonic() - began) * 1000)
         if turn.runs:
             self.wake_workers()
+        if turn.displaced:
+            self.check_leases()
         if turn.next_at is None:
             return self.poll
         return min(self.poll, max(0.0, (turn.next_at - turn.now) / SECOND))
@@ -43,5 +49,7 @@ class Tick:
         for schedule, error in turn.quarantined:
             retry_at = schedule.next_scheduled_at or turn.now
             self.events.emit(ScheduleQuarantined(schedule.namespace, schedule.id, error, retry_at))
+        for schedule in turn.streaks:
+            self.events.emit(OverlapStreak(schedule.namespace, schedule.id, schedule.skip_count))
         for namespace, schedule_id in turn.completed:
             self.events.emit(ScheduleChanged(namespace, schedule_id, "completed", "scheduler"))

@@ -16,10 +16,12 @@ from typing import Any
 from backend.api.app import create_app
 from backend.api.context import Context, Health
 from backend.clock import Clock
-from backend.engine.loop import Doorbell, Loop
+from backend.engine.auditor import Auditor
+from backend.engine.loop import Doorbell, Loop, Turn
 from backend.engine.prune import Prune
 from backend.engine.reap import Reap
 from backend.engine.tick import Tick
+from backend.engine.tzdata import Tzdata
 from backend.events import Events
 from backend.observe.metrics import Metrics
 from backend.service.schedules import Surroundings
@@ -27,6 +29,7 @@ from backend.settings import Settings, base_environment
 from backend.store.port import Store
 from backend.store.retention import Retention
 from backend.targets.base import TargetRules, Tools
+from backend.triggers.zones import tzdata_version
 from backend.worker.loop import Worker, WorkerConfig
 
 STALLED = timedelta(seconds=30)
@@ -42,6 +45,7 @@ class System:
     store: Store
     worker: Worker
     loops: tuple[Loop, ...]
+    tzdata: Tzdata
     clock: Clock
     metrics: Metrics
     events: Events
@@ -105,6 +109,7 @@ class System:
 
     async def run_loops(self) -> None:
         """Take turns until `drain`; a loop that ends otherwise raises."""
+        await self.tzdata.before_the_first_turn()
         async with asyncio.TaskGroup() as group:
             for loop in (*self.loops, self.worker.claiming):
                 group.create_task(loop.run(), name=loop.name)
@@ -141,15 +146,16 @@ async def system_on(
         poll = settings.poll_interval.total_seconds()
         config = WorkerConfig(worker_name(), settings.worker_concurrency, settings.lease, poll)
         worker = Worker(store.worker(), lent, config, clock=clock, events=events)
-        loops = _loops(store, settings, worker, clock, events)
+        tzdata = Tzdata(store.engine().timezones(), events, tzdata_version())
+        loops = (*_loops(store, settings, worker, clock, events), loop_of("tzdata", tzdata.turn, clock, events))
         async with worker.serving():
             patience = max(stalled_after, 3 * settings.poll_interval)
-            yield System(settings, store, worker, loops, clock, metrics, events, patience)
+            yield System(settings, store, worker, loops, tzdata, clock, metrics, events, patience)
 
 
 def _loops(store: Store, settings: Settings, worker: Worker, clock: Clock, events: Events) -> tuple[Loop, ...]:
     engine, poll = store.engine(), settings.poll_interval.total_seconds()
-    tick = Tick(engine, clock, events, worker.wake, poll)
+    tick = Tick(engine, clock, events, worker.wake, poll, check_leases=worker.beating.bell.ring)
     reap = Reap(engine, events, worker.wake, settings.lease)
     prune = Prune(
         engine,
@@ -158,13 +164,20 @@ def _loops(store: Store, settings: Settings, worker: Worker, clock: Clock, event
         ),
     )
 
+    auditor = Auditor(engine.history(), clock, events)
+
     async def beat_then_reap() -> float:
         # After this whole machine slept, our own leases are over as well: renewing them first keeps running work.
         await worker.beat()
         return await reap.turn()
 
-    turns = {"engine": tick.turn, "reaper": beat_then_reap, "pruner": prune.turn}
-    return tuple(Loop(name, turn, clock=clock, events=events, bell=Doorbell()) for name, turn in turns.items())
+    turns = {"engine": tick.turn, "reaper": beat_then_reap, "pruner": prune.turn, "auditor": auditor.turn}
+    return tuple(loop_of(name, turn, clock, events) for name, turn in turns.items())
+
+
+def loop_of(name: str, turn: Turn, clock: Clock, events: Events) -> Loop:
+    """Make a loop with a bell of its own."""
+    return Loop(name, turn, clock=clock, events=events, bell=Doorbell())
 
 
 def rules_of(settings: Settings) -> TargetRules:

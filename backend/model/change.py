@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from backend.model.plan import Planned
@@ -32,6 +32,10 @@ class Moment(NamedTuple):
 
     now: int
     store_id: str
+    buffered: int = 0
+    """Occurrences of the schedule that wait for the end of its open runs."""
+    calendars: Mapping[str, str] = {}
+    """The days of named calendars, as JSON lists of dates by id, as they are in this transaction."""
 
 
 Revise = Callable[[str, Schedule | None, bool, Moment], Change]

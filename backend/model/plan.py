@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from enum import StrEnum
 from typing import NamedTuple
 
 from backend.model.schedule import Schedule
@@ -25,7 +26,7 @@ class NewRun(NamedTuple):
     finished_at: int | None
     retry_until_at: int
     chained: int
-    """1 for a catch-up run that waits for the one before it."""
+    """0: alone; else one of a chain of which so many are at work at a time."""
     missed_count: int
     missed_first_at: int | None
     missed_last_at: int | None
@@ -42,6 +43,23 @@ class RangeExtension(NamedTuple):
     last_at: int
 
 
+class Stop(StrEnum):
+    """How the open runs of a schedule make room for a newer one."""
+
+    ASK = "ask"
+    """Those that wait are cancelled; one that is at work is asked to stop, and the newer one waits for its end."""
+    REVOKE = "revoke"
+    """All are cancelled at once; whoever works on one loses the lease."""
+
+
+class Displacement(NamedTuple):
+    """The open runs of a schedule make room for the occurrence at `nominal_at`."""
+
+    schedule_key: int
+    nominal_at: int
+    how: Stop
+
+
 class Planned(NamedTuple):
     """The outcome of planning one schedule up to an instant."""
 
@@ -55,9 +73,19 @@ class Planned(NamedTuple):
     """How many instants were visited."""
     unfinished: bool = False
     """Instants are due that this walk left to the next one."""
+    displaces: Displacement | None = None
 
 
-Planner = Callable[[Sequence[tuple[Schedule, bool]], int, str], Sequence[Planned]]
-"""(schedules with "has an open run?", now, the store's id) → one Planned each; never raises.
+class Standing(NamedTuple):
+    """A schedule, and what of it is under way. Backfills do not count."""
+
+    schedule: Schedule
+    open_run: bool
+    buffered: int
+    """Occurrences that wait for the end of the open runs."""
+
+
+Planner = Callable[[Sequence[Standing], int, str], Sequence[Planned]]
+"""(schedules, now, the store's id) → one Planned each; never raises.
 
 There may be fewer than schedules: the rest is left to the next turn."""

@@ -23,6 +23,10 @@ class OverlapPolicy(StrEnum):
     """What becomes of an occurrence while an earlier run of the schedule is open."""
 
     SKIP = "skip"
+    BUFFER_ONE = "buffer_one"
+    BUFFER_ALL = "buffer_all"
+    CANCEL_OTHER = "cancel_other"
+    TERMINATE_OTHER = "terminate_other"
     ALLOW_ALL = "allow_all"
 
 

@@ -12,6 +12,8 @@ from backend.model.ids import RunId
 class RunState(StrEnum):
     """Where a run stands."""
 
+    BUFFERED = "buffered"
+    """Waits, by its overlap policy, until no run of its schedule is open."""
     HELD = "held"
     QUEUED = "queued"
     RUNNING = "running"
@@ -26,10 +28,12 @@ class RunState(StrEnum):
 
 
 OPEN_STATES = frozenset({RunState.HELD, RunState.QUEUED, RunState.RUNNING, RunState.RETRYING})
-FINAL_STATES = frozenset(RunState) - OPEN_STATES
+"""What counts as open for the overlap policy."""
+FINAL_STATES = frozenset(RunState) - OPEN_STATES - {RunState.BUFFERED}
 
 # Every legal move; the store's statements each make one of them, conditional on the state it starts from.
 MOVES: dict[RunState, frozenset[RunState]] = {
+    RunState.BUFFERED: frozenset({RunState.QUEUED, RunState.CANCELLED, RunState.SKIPPED}),
     RunState.HELD: frozenset({RunState.QUEUED, RunState.CANCELLED, RunState.SKIPPED}),
     RunState.QUEUED: frozenset({RunState.RUNNING, RunState.CANCELLED, RunState.SKIPPED}),
     RunState.RUNNING: frozenset(

@@ -52,6 +52,10 @@ class Schedule(NamedTuple):
     overlap_policy: str
     delivery: str
     pause_after_failures: int
+    jitter: int
+    max_runs: int | None
+    runs_made: int
+    """Occurrences that became runs, for `max_runs`."""
     paused_cursor_at: int | None
     """The cursor at the time of pausing: where a resume with catch-up starts again."""
     missed_count: int

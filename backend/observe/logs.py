@@ -19,7 +19,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from backend import events
 from backend.errors import ConfigurationError
-from backend.model.instants import rfc3339
+from backend.model.instants import rfc3339, rfc3339_or_none
 
 LEVELS = {name: getattr(logging, name.upper()) for name in ("debug", "info", "warning", "error", "critical")}
 COLOURS = dict(zip(LEVELS, ("\x1b[2m", "\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[31;1m"), strict=True))
@@ -259,6 +259,21 @@ def _schedule_changed(fact: events.ScheduleChanged) -> Line:
     return _line("info", "schedule_changed", **ids, change=fact.change, by=fact.by)
 
 
+def _calendar_changed(fact: events.CalendarChanged) -> Line:
+    ids = {"namespace": fact.namespace, "calendar_id": fact.calendar_id}
+    return _line("info", "calendar_changed", **ids, days=fact.days, schedules_replanned=fact.schedules, by=fact.by)
+
+
+def _schedule_retimed(fact: events.ScheduleRetimed) -> Line:
+    ids = {"namespace": fact.namespace, "schedule_id": fact.schedule_id}
+    before, after = rfc3339_or_none(fact.before), rfc3339_or_none(fact.after)
+    return _line("warning", "next_time_changed", **ids, before=before, after=after, tzdata=fact.tzdata)
+
+
+def _tzdata_changed(fact: events.TzdataChanged) -> Line:
+    return _line("info", "tzdata_changed", before=fact.before, after=fact.after, next_times_changed=fact.schedules)
+
+
 def _schedules_changed(fact: events.SchedulesChanged) -> Line:
     return _line("info", "schedules_changed", namespace=fact.namespace, **fact.verbs, by=fact.by)
 
@@ -277,6 +292,16 @@ def _occurrences_recorded(fact: events.OccurrencesRecorded) -> Line:
 def _schedule_quarantined(fact: events.ScheduleQuarantined) -> Line:
     ids = {"namespace": fact.namespace, "schedule_id": fact.schedule_id}
     return _line("error", "schedule_quarantined", **ids, error=fact.error, retry_at=rfc3339(fact.retry_at))
+
+
+def _overlap_streak(fact: events.OverlapStreak) -> Line:
+    ids = {"namespace": fact.namespace, "schedule_id": fact.schedule_id}
+    return _line("warning", "overlap_streak", **ids, skips=fact.skips)
+
+
+def _backfill_started(fact: events.BackfillStarted) -> Line:
+    ids = {"namespace": fact.namespace, "schedule_id": fact.schedule_id, "backfill_id": fact.backfill_id}
+    return _line("info", "backfill_started", **ids, runs=fact.runs, by=fact.by)
 
 
 def _schedule_paused(fact: events.SchedulePaused) -> Line:
@@ -314,6 +339,19 @@ def _attempts_reaped(fact: events.AttemptsReaped) -> Line:
     return _line("warning", "attempts_reaped", requeued=fact.requeued, dead=fact.dead)
 
 
+def _ledger_audited(fact: events.LedgerAudited) -> Line:
+    return _line(
+        "error" if fact.missing or fact.doubled else "debug",
+        "ledger_audited",
+        schedules=fact.schedules,
+        expected=fact.expected,
+        missing=fact.missing,
+        doubled=fact.doubled,
+        examples=fact.examples,
+        milliseconds=round(fact.milliseconds, 1),
+    )
+
+
 def _loop_failed(fact: events.LoopFailed) -> Line:
     return _line("error", "loop_failed", loop=fact.loop, error=fact.error, exception=fact.traceback)
 
@@ -325,13 +363,19 @@ WORDINGS: dict[type[events.Fact], Callable[[Any], Line]] = {
     events.ProcessKilled: _process_killed,
     events.Listening: _listening,
     events.ScheduleChanged: _schedule_changed,
+    events.CalendarChanged: _calendar_changed,
+    events.ScheduleRetimed: _schedule_retimed,
+    events.TzdataChanged: _tzdata_changed,
     events.SchedulesChanged: _schedules_changed,
     events.OccurrencesRecorded: _occurrences_recorded,
     events.ScheduleQuarantined: _schedule_quarantined,
+    events.OverlapStreak: _overlap_streak,
+    events.BackfillStarted: _backfill_started,
     events.SchedulePaused: _schedule_paused,
     events.RunsClaimed: _runs_claimed,
     events.AttemptFinished: _attempt_finished,
     events.LeaseLost: _lease_lost,
     events.AttemptsReaped: _attempts_reaped,
+    events.LedgerAudited: _ledger_audited,
     events.LoopFailed: _loop_failed,
 }

@@ -18,7 +18,7 @@ from prometheus_client import (
 
 from backend import events
 from backend.model.instants import SECOND
-from backend.model.run import OPEN_STATES
+from backend.model.run import FINAL_STATES, RunState
 
 LATENESS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600)
 ATTEMPT_BUCKETS = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600)
@@ -43,7 +43,9 @@ class Metrics:
             events.LeaseLost: lambda _: self._leases_lost.inc(),
             events.AttemptsReaped: self._attempts_reaped,
             events.ScheduleQuarantined: lambda _: self._quarantined.inc(),
+            events.OverlapStreak: lambda _: self._overlap_streaks.inc(),
             events.SchedulePaused: lambda _: self._auto_paused.inc(),
+            events.LedgerAudited: self._ledger_audited,
             events.LoopFailed: lambda fact: self._loop_failures.labels(fact.loop).inc(),
         }
 
@@ -59,7 +61,7 @@ class Metrics:
         """Take over what the database says: due and unplanned schedules, the oldest one's age, and counts by state."""
         self._due.set(due)
         self._due_age.set(max(age_seconds, 0))
-        _replace(self._open_runs, dict.fromkeys(OPEN_STATES, 0) | dict(open_runs))
+        _replace(self._open_runs, dict.fromkeys(frozenset(RunState) - FINAL_STATES, 0) | dict(open_runs))
         _replace(self._schedules, dict(schedules))
 
     def render(self) -> tuple[bytes, str]:
@@ -84,6 +86,9 @@ class Metrics:
         self._requeued, self._dead = reaped.labels("requeued"), reaped.labels("dead")
         self._quarantined = Counter(
             "scheduler_schedules_quarantined", "Schedules whose planning raised.", registry=registry
+        )
+        self._overlap_streaks = Counter(
+            "scheduler_overlap_streaks", "Times that overlap skipped three occurrences in a row.", registry=registry
         )
         self._auto_paused = Counter(
             "scheduler_schedules_auto_paused", "Schedules that paused themselves after failures.", registry=registry
@@ -119,6 +124,17 @@ class Metrics:
         self._due_age = Gauge("scheduler_due_backlog_age_seconds", "Age of the oldest of them.", registry=registry)
         self._open_runs = Gauge("scheduler_open_runs", "Runs that have not ended.", ["state"], registry=registry)
         self._schedules = Gauge("scheduler_schedules", "Schedules.", ["state"], registry=registry)
+
+        self._missing = Gauge(
+            "scheduler_audit_missing", "Occurrences without a record in the hour last audited.", registry=registry
+        )
+        self._doubled = Gauge(
+            "scheduler_audit_doubled", "Records without an occurrence in the hour last audited.", registry=registry
+        )
+
+    def _ledger_audited(self, fact: events.LedgerAudited) -> None:
+        self._missing.set(fact.missing)
+        self._doubled.set(fact.doubled)
 
     def _occurrences_recorded(self, fact: events.OccurrencesRecorded) -> None:
         self._runs.inc(fact.runs)

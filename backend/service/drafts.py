@@ -7,18 +7,19 @@ from typing import NamedTuple
 
 from backend.engine.definition import ScheduleDefinition, dump_definition, load_definition, says_the_same
 from backend.engine.due import next_nominal
-from backend.engine.plan import give_up, plan
-from backend.errors import Conflict, FieldProblem, PreconditionFailed, Refused
+from backend.engine.plan import give_up, plan, scheduled_next
+from backend.engine.timing import dump_timing
+from backend.errors import Conflict, FieldError, FieldProblem, PreconditionFailed, Refused
 from backend.model.change import Change, Moment
 from backend.model.instants import DAY, MINUTE, SECOND, micros, rfc3339
 from backend.model.plan import Planned
-from backend.model.run import OPEN_STATES
+from backend.model.run import FINAL_STATES, RunState
 from backend.model.schedule import Schedule, ScheduleState
+from backend.service.timings import timing_of, without_days
 from backend.service.validation import joined
 from backend.triggers.base import Trigger
 from backend.triggers.interval import IntervalTrigger
 from backend.triggers.once import OnceTrigger
-from backend.triggers.registry import dump_triggers
 
 PAST_TOLERANCE = MINUTE
 """A one-shot this far in the past is still accepted."""
@@ -47,7 +48,7 @@ def revise(draft: Draft, current: Schedule | None, moment: Moment, *, open_run: 
         return _create(draft, moment)
     if draft.only_create:
         raise Conflict(f"the schedule {current.id!r} exists already; PUT replaces it")
-    definition = _anchored(draft.definition, _definition_of(current), current.created_at)
+    definition = settled(draft.definition, _definition_of(current), current.created_at)
     if says_the_same(dump_definition(definition), current.definition):
         if draft.source in {None, current.source}:
             return Change("unchanged", current, draft.by)
@@ -67,7 +68,7 @@ def check_revision(current: Schedule | None, if_match: int | None) -> None:
 
 
 def _create(draft: Draft, moment: Moment) -> Change:
-    definition = _anchored(draft.definition, None, moment.now)
+    definition = settled(draft.definition, None, moment.now)
     cursor_at = _cursor_before(definition.triggers, (), moment.now, draft.at)
     schedule = _BLANK._replace(
         namespace=definition.namespace,
@@ -80,7 +81,7 @@ def _create(draft: Draft, moment: Moment) -> Change:
         revision=1,
         source=draft.source,
     )
-    schedule = _scheduled(_defined(schedule, definition))
+    schedule = _planned_anew(_defined(schedule, definition, moment, draft.at), draft.at)
     if schedule.next_nominal_at is None:
         raise Refused([FieldProblem(joined(draft.at, "triggers"), "no occurrence is left", "give a time to come")])
     return Change("created", schedule, draft.by, tags=_tags(definition))
@@ -91,7 +92,7 @@ def _update(
 ) -> Change:
     planned = _not_behind(caught_up(current, moment, open_run=open_run))
     before = planned[-1].schedule
-    changed = _defined(before, definition)._replace(
+    changed = _defined(before, definition, moment, draft.at)._replace(
         revision=current.revision + 1,
         updated_at=moment.now,
         source=draft.source or current.source,
@@ -99,23 +100,52 @@ def _update(
         permanent_streak=0,
         streak_since_at=None,
     )
-    if changed.triggers != current.triggers:
+    if (changed.triggers, changed.max_runs) != (current.triggers, current.max_runs):
         old = _definition_of(current)
         cursor_at = _cursor_before(definition.triggers, old.triggers if old else (), moment.now, draft.at)
         _refuse_decided(definition.triggers, old.triggers if old else (), before.cursor_at, draft.at)
-        # Never back: what is at or before the cursor has been decided, by whichever rule.
-        changed = changed._replace(cursor_at=max(cursor_at, before.cursor_at), effective_at=moment.now)
-        if changed.paused_cursor_at is not None:
-            # A later resume with catch-up begins with the new rule; what the old one skipped stays recorded.
-            changed = changed._replace(
-                paused_cursor_at=changed.cursor_at, skip_reason=None, skip_count=0, skip_range_at=None
-            )
-        changed = _reactivated(_scheduled(changed), busy=open_run or _opened(planned))
+        changed = _taken_over(changed, cursor_at, planned, moment, at=draft.at)
+        changed = _reactivated(changed, busy=open_run or moment.buffered > 0 or _opened(planned))
     return Change("updated", changed, draft.by, planned, _tags(definition))
 
 
+def _taken_over(changed: Schedule, cursor_at: int, planned: Sequence[Planned], moment: Moment, *, at: str) -> Schedule:
+    """Let a new timing begin where the old one has been planned to."""
+    # Never back: what is at or before the cursor has been decided, by whichever rule.
+    cursor_at = max(cursor_at, planned[-1].schedule.cursor_at)
+    changed = changed._replace(cursor_at=cursor_at, effective_at=moment.now)
+    if changed.paused_cursor_at is not None:
+        # A later resume with catch-up begins with the new rule; what the old one skipped stays recorded.
+        changed = changed._replace(paused_cursor_at=cursor_at, skip_reason=None, skip_count=0, skip_range_at=None)
+    return _planned_anew(changed, at)
+
+
+def retime(current: Schedule, by: str, moment: Moment, *, open_run: bool) -> Change:
+    """Plan by what the named calendars say now; a revision of its own, of the same definition."""
+    definition = _definition_of(current)
+    if definition is None:
+        return Change("unchanged", current, by)
+    timing = dump_timing(timing_of(definition, current.id, moment.calendars))
+    if timing == current.triggers:
+        return Change("unchanged", current, by)
+    planned = caught_up(current, moment, open_run=open_run)
+    changed = planned[-1].schedule._replace(triggers=timing, revision=current.revision + 1, updated_at=moment.now)
+    try:
+        changed = _taken_over(changed, moment.now, planned, moment, at="")
+    except Refused as refused:
+        reasons = ", ".join(problem.rule for problem in refused.problems)
+        rule = f"with them the schedule {current.id!r} cannot be planned: {reasons}"
+        raise Refused([FieldProblem("days", rule, "give fewer, or change that schedule first")]) from refused
+    changed = _reactivated(changed, busy=open_run or moment.buffered > 0 or _opened(planned))
+    return Change("updated", changed, by, planned)
+
+
 def _opened(planned: Sequence[Planned]) -> bool:
-    return any(run.state in OPEN_STATES for one in planned for run in one.runs)
+    return any(run.state not in FINAL_STATES for one in planned for run in one.runs)
+
+
+def _buffered(planned: Sequence[Planned]) -> int:
+    return sum(run.state == RunState.BUFFERED for one in planned for run in one.runs)
 
 
 def _reactivated(schedule: Schedule, *, busy: bool) -> Schedule:
@@ -134,7 +164,9 @@ def caught_up(current: Schedule, moment: Moment, *, open_run: bool, walks: int =
     schedule = current
     while len(planned) < walks:
         try:
-            planned.append(plan(schedule, moment.now, moment.store_id, open_run=open_run))
+            buffered = moment.buffered + _buffered(planned)
+            now, store_id = moment.now, moment.store_id
+            planned.append(plan(schedule, now, store_id, open_run=open_run, buffered=buffered, wait=False))
         except Exception:  # a rule that cannot be planned must not keep a person from replacing it
             return [*planned, give_up(schedule, moment.now, moment.store_id)]
         schedule = planned[-1].schedule
@@ -153,7 +185,7 @@ def _not_behind(planned: Sequence[Planned]) -> list[Planned]:
     return list(planned)
 
 
-def _anchored(definition: ScheduleDefinition, current: ScheduleDefinition | None, at: int) -> ScheduleDefinition:
+def settled(definition: ScheduleDefinition, current: ScheduleDefinition | None, at: int) -> ScheduleDefinition:
     """Give intervals without an anchor the one they have, or the creation time in whole seconds."""
     old = current.triggers if current else ()
     triggers = tuple(
@@ -163,7 +195,7 @@ def _anchored(definition: ScheduleDefinition, current: ScheduleDefinition | None
         else t
         for place, t in enumerate(definition.triggers)
     )
-    return definition.model_copy(update={"triggers": triggers})
+    return definition.model_copy(update={"triggers": triggers, "exclusions": without_days(definition.exclusions)})
 
 
 def _anchor_for(interval: IntervalTrigger, known: Sequence[Trigger], at: int) -> int:
@@ -193,26 +225,37 @@ def _refuse_decided(triggers: tuple[Trigger, ...], old: tuple[Trigger, ...], cur
             raise Refused([FieldProblem(joined(at, f"triggers[{place}].at"), rule, "give a later time")])
 
 
-def _defined(schedule: Schedule, definition: ScheduleDefinition) -> Schedule:
+def _defined(schedule: Schedule, definition: ScheduleDefinition, moment: Moment, at: str) -> Schedule:
     """Copy a definition into the typed columns."""
     return schedule._replace(
         name=definition.name or schedule.id,
         owner=definition.owner,
         target_kind=definition.target.kind,
         definition=dump_definition(definition),
-        triggers=dump_triggers(definition.triggers),
+        triggers=dump_timing(timing_of(definition, schedule.id, moment.calendars, at)),
         misfire_policy=definition.misfire_policy,
         misfire_threshold=micros(definition.misfire_threshold),
         catchup_window=micros(definition.catchup_window),
         overlap_policy=definition.overlap_policy,
         delivery=definition.delivery,
         pause_after_failures=definition.pause_after_failures,
+        jitter=micros(definition.jitter),
+        max_runs=definition.max_runs,
     )
 
 
+def _planned_anew(schedule: Schedule, at: str) -> Schedule:
+    try:
+        return _scheduled(schedule)
+    except FieldError as error:
+        raise Refused([FieldProblem(joined(at, error.field or "triggers"), error.rule, error.fix)]) from error
+
+
 def _scheduled(schedule: Schedule) -> Schedule:
+    if schedule.max_runs is not None and schedule.runs_made >= schedule.max_runs:
+        return schedule._replace(next_nominal_at=None, next_scheduled_at=None)
     following = next_nominal(schedule.triggers, schedule.cursor_at, schedule.effective_at)
-    return schedule._replace(next_nominal_at=following, next_scheduled_at=following)
+    return scheduled_next(schedule._replace(next_nominal_at=following))
 
 
 def _replanned(schedule: Schedule) -> Schedule:
@@ -281,7 +324,7 @@ def resume(current: Schedule, by: str, moment: Moment, *, open_run: bool, catch_
         # dropped in the same transaction, and the engine plans them again by the misfire policy.
         resumed = _replanned(resumed._replace(cursor_at=current.paused_cursor_at))
         return Change("resumed", resumed, by, planned, replan_paused_after=current.paused_cursor_at)
-    if resumed.next_nominal_at is None and not open_run:
+    if resumed.next_nominal_at is None and not (open_run or moment.buffered):
         resumed = resumed._replace(state=ScheduleState.COMPLETED)
     return Change("resumed", resumed, by, planned)
 
@@ -323,6 +366,9 @@ _BLANK = Schedule(
     overlap_policy="",
     delivery="",
     pause_after_failures=0,
+    jitter=0,
+    max_runs=None,
+    runs_made=0,
     paused_cursor_at=None,
     missed_count=0,
     missed_first_at=None,

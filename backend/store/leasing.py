@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from backend.model.attempt import AttemptResult, Settled, Settler
 from backend.model.instants import MINUTE, micros
 from backend.model.policies import Reason
-from backend.model.run import FINAL_STATES, AttemptState, ClaimedRun, RunState
+from backend.model.run import FINAL_STATES, AttemptState, ClaimedRun, RunState, TriggerType
 from backend.store.attempts import NewAttempt
 from backend.store.operation import Batch, Operation, Query, now
 from backend.store.planning import drop_waiting, settle_schedules
@@ -37,36 +37,60 @@ class Claim(NamedTuple):
     next_at: int | None
 
 
-def claim_runs(lessee: Lessee, limit: int) -> Operation[Claim]:
-    """Lease up to `limit` runs that wait, oldest first.
+LIVE, BACKFILL = 0, 1
+"""Lanes: runs of the second are claimed only where the first leaves room."""
+
+
+def claim_runs(lessee: Lessee, limit: int, backfills: int | None = None) -> Operation[Claim]:
+    """Lease up to `limit` runs that wait, oldest first; after the live ones those of backfills, up to `backfills`.
 
     The commit records that an attempt has begun. If we die after it, nobody knows whether the target has run: the
     lease expires, and the run is taken over, or ends as lost if it may be sent only once.
     """
     instant = yield from now()
-    rows = yield Query(
-        "claim_runs",
-        {
-            "now": instant,
-            "until": instant + micros(lessee.lease),
-            "token": lessee.token,
-            "worker": lessee.worker,
-            "limit": limit,
-        },
-    )
-    runs = [ClaimedRun._make(row) for row in rows]
+    runs = yield from _lease(lessee, instant, LIVE, limit)
+    room = min(limit - len(runs), limit if backfills is None else backfills)
+    runs += yield from _lease(lessee, instant, BACKFILL, room)
     keys = sorted({run.schedule_key for run in runs})
     errands = (yield Query("errands_of", {"schedule_keys": keys})) if keys else []
-    next_at = (yield Query("next_available", {"now": instant}))[0][0]
+    next_at = yield from _next_at(instant, with_backfills=backfills is None or backfills > 0)
     return Claim(instant, runs, {row[0]: (row[1], row[2]) for row in errands}, next_at)
 
 
-def extend_leases(held: Sequence[tuple[int, str]], lease: timedelta) -> Operation[set[int]]:
-    """Prolong (run key, token) leases; answers the keys that are still ours."""
+def _lease(lessee: Lessee, instant: int, lane: int, limit: int) -> Operation[list[ClaimedRun]]:
+    if limit <= 0:
+        return []
+    params = {
+        "now": instant,
+        "until": instant + micros(lessee.lease),
+        "token": lessee.token,
+        "worker": lessee.worker,
+        "lane": lane,
+        "limit": limit,
+    }
+    rows = yield Query("claim_runs", params)
+    return [ClaimedRun._make(row) for row in rows]
+
+
+def _next_at(instant: int, *, with_backfills: bool) -> Operation[int | None]:
+    live = (yield Query("next_available", {"lane": LIVE, "now": instant}))[0][0]
+    backfill = (yield Query("next_available", {"lane": BACKFILL, "now": instant}))[0][0] if with_backfills else None
+    return min((time for time in (live, backfill) if time is not None), default=None)
+
+
+class Extended(NamedTuple):
+    """The keys of runs whose leases are still ours, and of those among them that are to be stopped."""
+
+    held: set[int]
+    to_stop: set[int]
+
+
+def extend_leases(held: Sequence[tuple[int, str]], lease: timedelta) -> Operation[Extended]:
+    """Prolong (run key, token) leases; answers what is still ours."""
     instant = yield from now()
     until = instant + micros(lease)
     rows = yield Batch("extend_leases", [{"key": key, "token": token, "until": until} for key, token in held])
-    return {row[0] for row in rows}
+    return Extended({row[0] for row in rows}, {row[0] for row in rows if row[1]})
 
 
 class Finished(NamedTuple):
@@ -95,12 +119,10 @@ def finish_attempts(results: Sequence[AttemptResult], settle: Settler) -> Operat
     """
     instant = yield from now()
     settled = [settle(result.ended, result.limits, instant) for result in results]
-    rows = yield Batch("finish_runs", [_run_row(r, s) for r, s in zip(results, settled, strict=True)])
+    rows = yield Batch("finish_runs", [_run_row(r, s, instant) for r, s in zip(results, settled, strict=True)])
     # By attempt, not by run: one batch may bring a lost attempt's result beside that of the attempt that followed it.
-    ours = {(row[0], row[1]) for row in rows}
-    finished = [
-        Finished(r, s, (r.run.key, r.run.attempt) in ours, instant) for r, s in zip(results, settled, strict=True)
-    ]
+    states = {(row[0], row[1]): RunState(row[2]) for row in rows}
+    finished = [_finished(r, s, states, instant) for r, s in zip(results, settled, strict=True)]
     accepted = [f for f in finished if f.accepted]
     yield Batch("insert_attempts", [_attempt(f.result, instant)._asdict() for f in accepted])
     waiting = {f.result.run.schedule_key for f in accepted if f.settled.state not in FINAL_STATES}
@@ -112,8 +134,17 @@ def finish_attempts(results: Sequence[AttemptResult], settle: Settler) -> Operat
     return Finish(finished, paused, completed)
 
 
-def _run_row(result: AttemptResult, settled: Settled) -> dict[str, Any]:
+def _finished(
+    result: AttemptResult, settled: Settled, states: Mapping[tuple[int, int], RunState], instant: int
+) -> Finished:
+    # Where the run was asked to stop, the database says what became of it.
+    state = states.get((result.run.key, result.run.attempt))
+    return Finished(result, settled._replace(state=state or settled.state), state is not None, instant)
+
+
+def _run_row(result: AttemptResult, settled: Settled, instant: int) -> dict[str, Any]:
     return {
+        "now": instant,
         "key": result.run.key,
         "token": result.token,
         "state": settled.state,
@@ -147,8 +178,8 @@ def _attempt(result: AttemptResult, instant: int) -> NewAttempt:
 
 
 def _count_streaks(accepted: Sequence[Finished], instant: int) -> Operation[list[tuple[str, str, str]]]:
-    """Count failed runs in a row, and pause the schedules for which they are too many."""
-    streaks = _fold(accepted)
+    """Count failed runs in a row, and pause the schedules for which they are too many; backfills do not count."""
+    streaks = _fold([f for f in accepted if f.result.run.trigger_type != TriggerType.BACKFILL])
     if ended := sorted(key for key, streak in streaks.items() if not streak.failures):
         yield Query("end_streaks", {"schedule_keys": ended})
     failures = [streak.row(key, instant) for key, streak in streaks.items() if streak.failures]
@@ -156,6 +187,8 @@ def _count_streaks(accepted: Sequence[Finished], instant: int) -> Operation[list
         return []
     yield Batch("lengthen_streaks", failures)
     rows = yield Query("pause_failing", {"failures": failures, "now": instant, "streak_span": STREAK_SPAN})
+    if rows:
+        yield Query("insert_pause_revisions", {"schedule_keys": [row[3] for row in rows], "now": instant})
     return [(row[0], row[1], row[2]) for row in rows]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from backend.clock import Clock
 from backend.errors import ConfigurationError, StoreUnavailable
 from backend.store.admin import ensure_info
+from backend.store.history import begin_ledger
 from backend.store.port import Store
 from backend.store.sqlite.migrate import check, migrate
 from backend.store.sqlite.runner import SqliteRunner
@@ -32,6 +33,7 @@ async def open_store(url: str, *, clock: Clock | None = None) -> Store:
     runner = SqliteRunner(path, clock=clock)
     try:
         store_id = await runner.write(ensure_info("store_id", secrets.token_hex(16)))
+        await runner.write(begin_ledger())
     except BaseException:
         runner.close()
         raise

@@ -6,14 +6,18 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from backend.model.attempt import LostSettler, Reaped
-from backend.model.plan import Planned, Planner
-from backend.model.policies import Delivery
-from backend.model.run import OPEN_STATES, AttemptState, RunState
+from backend.model.instants import DAY
+from backend.model.plan import Planned, Planner, Standing
+from backend.model.policies import Delivery, Reason
+from backend.model.run import FINAL_STATES, AttemptState, RunState
 from backend.model.schedule import Schedule, ScheduleState
 from backend.store.attempts import NewAttempt
+from backend.store.displacing import ERROR, displace
 from backend.store.operation import Batch, Operation, Query, Row, now
 
 _FIELDS = len(Schedule._fields)
+STREAK = 3
+"""Occurrences skipped in a row, because a run was still open, that are worth telling."""
 
 
 class Turn(NamedTuple):
@@ -27,6 +31,10 @@ class Turn(NamedTuple):
     completed: Sequence[tuple[str, str]]
     next_at: int | None
     """When the next schedule is due; at or before `now` if this turn left some."""
+    displaced: int = 0
+    """Schedules whose open runs had to make room for a newer one."""
+    streaks: Sequence[Schedule] = ()
+    """Schedules of which STREAK occurrences in a row have just been skipped because a run was still open."""
 
 
 class Reaping(NamedTuple):
@@ -43,6 +51,11 @@ def with_open_run(row: Row) -> tuple[Schedule, bool]:
     return Schedule._make(row[:_FIELDS]), bool(row[_FIELDS])
 
 
+def standing(row: Row) -> Standing:
+    """Split a row of schedule columns, "has an open run?" and how many occurrences wait for that."""
+    return Standing(*with_open_run(row), int(row[_FIELDS + 1]))
+
+
 def take_turn(plan: Planner, store_id: str, limit: int) -> Operation[Turn]:
     """Claim up to `limit` due schedules, plan them, and write runs and cursors.
 
@@ -50,13 +63,13 @@ def take_turn(plan: Planner, store_id: str, limit: int) -> Operation[Turn]:
     are queued and the cursors are past them: the run row is the message.
     """
     instant = yield from now()
-    due = [with_open_run(row) for row in (yield Query("claim_due", {"now": instant, "limit": limit}))]
+    due = [standing(row) for row in (yield Query("claim_due", {"now": instant, "limit": limit}))]
     if len(due) == limit:
         above = {"now": instant, "above": due[-1][0].next_scheduled_at, "limit": limit // 4}
-        latest = [with_open_run(row) for row in (yield Query("claim_due_latest", above))]
+        latest = [standing(row) for row in (yield Query("claim_due_latest", above))]
         due = [*latest, *due[: limit - len(latest)]]
     planned = plan(due, instant, store_id)
-    recorded = yield from write_plans(planned)
+    recorded = yield from write_plans(planned, instant)
     completed = [(p.schedule.namespace, p.schedule.id) for p in planned if p.schedule.state == ScheduleState.COMPLETED]
     completed += yield from settle_schedules({p.schedule.key for p in planned if _finite(p)}, instant)
     next_at = (yield Query("next_due"))[0][0]
@@ -68,11 +81,18 @@ def take_turn(plan: Planner, store_id: str, limit: int) -> Operation[Turn]:
         quarantined=[(p.schedule, p.failure) for p in planned if p.failure],
         completed=completed,
         next_at=next_at,
+        displaced=sum(p.displaces is not None for p in planned),
+        streaks=[p.schedule for d, p in zip(due, planned, strict=False) if _reached(p.schedule) > _reached(d.schedule)],
     )
 
 
+def _reached(schedule: Schedule) -> bool:
+    return schedule.skip_reason == Reason.OVERLAP and schedule.skip_count >= STREAK
+
+
 def _finite(planned: Planned) -> bool:
-    return planned.schedule.next_nominal_at is None or any(run.chained for run in planned.runs)
+    waiting = any(run.chained for run in planned.runs) or planned.displaces is not None
+    return waiting or planned.schedule.next_nominal_at is None
 
 
 class Recorded(NamedTuple):
@@ -82,19 +102,20 @@ class Recorded(NamedTuple):
     dropped: int
 
 
-def write_plans(planned: Sequence[Planned]) -> Operation[Recorded]:
+def write_plans(planned: Sequence[Planned], instant: int) -> Operation[Recorded]:
     """Write ledger rows and new positions."""
+    yield from displace(planned, instant)
     new = yield Batch("insert_runs", [run._asdict() for p in planned for run in p.runs])
     extensions = [p.extension for p in planned if p.extension]
     yield Batch("extend_range", [extension._asdict() for extension in extensions])
     yield Batch("advance_schedules", [p.schedule._asdict() for p in planned])
-    runs = sum(state in OPEN_STATES for state, _ in new)
-    dropped = sum(max(missed, 1) for state, missed in new if state not in OPEN_STATES)
+    runs = sum(state not in FINAL_STATES for state, _ in new)
+    dropped = sum(max(missed, 1) for state, missed in new if state in FINAL_STATES)
     return Recorded(runs, dropped + sum(extension.added for extension in extensions))
 
 
 def settle_schedules(keys: Iterable[int], instant: int) -> Operation[list[tuple[str, str]]]:
-    """After runs have ended: queue the next of each chain, and complete schedules that have nothing left.
+    """After runs have ended: queue what waited for that, and complete schedules that have nothing left.
 
     Answers (namespace, id) of the completed ones.
     """
@@ -107,9 +128,19 @@ def settle_schedules(keys: Iterable[int], instant: int) -> Operation[list[tuple[
 
 
 def promote(schedule_keys: Sequence[int], instant: int) -> Operation[int]:
-    """Queue the next of each chain that waits for nothing; answers how many."""
-    rows = yield Query("promote_held", {"schedule_keys": list(schedule_keys), "now": instant})
-    return len(rows)
+    """Queue the next of each chain, and then of what is buffered, where it waits for nothing; answers how many.
+
+    No run waits for ever: whoever ends the last open one promotes in the same transaction.
+    """
+    params = {"now": instant, "retry_until_at": instant + DAY}
+    promoted, keys = 0, list(schedule_keys)
+    while keys:
+        rows = yield Query("promote_held", {**params, "schedule_keys": keys})
+        promoted += len(rows)
+        # A chain of which several may be at work has room for more of them, perhaps.
+        keys = sorted({row[0] for row in rows if row[1] > 1})
+    rows = yield Query("promote_buffered", {**params, "schedule_keys": list(schedule_keys)})
+    return promoted + len(rows)
 
 
 def drop_waiting(keys: Iterable[int], instant: int) -> Operation[set[int]]:
@@ -128,7 +159,7 @@ def reap(settle: LostSettler, limit: int) -> Operation[Reaping]:
     """Take back expired leases; whoever held one is refused from now on."""
     instant = yield from now()
     expired = yield Query("expired_leases", {"now": instant, "limit": limit})
-    settled = [(row, settle(row[3], at_most_once=row[6] == Delivery.AT_MOST_ONCE)) for row in expired]
+    settled = [(row, _settled(row, settle)) for row in expired]
     yield Batch("insert_attempts", [_lost(row, instant)._asdict() for row in expired])
     yield Batch("reap_runs", [_reaped_run(row, reaped, instant) for row, reaped in settled])
     over = {row[1] for row in expired}
@@ -138,6 +169,14 @@ def reap(settle: LostSettler, limit: int) -> Operation[Reaping]:
     promoted = yield from promote([row[0] for row in holding], instant)
     requeued = sum(reaped.state is RunState.QUEUED and row[0] not in dropped for row, reaped in settled)
     return Reaping(requeued, len(expired) - requeued, bool(promoted))
+
+
+def _settled(row: Row, settle: LostSettler) -> Reaped:
+    reaped = settle(row[3], at_most_once=row[6] == Delivery.AT_MOST_ONCE)
+    if row[7] and reaped.state is RunState.QUEUED:
+        # It was asked to stop, and a later occurrence waits for its end.
+        return reaped._replace(state=RunState.CANCELLED, error=ERROR.format(policy="cancel_other"))
+    return reaped
 
 
 def _lost(row: Row, instant: int) -> NewAttempt:

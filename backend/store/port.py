@@ -1,8 +1,11 @@
-"""The four ports of durable state. Whoever needs a store asks for the smallest one that serves.
+"""The ports of durable state. Whoever needs a store asks for the smallest one that serves.
 
     EngineStore     plan due schedules, take back expired leases, prune
     WorkerStore     claim runs, keep their leases, write results back
     NamespaceStore  schedules and runs of one namespace, which it is born with: no method can name another
+    HistoryStore    the past of a namespace, or of all (history.py)
+    CalendarStore   the named calendars of one namespace (calendars.py)
+    TimezoneStore   changes of the time zone database (tzdata.py)
     AdminStore      what belongs to no namespace: keys, backlog
 
 They stand on a Runner, of which there is one per database.
@@ -22,9 +25,13 @@ from backend.model.schedule import Schedule
 from backend.store import admin, leasing, planning, retention
 from backend.store import runs as run_operations
 from backend.store import schedules as schedule_operations
+from backend.store.calendars import CalendarStore
+from backend.store.history import HistoryStore
 from backend.store.operation import Runner, now
 from backend.store.runs import Place, RunFilter, RunRecord, RunRow
 from backend.store.schedules import DryRun, Listed, ScheduleFilter, Wish
+from backend.store.simulation import Replayable, replayable_schedules
+from backend.store.tzdata import TimezoneStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +53,14 @@ class EngineStore:
         """Delete one batch of what is too old; go on after the key it answers."""
         return await self.runner.write(retention.prune(keep, after_key, limit))
 
+    def timezones(self) -> TimezoneStore:
+        """Give the port for changes of the time zone database."""
+        return TimezoneStore(self.runner)
+
+    def history(self) -> HistoryStore:
+        """Give the port of every namespace's past."""
+        return HistoryStore(self.runner, None)
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerStore:
@@ -53,11 +68,11 @@ class WorkerStore:
 
     runner: Runner
 
-    async def claim(self, lessee: leasing.Lessee, limit: int) -> leasing.Claim:
-        """Lease up to `limit` waiting runs."""
-        return await self.runner.write(leasing.claim_runs(lessee, limit))
+    async def claim(self, lessee: leasing.Lessee, limit: int, backfills: int | None = None) -> leasing.Claim:
+        """Lease up to `limit` waiting runs, of which at most `backfills` belong to backfills."""
+        return await self.runner.write(leasing.claim_runs(lessee, limit, backfills))
 
-    async def extend(self, held: Sequence[tuple[int, str]], lease: timedelta) -> set[int]:
+    async def extend(self, held: Sequence[tuple[int, str]], lease: timedelta) -> leasing.Extended:
         """Prolong leases; a run key that is not answered is lost."""
         return await self.runner.write(leasing.extend_leases(held, lease))
 
@@ -91,6 +106,14 @@ class NamespaceStore:
             schedule_operations.list_schedules(self.namespace, wanted, after=after, limit=limit)
         )
 
+    async def replayable(self, after: int, limit: int) -> list[Replayable]:
+        """Read the next few active schedules by key, as far as a simulation needs them."""
+        return await self.runner.read(replayable_schedules(self.namespace, after, limit))
+
+    def calendars(self) -> CalendarStore:
+        """Give the port of the namespace's named calendars."""
+        return CalendarStore(self.runner, self.store_id, self.namespace)
+
     async def run(self, id_: str) -> RunRecord:
         """Read one run, or raise NotFound."""
         return await self.runner.read(run_operations.get_run(self.namespace, id_))
@@ -103,6 +126,14 @@ class NamespaceStore:
         """Record a run on a person's wish."""
         return await self.runner.write(run_operations.start_manual_run(self.namespace, schedule_id, make))
 
+    async def start_backfill(self, schedule_id: str, make: Callable[[Schedule, int], Sequence[NewRun]]) -> int:
+        """Record runs for a past range on a person's wish; answers how many."""
+        return await self.runner.write(run_operations.start_backfill(self.namespace, schedule_id, make))
+
+    async def count_recorded(self, schedule_id: str, from_at: int, to_at: int) -> int:
+        """Count the occurrences of a range that became runs by themselves."""
+        return await self.runner.read(run_operations.count_recorded(self.namespace, schedule_id, from_at, to_at))
+
     async def retry_run(self, id_: str, make: Callable[[Schedule, RunRow, int], NewRun]) -> RunRecord:
         """Record a new run for the nominal time of one that has ended."""
         return await self.runner.write(run_operations.retry_run(self.namespace, id_, make))
@@ -110,6 +141,10 @@ class NamespaceStore:
     async def cancel_run(self, id_: str, by: str) -> RunRecord:
         """End an open run."""
         return await self.runner.write(run_operations.cancel_run(self.namespace, id_, by))
+
+    def history(self) -> HistoryStore:
+        """Give the port of this namespace's past."""
+        return HistoryStore(self.runner, self.namespace)
 
 
 @dataclass(frozen=True, slots=True)

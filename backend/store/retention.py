@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from backend.model.instants import DAY, micros
+from backend.store.history import raise_floors
 from backend.store.operation import Operation, Query, now
 
 
@@ -33,6 +34,8 @@ def prune(retention: Retention, after_key: int, limit: int) -> Operation[Pruned]
     failures_before = min(runs_before, instant - micros(retention.failures))
     ages = {"runs_before": runs_before, "failures_before": failures_before, "limit": limit}
     old = yield Query("prune_old_runs", ages)
+    # In the transaction that deletes, so that no audit ever takes what was pruned for missing.
+    yield from raise_floors(old)
     surplus, next_key = yield from _prune_surplus(retention, after_key, limit, instant)
     before = {"deleted_before": instant - micros(retention.deleted), "limit": limit}
     forgotten = yield Query("prune_deleted_schedules", before)
@@ -54,7 +57,9 @@ def _prune_surplus(retention: Retention, after_key: int, limit: int, instant: in
             "keep": retention.keep,
             "limit": limit - deleted,
         }
-        deleted += len((yield Query("prune_surplus_runs", params)))
+        surplus = yield Query("prune_surplus_runs", params)
+        yield from raise_floors(surplus)
+        deleted += len(surplus)
         if deleted >= limit:
             # A whole batch: the writer is needed elsewhere, and this schedule may have more.
             return deleted, key - 1

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 from backend.errors import Conflict, NotFound
 from backend.model.ids import uuid7
 from backend.model.plan import NewRun
-from backend.model.run import OPEN_STATES, AttemptState, RunState
+from backend.model.run import FINAL_STATES, OPEN_STATES, AttemptState, RunState
 from backend.model.schedule import Schedule
 from backend.store.attempts import NewAttempt
 from backend.store.operation import Batch, Operation, Query, Row, now
-from backend.store.planning import settle_schedules, with_open_run
+from backend.store.planning import promote, settle_schedules, with_open_run
 from backend.store.schedules import no_such_schedule
 
 LAST_ID = "g"
@@ -119,7 +119,7 @@ def _sort_of(state: str | None) -> str:
     """Tell which index finds runs in this state; most runs succeed, so that it takes none to find those."""
     if state is None or state == RunState.SUCCEEDED:
         return "any"
-    return "open" if state in OPEN_STATES else "unsuccessful"
+    return "open" if state in OPEN_STATES or state == RunState.BUFFERED else "unsuccessful"
 
 
 def _schedule_key(namespace: str, id_: str) -> Operation[int]:
@@ -162,7 +162,7 @@ def retry_run(namespace: str, id_: str, make: Callable[[Schedule, RunRow, int], 
     """Record a new run with the nominal time of one that has ended; Conflict while that is open."""
     instant = yield from now()
     record = yield from get_run(namespace, id_)
-    if record.run.state in OPEN_STATES:
+    if record.run.state not in FINAL_STATES:
         raise Conflict(f"run {id_} is {record.run.state}; only a run that has ended can be retried")
     rows = yield Query("schedules_by_id", {"namespace": namespace, "ids": [record.run.schedule_id]})
     if not rows or rows[0][0] != record.run.schedule_key:
@@ -172,8 +172,28 @@ def retry_run(namespace: str, id_: str, make: Callable[[Schedule, RunRow, int], 
     return (yield from get_run(namespace, run.id))
 
 
+def start_backfill(
+    namespace: str, schedule_id: str, make: Callable[[Schedule, int], Sequence[NewRun]]
+) -> Operation[int]:
+    """Record the runs that `make` builds from the schedule and the instant, and let the first of them begin."""
+    instant = yield from now()
+    rows = yield Query("schedules_by_id", {"namespace": namespace, "ids": [schedule_id]})
+    if not rows:
+        raise no_such_schedule(schedule_id)
+    made = yield Batch("insert_runs", [run._asdict() for run in make(with_open_run(rows[0])[0], instant)])
+    yield from promote([rows[0][0]], instant)
+    return len(made)
+
+
+def count_recorded(namespace: str, schedule_id: str, from_at: int, to_at: int) -> Operation[int]:
+    """Count the occurrences in [from, to) that became runs by themselves."""
+    key = yield from _schedule_key(namespace, schedule_id)
+    rows = yield Query("count_recorded", {"schedule_key": key, "from": from_at, "to": to_at})
+    return int(rows[0][0])
+
+
 def cancel_run(namespace: str, id_: str, by: str) -> Operation[RunRecord]:
-    """End an open run. Whoever works on it loses the lease at once, and with it the right to record a result."""
+    """End a run that has not ended. Whoever works on it loses the lease, and the right to record a result, at once."""
     instant = yield from now()
     record = yield from get_run(namespace, id_)
     error = f"{CANCELLED} by {by}"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from backend.errors import NotFound
 from backend.model.change import Change, Moment, Revise
 from backend.model.schedule import Schedule
 from backend.store.operation import Batch, Operation, Query, Row, now
-from backend.store.planning import drop_waiting, settle_schedules, with_open_run, write_plans
+from backend.store.planning import drop_waiting, settle_schedules, standing, write_plans
 
 _FIELDS = len(Schedule._fields)
 
@@ -31,11 +31,14 @@ class Wish(NamedTuple):
     """With `drop`: schedules that this source made and that are not among `ids` are dropped."""
     drop: Revise | None = None
     dry_run: bool = False
+    calendars: Sequence[str] | None = ()
+    """The named calendars that deciding needs; None: all of the namespace."""
 
 
 def change_schedules(namespace: str, store_id: str, wish: Wish) -> Operation[list[Change]]:
     """Decide and write all changes; the first that is refused undoes them all."""
-    moment = Moment((yield from now()), store_id)
+    days = yield from calendar_days(namespace, wish.calendars)
+    moment = Moment((yield from now()), store_id, calendars=days)
     changes = yield from _decide(namespace, wish.ids, wish.revise, moment)
     if wish.drop is not None:
         made = yield Query("ids_from_source", {"namespace": namespace, "source": wish.source})
@@ -47,19 +50,27 @@ def change_schedules(namespace: str, store_id: str, wish: Wish) -> Operation[lis
     return written
 
 
+def calendar_days(namespace: str, ids: Sequence[str] | None) -> Operation[Mapping[str, str]]:
+    """Read the days of these named calendars, or of all: JSON lists of dates by id. Unknown ones are left out."""
+    if ids is not None and not ids:
+        return {}
+    rows = yield Query("calendar_days", {"namespace": namespace, "ids": None if ids is None else list(ids)})
+    return {row[0]: row[1] for row in rows}
+
+
 def _decide(namespace: str, ids: Sequence[str], revise: Revise, moment: Moment) -> Operation[list[Change]]:
     rows = (yield Query("schedules_by_id", {"namespace": namespace, "ids": list(ids)})) if ids else []
-    current = {schedule.id: (schedule, busy) for schedule, busy in map(with_open_run, rows)}
+    current = {one.schedule.id: one for one in map(standing, rows)}
     changes = []
     for id_ in ids:
-        schedule, busy = current.get(id_, (None, False))
-        changes.append(revise(id_, schedule, busy, moment))
+        schedule, busy, buffered = current.get(id_, (None, False, 0))
+        changes.append(revise(id_, schedule, busy, moment._replace(buffered=buffered)))
     return changes
 
 
 def _write(changes: Sequence[Change], instant: int) -> Operation[list[Change]]:
     changed = [change for change in changes if change.verb not in {"created", "unchanged"}]
-    yield from write_plans([plan for change in changed for plan in change.planned])
+    yield from write_plans([plan for change in changed for plan in change.planned], instant)
     yield Batch("update_schedules", [change.schedule._asdict() for change in changed])
     for change in changed:
         if change.replan_paused_after is not None:
@@ -81,7 +92,7 @@ def _with_key(change: Change, keys: dict[str, int]) -> Change:
 
 def _write_around(changes: Sequence[Change], instant: int) -> Operation[None]:
     touched = [change for change in changes if change.verb != "unchanged"]
-    yield Batch("insert_revisions", [_revision_row(c) for c in touched if c.verb in {"created", "updated"}])
+    yield Batch("insert_revisions", [_revision_row(change) for change in touched])
     tagged = [change for change in touched if change.tags is not None]
     if replaced := [change.schedule.key for change in tagged if change.verb != "created"]:
         yield Query("delete_tags", {"schedule_keys": replaced})
@@ -92,14 +103,20 @@ def _write_around(changes: Sequence[Change], instant: int) -> Operation[None]:
 
 def _revision_row(change: Change) -> dict[str, Any]:
     schedule = change.schedule
+    before = change.planned[-1].schedule if change.planned else schedule
+    # What had nothing left to fire (such as after `max_runs`), or could not be planned, ended at its cursor.
+    ended = before.next_nominal_at is None or before.next_nominal_at <= schedule.updated_at
     return {
         "schedule_key": schedule.key,
         "revision": schedule.revision,
-        "definition": schedule.definition,
+        "verb": change.verb,
+        "definition": schedule.definition if change.verb in {"created", "updated"} else None,
         "triggers": schedule.triggers,
         "state": schedule.state,
+        "note": schedule.note,
         "effective_at": schedule.effective_at,
         "cursor_at": schedule.cursor_at,
+        "planned_to_at": before.cursor_at if ended else schedule.updated_at,
         "changed_at": schedule.updated_at,
         "changed_by": change.by,
     }

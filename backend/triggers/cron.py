@@ -268,8 +268,13 @@ class CronTrigger(Trigger):
 
     @model_validator(mode="after")
     def _compiles(self) -> CronTrigger:
-        self.rule()
+        self.with_seed("").rule()
         return self
+
+    def with_seed(self, seed: str) -> CronTrigger:
+        """Copy the trigger with every `H` replaced by a number that follows from `seed`, the schedule's id."""
+        resolved = resolve_hash(self.expression, seed)
+        return self if resolved == self.expression else self.model_copy(update={"expression": resolved})
 
     def rule(self) -> CronRule:
         """Compile the rule, or find it compiled."""

@@ -13,24 +13,11 @@ from backend.triggers.cron_fields import DATE, HOUR, MINUTE, MONTH, WEEKDAY, Cro
 from backend.triggers.cron_fields import SECOND as SECONDS
 from backend.triggers.interval import IntervalTrigger
 from backend.triggers.once import OnceTrigger, parse_moment
+from backend.triggers.rrule import RecurrenceTrigger
+from backend.triggers.rrule_words import describe_rule, rule_warnings
+from backend.triggers.words import MONTHS, ORDINALS, WEEKDAYS, clock, join, months, plural, weekdays
 from backend.triggers.zones import Timeline, timeline
 
-MONTHS = (
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-)
-WEEKDAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
-ORDINALS = ("last", "first", "second", "third", "fourth", "fifth")
 MOST_TIMES = 6
 
 
@@ -51,19 +38,21 @@ def describe(trigger: Trigger) -> str:
         return f"every {format_duration(trigger.every)}, counted from {anchor}"
     if isinstance(trigger, OnceTrigger):
         return f"once, at {rfc3339(trigger.instant)} ({trigger.timezone})"
+    if isinstance(trigger, RecurrenceTrigger):
+        return describe_rule(trigger)
     raise TypeError(f"no words for {type(trigger).__name__}")
 
 
 def _times(fields: CronFields) -> str:
     seconds, minutes, hours = _values(fields.seconds), _values(fields.minutes), _values(fields.hours)
     if len(minutes) * len(hours) * len(seconds) <= MOST_TIMES:
-        return "at " + _join([_clock((h * 60 + m) * 60 + s) for h in hours for m in minutes for s in seconds])
+        return "at " + join([clock((h * 60 + m) * 60 + s) for h in hours for m in minutes for s in seconds])
     of_hours = _of_hours(fields)
     if seconds == [0]:
         return _each(minutes, MINUTE.name, 60) + (of_hours or _every_hour(minutes))
     if fields.minutes == MINUTE.full:
         return _each(seconds, SECONDS.name, 60) + (of_hours or ("" if _stride(seconds, 60) else " of every minute"))
-    return f"{_each(seconds, SECONDS.name, 60)} of {_plural(minutes, MINUTE.name)}{of_hours or ' of every hour'}"
+    return f"{_each(seconds, SECONDS.name, 60)} of {plural(minutes, MINUTE.name)}{of_hours or ' of every hour'}"
 
 
 def _every_hour(minutes: Sequence[int]) -> str:
@@ -75,7 +64,7 @@ def _each(values: Sequence[int], unit: str, size: int) -> str:
     stride = _stride(values, size)
     if stride:
         return f"every {unit}" if stride == 1 else f"every {stride} {unit}s"
-    return f"at {_plural(values, unit)}"
+    return f"at {plural(values, unit)}"
 
 
 def _stride(values: Sequence[int], size: int) -> int:
@@ -87,7 +76,7 @@ def _stride(values: Sequence[int], size: int) -> int:
 def _of_hours(fields: CronFields) -> str:
     if fields.hours == HOUR.full:
         return ""
-    return f" of {_plural(_values(fields.hours), HOUR.name)}"
+    return f" of {plural(_values(fields.hours), HOUR.name)}"
 
 
 def _days(fields: CronFields) -> str:
@@ -101,7 +90,7 @@ def _days(fields: CronFields) -> str:
 
 
 def _date_words(fields: CronFields) -> str:
-    words = [_plural(_values(fields.dates), "day")] if fields.dates else []
+    words = [plural(_values(fields.dates), "day")] if fields.dates else []
     for text in fields.special_dates:
         if text == "L":
             words.append("the last day")
@@ -109,56 +98,28 @@ def _date_words(fields: CronFields) -> str:
             words.append("the last working day")
         else:
             words.append(f"the working day nearest to day {text[:-1]}")
-    return f"{_join(words)} of the month"
+    return f"{join(words)} of the month"
 
 
 def _weekday_words(fields: CronFields) -> str:
     words = [f"the {ORDINALS[nth]} {WEEKDAYS[day]} of the month" for day, nth in fields.special_weekdays]
-    # A week is told from Monday on.
-    values = sorted(_values(fields.weekdays), key=lambda day: (day - 1) % 7)
-    return _join(_runs([WEEKDAYS[day] for day in values], [(day - 1) % 7 for day in values]) + words)
+    return join(weekdays(_values(fields.weekdays)) + words)
 
 
 def _months(fields: CronFields) -> str:
     if fields.months == MONTH.full:
         return ""
-    values = _values(fields.months)
-    return "in " + _join(_runs([MONTHS[month - 1] for month in values], values))
-
-
-def _runs(words: Sequence[str], numbers: Sequence[int]) -> list[str]:
-    """Shorten three or more neighbours to `first to last`."""
-    said: list[str] = []
-    begin = 0
-    for at in range(1, len(words) + 1):
-        if at < len(words) and numbers[at] == numbers[at - 1] + 1:
-            continue
-        said += words[begin:at] if at - begin < 3 else [f"{words[begin]} to {words[at - 1]}"]
-        begin = at
-    return said
-
-
-def _plural(values: Sequence[int], unit: str) -> str:
-    words = _runs([str(value) for value in values], values)
-    return f"{unit}{'s' if len(values) > 1 else ''} {_join(words)}"
+    return "in " + months(_values(fields.months))
 
 
 def _values(bits: int) -> list[int]:
     return [value for value in range(bits.bit_length()) if bits >> value & 1]
 
 
-def _join(words: Sequence[str]) -> str:
-    return " and ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)
-
-
-def _clock(second: int) -> str:
-    minutes, second = divmod(second % 86400, 60)
-    hour, minute = divmod(minutes, 60)
-    return f"{hour:02}:{minute:02}:{second:02}" if second else f"{hour:02}:{minute:02}"
-
-
 def warnings(trigger: Trigger) -> list[str]:
     """List what a trigger does that its author may not expect."""
+    if isinstance(trigger, RecurrenceTrigger):
+        return rule_warnings(trigger)
     if not isinstance(trigger, CronTrigger):
         return []
     fields = trigger.rule().fields
@@ -194,7 +155,7 @@ def _month_warnings(fields: CronFields) -> list[str]:
     shortest = {29: 29, 30: 30, 31: 31}[dates[0]]
     lengths = {month: 29 if month == 2 else 30 if month in {4, 6, 9, 11} else 31 for month in _values(fields.months)}
     skipped = [MONTHS[month - 1] for month, length in lengths.items() if length < shortest]
-    found = [f"day {dates[0]} does not exist in {_join(skipped)}; L means the last day"] if skipped else []
+    found = [f"day {dates[0]} does not exist in {join(skipped)}; L means the last day"] if skipped else []
     if shortest == 29 and 2 in lengths:
         found.append("day 29 exists in February only in leap years; L means the last day")
     return found
@@ -205,6 +166,10 @@ def note_at(trigger: Trigger, instant: int) -> str | None:
     if isinstance(trigger, CronTrigger):
         rule = trigger.rule()
         return _shift_note(_shifted(rule, instant), rule.timeline, instant) or _repeat_note(rule.timeline, instant)
+    if isinstance(trigger, RecurrenceTrigger):
+        recurring = trigger.compiled()
+        missing = recurring.match_in_gap(instant // SECOND)
+        return _shift_note(missing, recurring.timeline, instant) or _repeat_note(recurring.timeline, instant)
     if isinstance(trigger, OnceTrigger):
         offsets = timeline(trigger.timezone)
         return _shift_note(_skipped(trigger, offsets), offsets, instant) or _repeat_note(offsets, instant)
@@ -230,7 +195,7 @@ def _shift_note(missing: int | None, offsets: Timeline, instant: int) -> str | N
     if missing is None:
         return None
     local = offsets.local(instant // SECOND)
-    return f"{_clock(missing)} does not exist that day; fires at {_clock(local)}"
+    return f"{clock(missing)} does not exist that day; fires at {clock(local)}"
 
 
 def _repeat_note(offsets: Timeline, instant: int) -> str | None:
@@ -240,4 +205,4 @@ def _repeat_note(offsets: Timeline, instant: int) -> str | None:
     if len(seconds) < 2:
         return None
     which = ORDINALS[1 + seconds.index(second)]
-    return f"{_clock(local)} occurs twice on {to_datetime(local * SECOND):%Y-%m-%d}; this is the {which}"
+    return f"{clock(local)} occurs twice on {to_datetime(local * SECOND):%Y-%m-%d}; this is the {which}"

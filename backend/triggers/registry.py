@@ -14,11 +14,12 @@ from backend.triggers.base import Trigger
 from backend.triggers.cron import CronTrigger
 from backend.triggers.interval import IntervalTrigger
 from backend.triggers.once import OnceTrigger
+from backend.triggers.rrule import RecurrenceTrigger
 
-AnyTrigger = Annotated[CronTrigger | IntervalTrigger | OnceTrigger, Field(discriminator="kind")]
+AnyTrigger = Annotated[CronTrigger | IntervalTrigger | OnceTrigger | RecurrenceTrigger, Field(discriminator="kind")]
 
 KINDS: Mapping[str, type[Trigger]] = MappingProxyType(
-    {"cron": CronTrigger, "interval": IntervalTrigger, "once": OnceTrigger}
+    {"cron": CronTrigger, "interval": IntervalTrigger, "once": OnceTrigger, "rrule": RecurrenceTrigger}
 )
 
 

@@ -77,12 +77,21 @@ def dispatch_of(assignment: Assignment, errand: Errand) -> Dispatch:
 
 def released(assignment: Assignment) -> AttemptResult:
     """Give the run back unfinished, for another worker to take."""
-    try:
-        errand = load_errand(assignment.errand)
-    except ValueError:
-        errand = None
     error = "stopped because its worker was shutting down"
-    return _result(assignment, errand, AttemptState.RELEASED, Failed(error, permanent=False))
+    return _result(assignment, _errand(assignment), AttemptState.RELEASED, Failed(error, permanent=False))
+
+
+def cancelled(assignment: Assignment) -> AttemptResult:
+    """End the run unfinished, to make room for a later one."""
+    error = "stopped for a later occurrence (overlap_policy: cancel_other)"
+    return _result(assignment, _errand(assignment), AttemptState.CANCELLED, Failed(error, permanent=False))
+
+
+def _errand(assignment: Assignment) -> Errand | None:
+    try:
+        return load_errand(assignment.errand)
+    except ValueError:
+        return None
 
 
 def result_of(assignment: Assignment, errand: Errand | None, outcome: Outcome | TimedOut) -> AttemptResult:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,10 +15,11 @@ from backend.errors import StoreUnavailable
 from backend.events import Events, LeaseLost, RunsClaimed
 from backend.model.attempt import AttemptResult
 from backend.model.instants import SECOND
+from backend.model.run import TriggerType
 from backend.store.leasing import Lessee
 from backend.store.port import WorkerStore
 from backend.targets.base import Tools
-from backend.worker.attempt import Assignment, perform, released
+from backend.worker.attempt import Assignment, cancelled, perform, released
 from backend.worker.recorder import Recorder
 
 BATCH = 1000
@@ -46,6 +47,8 @@ class _Slot:
     assignment: Assignment
     task: asyncio.Task[None] | None = None
     revoked: bool = False
+    to_stop: bool = False
+    """The run is to make room for a later one."""
     recording: bool = False
     """The attempt has ended; the recorder will hear from the database whether the lease still held.
 
@@ -109,7 +112,7 @@ class Worker:
         if room <= 0:
             return self._config.poll
         lessee = Lessee(self._config.name, secrets.token_hex(8), self._config.lease)
-        claim = await self._store.claim(lessee, room)
+        claim = await self._store.claim(lessee, room, min(room, self._room_for_backfills()))
         for run in claim.runs:
             schedule_id, errand = claim.errands[run.schedule_key]
             self._begin(Assignment(run, lessee.token, lessee.worker, schedule_id, errand))
@@ -118,6 +121,11 @@ class Worker:
         if claim.next_at is None or len(claim.runs) == room:
             return self._config.poll
         return min(self._config.poll, max(0.0, (claim.next_at - claim.now) / SECOND))
+
+    def _room_for_backfills(self) -> int:
+        """Half of the slots at the most, so that what is due now finds one."""
+        busy = sum(slot.assignment.run.trigger_type == TriggerType.BACKFILL for slot in self._slots.values())
+        return max(max(self._config.concurrency // 2, 1) - busy, 0)
 
     def _begin(self, assignment: Assignment) -> None:
         slot = _Slot(assignment)
@@ -139,8 +147,11 @@ class Worker:
         try:
             return await perform(slot.assignment, self._tools)
         except asyncio.CancelledError:
-            # Cancelled either because the lease is lost, and then nothing may be written, or to give the run back.
-            return None if slot.revoked else released(slot.assignment)
+            # Cancelled because the lease is lost, and then nothing may be written; or because the run is to make room
+            # for a later one; or to give it back.
+            if slot.revoked:
+                return None
+            return cancelled(slot.assignment) if slot.to_stop else released(slot.assignment)
 
     async def beat(self) -> None:
         """Prolong all leases, and stop the attempts that have lost theirs."""
@@ -148,7 +159,7 @@ class Worker:
         began = self._clock.monotonic()
         try:
             pairs = [(key, slot.assignment.token) for key, slot in slots.items()]
-            held = await self._store.extend(pairs, self._config.lease) if pairs else set()
+            held, to_stop = await self._store.extend(pairs, self._config.lease) if pairs else (set(), set())
         except StoreUnavailable:
             # Who cannot renew must take its leases for lost once they are over: others may be at work by then.
             if self._clock.monotonic() - self._extended_at > self._config.lease.total_seconds():
@@ -156,6 +167,7 @@ class Worker:
             raise
         self._extended_at = began
         self._revoke(slots, held)
+        self._stop(slots[key] for key in to_stop)
 
     def _revoke(self, slots: dict[int, _Slot], held: set[int]) -> None:
         for key, slot in slots.items():
@@ -164,6 +176,12 @@ class Worker:
                 slot.revoked = True
                 slot.task.cancel()
                 self._events.emit(LeaseLost(slot.assignment.run.id, slot.assignment.run.attempt, self._config.name))
+
+    def _stop(self, slots: Iterable[_Slot]) -> None:
+        for slot in slots:
+            if not slot.to_stop and slot.task is not None and not slot.recording and not slot.task.done():
+                slot.to_stop = True
+                slot.task.cancel()
 
     async def _beat_turn(self) -> float:
         await self.beat()

@@ -47,7 +47,7 @@ FIELDS = {
     "owner": JSON,
     "misfire_threshold": JSON,
     "catchup_window": JSON,
-    "overlap_policy": st.sampled_from(["skip", "allow_all"]) | JSON,
+    "overlap_policy": st.sampled_from(["skip", "buffer_one", "cancel_other", "allow_all"]) | JSON,
     "retry": st.dictionaries(st.sampled_from(["max_attempts", "initial", "maximum", "multiplier"]), JSON) | JSON,
     "timeout": JSON,
     "pause_after_failures": JSON,
@@ -66,7 +66,19 @@ PREVIEW = st.fixed_dictionaries(
 BATCH = st.fixed_dictionaries(
     {"schedules": st.lists(DRAFT, max_size=3) | JSON}, optional={"source": JSON, "prune": JSON, "dry_run": JSON}
 )
+DAYS = st.lists(st.dates().map(str) | JSON, max_size=4)
+WINDOW = {"from": st.just("2026-12-01T00:00:00Z") | JSON, "to": st.just("2026-12-01T02:00:00Z") | JSON}
+SIMULATE = st.fixed_dictionaries(
+    WINDOW,
+    optional={
+        "schedules": st.lists(DRAFT, max_size=2) | JSON,
+        "durations": st.dictionaries(st.sampled_from(["x", "*"]), st.just("5m") | JSON, max_size=2) | JSON,
+        "outage": st.fixed_dictionaries(WINDOW) | JSON,
+    },
+)
 REQUESTS = st.one_of(
+    st.tuples(st.just("PUT"), st.just("/calendars/uk"), st.fixed_dictionaries({"days": DAYS | JSON}) | JSON),
+    st.tuples(st.just("POST"), st.just("/simulate"), SIMULATE | JSON),
     st.tuples(st.just("POST"), st.just("/schedules"), DRAFT),
     st.tuples(st.just("PUT"), st.just("/schedules/x"), DRAFT),
     st.tuples(st.just("PATCH"), st.just("/schedules/x"), DRAFT),

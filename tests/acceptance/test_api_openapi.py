@@ -10,7 +10,14 @@ import pytest
 
 from backend.api.app import create_app
 from backend.api.context import Context
-from backend.api.schemas import BATCH_EXAMPLE, PATCH_EXAMPLE, PREVIEW_EXAMPLE, SCHEDULE_EXAMPLE
+from backend.api.schemas import (
+    BATCH_EXAMPLE,
+    CALENDAR_EXAMPLE,
+    PATCH_EXAMPLE,
+    PREVIEW_EXAMPLE,
+    SCHEDULE_EXAMPLE,
+    SIMULATE_EXAMPLE,
+)
 from tests.acceptance.api_client import PREFIX, PROBLEM, api_on, ask
 from tests.acceptance.json_schema import mismatches, resolved
 
@@ -63,9 +70,12 @@ def test_every_route_of_this_version_is_there(document):
         [f"GET {path}" for path in ("/livez", "/readyz", "/health_check", "/metrics")]
         + [f"{method} {PREFIX}/schedules" for method in ("GET", "POST")]
         + [f"{method} {PREFIX}/schedules/{{id}}" for method in ("GET", "PUT", "PATCH", "DELETE")]
-        + [f"POST {PREFIX}/schedules/{{id}}/{verb}" for verb in ("pause", "resume", "trigger")]
-        + [f"GET {PREFIX}/schedules/{{id}}/{part}" for part in ("upcoming", "runs")]
+        + [f"POST {PREFIX}/schedules/{{id}}/{verb}" for verb in ("pause", "resume", "trigger", "backfill")]
+        + [f"GET {PREFIX}/schedules/{{id}}/{part}" for part in ("upcoming", "runs", "explain")]
+        + [f"GET {PREFIX}/audit/occurrences"]
         + [f"POST {PREFIX}/schedules/batch", f"POST {PREFIX}/preview"]
+        + [f"GET {PREFIX}/calendars", f"POST {PREFIX}/simulate"]
+        + [f"{method} {PREFIX}/calendars/{{id}}" for method in ("GET", "PUT", "DELETE")]
         + [f"GET {PREFIX}/runs", f"GET {PREFIX}/runs/{{id}}"]
         + [f"POST {PREFIX}/runs/{{id}}/{verb}" for verb in ("cancel", "retry")]
     )
@@ -96,7 +106,7 @@ def test_every_refusal_is_documented_as_a_problem(document):
 
 def test_every_body_has_an_example_that_fits_its_schema(document):
     bodies = [(n, o["requestBody"]["content"]) for n, o in operations(document) if "requestBody" in o]
-    assert len(bodies) == 8
+    assert len(bodies) == 11
     for name, content in bodies:
         for media in content.values():
             assert list(mismatches(media["example"], media["schema"], document)) == [], name
@@ -109,6 +119,8 @@ async def test_the_examples_are_accepted_by_the_server(tmp_path):
         assert (await api.patch(f"/schedules/{SCHEDULE_EXAMPLE['id']}", PATCH_EXAMPLE)).status == 200
         assert (await api.post("/schedules/batch", BATCH_EXAMPLE)).status == 200
         assert (await api.post("/preview", PREVIEW_EXAMPLE)).status == 200
+        assert (await api.put("/calendars/uk", CALENDAR_EXAMPLE)).status == 201
+        assert (await api.post("/simulate", SIMULATE_EXAMPLE)).status == 200
         served = await ask(api.app, "GET", "/openapi.json")
         assert served.json == api.document()
 

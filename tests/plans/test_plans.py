@@ -38,32 +38,43 @@ def plan(raw: apsw.Connection, name: str) -> list[str]:
 
 
 USED = [
-    ("claim_due", ["s USING INDEX schedules_due (next_scheduled_at<?)", "r USING INDEX runs_open (schedule_key=?)"]),
+    (
+        "claim_due",
+        [
+            "s USING INDEX schedules_due (next_scheduled_at<?)",
+            "r USING COVERING INDEX runs_open (schedule_key=? AND lane=? AND state=?)",
+        ],
+    ),
     ("next_due", ["schedules USING COVERING INDEX schedules_due"]),
-    ("claim_runs", ["runs USING INDEX runs_delayed (available_at<?)", "runs USING INTEGER PRIMARY KEY"]),
+    (
+        "claim_runs",
+        ["runs USING INDEX runs_delayed (lane=? AND available_at<?)", "runs USING INTEGER PRIMARY KEY"],
+    ),
     ("next_available", ["runs USING COVERING INDEX runs_queued", "runs USING INDEX runs_delayed"]),
     ("expired_leases", ["r USING INDEX runs_leased (lease_until<?)"]),
-    (
-        "schedules_holding",
-        ["r USING COVERING INDEX runs_held (schedule_key>?)", "o USING INDEX runs_open (schedule_key=?)"],
-    ),
     (
         "promote_held",
         [
             "runs USING INTEGER PRIMARY KEY",
             "s USING INTEGER PRIMARY KEY",
-            "o USING INDEX runs_open (schedule_key=?)",
-            "h USING COVERING INDEX runs_held (schedule_key=?)",
+            "o USING INDEX runs_open (schedule_key=? AND lane=? AND state=?)",
+            "f USING COVERING INDEX runs_open (schedule_key=? AND lane=? AND state=?)",
         ],
     ),
-    ("complete_schedules", ["s USING INTEGER PRIMARY KEY", "r USING INDEX runs_open (schedule_key=?)"]),
+    (
+        "complete_schedules",
+        ["s USING INTEGER PRIMARY KEY", "r USING COVERING INDEX runs_open (schedule_key=? AND lane=? AND state=?)"],
+    ),
     ("run_by_id", ["r USING INDEX runs_id (namespace=? AND id=?)", "s USING INTEGER PRIMARY KEY"]),
     ("list_runs", ["r USING INDEX runs_id (namespace=? AND id>? AND id<?)", "s USING INTEGER PRIMARY KEY"]),
     ("list_unsuccessful_runs", ["r USING INDEX runs_unsuccessful (namespace=? AND state=? AND id>? AND id<?)"]),
     ("last_runs", ["r USING INTEGER PRIMARY KEY", "n USING INDEX runs_ledger (schedule_key=?)"]),
     (
         "schedules_by_id",
-        ["s USING INDEX schedules_id (namespace=? AND id=?)", "r USING INDEX runs_open (schedule_key=?)"],
+        [
+            "s USING INDEX schedules_id (namespace=? AND id=?)",
+            "r USING COVERING INDEX runs_open (schedule_key=? AND lane=? AND state=?)",
+        ],
     ),
     ("list_schedules", ["s USING INDEX schedules_listed (namespace=? AND key>?)", "t USING PRIMARY KEY"]),
     ("list_schedules_of_owner", ["s USING INDEX schedules_owner (namespace=? AND owner=? AND key>?)"]),
@@ -71,8 +82,11 @@ USED = [
     ("backlog", ["schedules USING COVERING INDEX schedules_due (next_scheduled_at<?)"]),
     ("finish_runs", ["runs USING INTEGER PRIMARY KEY"]),
     ("extend_leases", ["runs USING INTEGER PRIMARY KEY"]),
-    ("drop_waiting_runs", ["runs USING INDEX runs_open (schedule_key=?)"]),
+    ("drop_waiting_runs", ["runs USING COVERING INDEX runs_open (schedule_key=?)"]),
     ("forget_paused", ["runs USING INDEX runs_ledger (schedule_key=? AND nominal_at>?)"]),
+    ("schedules_with_calendar", ["s USING INDEX schedules_with_calendar (namespace=?)"]),
+    ("zoned_schedules", ["s USING INTEGER PRIMARY KEY (rowid>?)"]),
+    ("replayable_schedules", ["s USING INDEX schedules_listed (namespace=? AND key>?)"]),
     ("schedules_after", ["schedules USING INTEGER PRIMARY KEY (rowid>?)"]),
     ("prune_deleted_schedules", ["s USING COVERING INDEX schedules_deleted (deleted_at<?)"]),
 ]
@@ -155,10 +169,10 @@ RUN_ID = f"{(START + 5 * MINUTE // 100) // 1000:012x}-7000-8000-{5:012x}"
 WORK = [
     ("claim_due", {"now": START + DAY, "limit": 50}, 50),
     ("next_due", {}, 1),
-    ("claim_runs", {"now": START + DAY, "until": START + DAY, "token": "t", "worker": "w", "limit": 50}, 50),
-    ("next_available", {}, 1),
+    ("claim_runs", {"now": START + DAY, "until": START + DAY, "token": "t", "worker": "w", "lane": 0, "limit": 50}, 50),
+    ("next_available", {"lane": 0}, 1),
     ("expired_leases", {"now": START + DAY, "limit": 50}, 50),
-    ("promote_held", {"schedule_keys": KEYS, "now": START}, 0),
+    ("promote_held", {"schedule_keys": KEYS, "now": START, "retry_until_at": START}, 0),
     ("complete_schedules", {"schedule_keys": KEYS}, 0),
     ("run_by_id", {"namespace": "default", "id": RUN_ID}, 1),
     ("list_runs", {**PAGE, "before": "g", "floor": ""}, 50),

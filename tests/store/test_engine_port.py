@@ -11,9 +11,8 @@ import pytest
 from backend.engine.plan import plan_all
 from backend.model.ids import DEFAULT_NAMESPACE
 from backend.model.instants import MINUTE, SECOND
-from backend.model.plan import Planned
+from backend.model.plan import Planned, Standing
 from backend.model.run import AttemptState
-from backend.model.schedule import Schedule
 from backend.store.open import open_store
 from backend.store.planning import LOST
 from tests.store.world import START, StillClock, World, nominal_times
@@ -54,13 +53,13 @@ async def test_a_turn_claims_at_most_its_limit_oldest_first(world: World) -> Non
 async def test_an_occurrence_planned_from_two_stale_copies_is_recorded_once(world: World) -> None:
     await world.put()
     world.clock.go(minutes=1)
-    seen: list[Sequence[tuple[Schedule, bool]]] = []
+    seen: list[Sequence[Standing]] = []
 
-    def remember(due: Sequence[tuple[Schedule, bool]], now: int, store_id: str) -> Sequence[Planned]:
+    def remember(due: Sequence[Standing], now: int, store_id: str) -> Sequence[Planned]:
         seen.append(due)
         return plan_all(due, now, store_id)
 
-    def from_memory(_: Sequence[tuple[Schedule, bool]], now: int, store_id: str) -> Sequence[Planned]:
+    def from_memory(_: Sequence[Standing], now: int, store_id: str) -> Sequence[Planned]:
         return plan_all(seen[0], now, store_id)
 
     await world.store.engine().take_turn(remember, 10)

@@ -86,8 +86,9 @@ def test_only_the_clock_statement_reads_time() -> None:
 @pytest.mark.parametrize(
     ("statement", "kind", "more"),
     [
-        ("claim_due", Schedule, 1),
-        ("schedules_by_id", Schedule, 1),
+        ("claim_due", Schedule, 2),
+        ("claim_due_latest", Schedule, 2),
+        ("schedules_by_id", Schedule, 2),
         ("list_schedules", Schedule, 1),
         ("list_schedules_of_owner", Schedule, 1),
         ("run_by_id", RunRow, 0),

@@ -114,7 +114,7 @@ async def test_a_lease_is_prolonged_for_its_holder_only(world: World) -> None:
     [one, two] = (await world.claim()).runs
     held = [(one.key, "t1"), (two.key, "stolen"), (12345, "t1")]
     world.clock.go(seconds=10)
-    assert await world.store.worker().extend(held, LEASE) == {one.key}
+    assert await world.store.worker().extend(held, LEASE) == ({one.key}, set())
     world.clock.go(seconds=10)  # the one that was not prolonged is over
     assert (await world.reap()).requeued == 1
     assert (await world.run(one.id)).run.state == "running"
@@ -126,11 +126,11 @@ async def test_a_lease_that_was_taken_back_cannot_be_prolonged(world: World) -> 
     [run] = (await world.claim()).runs
     world.clock.go(seconds=16)
     await world.reap()
-    assert await world.store.worker().extend([(run.key, "t1")], LEASE) == set()
+    assert await world.store.worker().extend([(run.key, "t1")], LEASE) == (set(), set())
 
 
 async def test_extending_nothing_answers_nothing(world: World) -> None:
-    assert await world.store.worker().extend([], timedelta(seconds=1)) == set()
+    assert await world.store.worker().extend([], timedelta(seconds=1)) == (set(), set())
 
 
 async def test_a_result_ends_the_run_and_records_the_attempt(world: World) -> None:
@@ -248,7 +248,7 @@ async def test_cancelling_a_running_run_voids_the_lease_and_records_the_attempt(
     assert [(a.number, a.state, a.error) for a in record.attempts] == [
         (1, "cancelled", "cancelled on request by tester")
     ]
-    assert await world.store.worker().extend([(claim.runs[0].key, "t1")], LEASE) == set()
+    assert await world.store.worker().extend([(claim.runs[0].key, "t1")], LEASE) == (set(), set())
     assert not (await world.finish(claim)).finished[0].accepted
 
 

@@ -57,7 +57,8 @@ def serving(port: int = 0, server: Server | None = None) -> Iterator[Server]:
             raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             path = unquote(parts.path).removeprefix(PREFIX)
             query = dict(parse_qsl(parts.query))
-            body = json.loads(raw) if raw else None
+            is_json = self.headers.get("Content-Type") == "application/json"
+            body = (json.loads(raw) if is_json else raw.decode()) if raw else None
             status, document = told.reply(Asked(self.command, path, query, dict(self.headers), body))
             content = document if isinstance(document, bytes) else json.dumps(document).encode()
             self.send_response(status)
@@ -68,7 +69,7 @@ def serving(port: int = 0, server: Server | None = None) -> Iterator[Server]:
             if status != 204:
                 self.wfile.write(content)
 
-        do_GET = do_POST = do_DELETE = _answer
+        do_GET = do_POST = do_PUT = do_DELETE = _answer
 
         def log_message(self, *_: object) -> None:
             pass

@@ -12,7 +12,7 @@ from backend.engine.plan import plan
 from backend.model.change import Moment
 from backend.model.instants import SECOND, parse_instant
 from backend.model.plan import NewRun, Planned
-from backend.model.run import OPEN_STATES
+from backend.model.run import FINAL_STATES, OPEN_STATES, RunState
 from backend.model.schedule import Schedule
 from backend.service.drafts import Draft, revise
 
@@ -73,7 +73,8 @@ class Ledger:
     def turn(self, schedule: Schedule, now: int, *, open_run: bool | None = None) -> Schedule:
         """Plan once; without a word about open runs, the ledger's own decide."""
         busy = any(run.state in OPEN_STATES for run in self.rows.values()) if open_run is None else open_run
-        return self.write(plan(schedule, now, STORE, open_run=busy))
+        waiting = sum(run.state == RunState.BUFFERED for run in self.rows.values())
+        return self.write(plan(schedule, now, STORE, open_run=busy, buffered=waiting if open_run is None else 0))
 
     def until(self, schedule: Schedule, now: int, *, open_run: bool | None = None) -> Schedule:
         """Plan as often as it takes to reach `now`; answers the schedule."""
@@ -85,14 +86,14 @@ class Ledger:
 
     @property
     def accepted(self) -> list[NewRun]:
-        return [run for run in self.rows.values() if run.state in OPEN_STATES]
+        return [run for run in self.rows.values() if run.state not in FINAL_STATES]
 
     @property
     def dropped(self) -> dict[str, int]:
         """How many occurrences did not run, by reason."""
         counts: dict[str, int] = {}
         for run in self.rows.values():
-            if run.state not in OPEN_STATES:
+            if run.state in FINAL_STATES:
                 counts[str(run.reason)] = counts.get(str(run.reason), 0) + max(run.missed_count, 1)
         return counts
 
@@ -100,7 +101,7 @@ class Ledger:
         """Name every instant that a row stands for; a range row must count what lies in its range."""
         found: list[int] = []
         for run in self.rows.values():
-            if run.state in OPEN_STATES or not run.missed_count:
+            if run.state not in FINAL_STATES or not run.missed_count:
                 found.append(run.nominal_at)
                 continue
             assert run.missed_first_at == run.nominal_at

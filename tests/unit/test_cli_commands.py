@@ -38,6 +38,32 @@ def cli(
     return call
 
 
+def test_backfill_asks_for_the_range_and_says_what_runs(server: Server, cli: Cli):
+    answer = {"count": 2, "first": "2026-11-01T09:00:00Z", "last": "2026-11-02T09:00:00Z", "recorded": 1}
+    server.on("POST", "/schedules/digest/backfill", 202, answer | {"backfill_id": "b-1", "nominal_times": []})
+    span = ("--from", "2026-11-01T00:00:00Z", "--to", "2026-11-03T00:00:00Z")
+    code, out, _ = cli("backfill", "digest", *span, "--overlap-policy", "allow_all")
+    assert code == 0
+    assert out.splitlines() == [
+        "backfill b-1: 2 runs, from 2026-11-01T09:00:00Z to 2026-11-02T09:00:00Z",
+        "1 of them ran at their time already",
+    ]
+    assert server.asked[-1].body == {
+        "from": "2026-11-01T00:00:00Z",
+        "to": "2026-11-03T00:00:00Z",
+        "dry_run": False,
+        "overlap_policy": "allow_all",
+    }
+    server.on("POST", "/schedules/digest/backfill", 200, answer | {"backfill_id": None, "count": 1, "recorded": 0})
+    _, out, _ = cli("backfill", "digest", *span, "--dry-run")
+    assert out == "would make 1 run, from 2026-11-01T09:00:00Z to 2026-11-02T09:00:00Z\n"
+    assert server.asked[-1].body["dry_run"] is True
+
+
+def test_a_backfill_without_a_range_is_wrong_usage(cli: Cli):
+    assert cli("backfill", "digest", "--from", "2026-11-01T00:00:00Z")[0] == 2
+
+
 def test_add_sends_the_whole_definition(cli: Cli, server: Server):
     server.on("POST", "/schedules", 201, schedule())
     code, out, _ = cli(

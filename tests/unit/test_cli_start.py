@@ -49,8 +49,24 @@ def _below(app) -> list[tuple[str, ...]]:
 
 def test_the_commands_are_those_of_the_reference():
     assert {" ".join(command) for command in commands()} == {
-        *("serve", "add", "list", "show", "pause", "resume", "trigger", "delete", "upcoming", "runs", "preview"),
-        *("run show", "run cancel", "run retry", "apply", "db migrate", "db check"),
+        *(
+            "serve",
+            "add",
+            "list",
+            "show",
+            "pause",
+            "resume",
+            "trigger",
+            "backfill",
+            "delete",
+            "upcoming",
+            "explain",
+            "audit",
+            "runs",
+            "preview",
+        ),
+        *("run show", "run cancel", "run retry", "apply", "export", "import crontab", "db migrate", "db check"),
+        *("simulate", "calendars list", "calendars show", "calendars put", "calendars delete"),
     }
 
 

@@ -151,7 +151,7 @@ def test_a_run_that_was_pruned_while_it_was_watched_is_let_go(server: Server, le
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    return os.environ | {"SCHEDULER_API_KEY": "k", "PYTHONUNBUFFERED": "1", "COLUMNS": "80"}
+    return os.environ | {"SCHEDULER_API_KEY": "k", "PYTHONUNBUFFERED": "1", "COLUMNS": "160"}
 
 
 def start(server: Server, environment: dict[str, str], *argv: str) -> subprocess.Popen[str]:

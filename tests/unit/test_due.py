@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from backend.engine.due import RESERVE, WALK, due_instants, next_nominal
+from backend.engine.due import RESERVE, WALK, Due, due_instants, next_nominal
 from backend.errors import FieldError
 from backend.model.instants import DAY, MINUTE, SECOND
 from backend.triggers.registry import dump_triggers
@@ -31,7 +31,7 @@ def test_before_the_first_instant_nothing_is_due():
 
 
 def test_a_schedule_with_nothing_left_walks_nowhere():
-    assert due_instants(texts(MINUTELY), None, until=T0 + DAY, effective_at=T0) == ((), None, ())
+    assert due_instants(texts(MINUTELY), None, until=T0 + DAY, effective_at=T0) == Due((), None)
 
 
 @pytest.mark.parametrize(("steps", "visited"), [(WALK - 1, WALK - 1), (WALK, WALK)])

@@ -10,6 +10,7 @@ from backend.engine.due import RESERVE, WALK
 from backend.engine.misfire import CATCH_UP_CAP
 from backend.engine.plan import TURN, plan, plan_all, quarantine
 from backend.model.instants import DAY, MINUTE, SECOND
+from backend.model.plan import Standing
 from tests.unit.engine_cases import MINUTELY, SECONDLY, STORE, T0, Ledger, at, made
 
 HOUR = 60 * MINUTE
@@ -171,7 +172,7 @@ def test_a_clock_that_went_back_plans_nothing_and_moves_nothing():
 def test_a_schedule_that_cannot_be_planned_is_set_aside_and_its_neighbours_never_notice():
     broken = made(changes={"key": 1, "triggers": "[{]"})
     sound = made(changes={"key": 2})
-    first, second, third = plan_all([(sound, False), (broken, False), (sound, False)], T0 + MINUTE, STORE)
+    first, second, third = plan_all([Standing(one, False, 0) for one in (sound, broken, sound)], T0 + MINUTE, STORE)
     assert first == third
     assert len(first.runs) == 1
     assert (second.schedule.state, second.runs, second.extension) == ("error", (), None)
@@ -206,7 +207,7 @@ def test_planning_changes_no_column_that_a_person_writes():
     schedule = made()
     after = plan(schedule, T0 + 90 * MINUTE, STORE, open_run=False).schedule
     moved = {name for name in schedule._fields if getattr(schedule, name) != getattr(after, name)}
-    assert moved == {"cursor_at", "next_nominal_at", "next_scheduled_at", "skip_reason", "skip_count"}
+    assert moved == {"cursor_at", "next_nominal_at", "next_scheduled_at", "skip_reason", "skip_count", "runs_made"}
 
 
 @pytest.mark.parametrize("expression", ["30 1 * * *", "0 0 * * *", "*/7 * * * *"])
@@ -233,11 +234,11 @@ def test_two_minutely_rules_in_one_schedule_run_once_per_minute():
 
 
 def test_a_turn_stops_after_so_many_instants_and_leaves_the_rest_due():
-    away = [(made([SECONDLY], changes={"key": n}), False) for n in range(10)]
+    away = [Standing(made([SECONDLY], changes={"key": n}), False, 0) for n in range(10)]
     planned = plan_all(away, T0 + DAY, STORE)
     assert [one.schedule.key for one in planned] == [0, 1]
     assert sum(one.walked for one in planned) <= TURN + WALK
-    minutely = [(made(changes={"key": n}), False) for n in range(1000)]
+    minutely = [Standing(made(changes={"key": n}), False, 0) for n in range(1000)]
     assert len(plan_all(minutely, T0 + MINUTE, STORE)) == 1000
 
 

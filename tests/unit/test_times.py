@@ -8,7 +8,6 @@ from backend.errors import Refused
 from backend.model.instants import SECOND, parse_instant
 from backend.service.times import PreviewRequest, preview, upcoming
 from backend.service.validation import parse
-from backend.triggers.registry import parse_triggers
 from tests.unit.engine_cases import MINUTELY, T0, at, made
 
 LONDON = {"kind": "cron", "expression": "30 1 * * *", "timezone": "Europe/London"}
@@ -71,5 +70,5 @@ def test_a_preview_says_in_words_what_it_means_and_warns():
 
 def test_a_schedules_next_times_are_those_that_it_will_plan():
     schedule = made()
-    times = upcoming(parse_triggers(schedule.triggers), after=T0, effective_at=at("09:02:00"), count=2)
+    times = upcoming(schedule.triggers, after=T0, effective_at=at("09:02:00"), count=2)
     assert [one.nominal_time for one in times] == ["2026-03-02T09:03:00Z", "2026-03-02T09:04:00Z"]

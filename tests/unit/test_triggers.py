@@ -21,6 +21,12 @@ GOOD = {
     "cron": {"kind": "cron", "expression": "0 9 * * mon-fri", "timezone": "Europe/London"},
     "interval": {"kind": "interval", "every": "15m", "anchor": "2024-01-01T00:00:00Z"},
     "once": {"kind": "once", "at": "2026-12-01T09:00:00", "timezone": "Europe/London"},
+    "rrule": {
+        "kind": "rrule",
+        "rule": "FREQ=MONTHLY;BYDAY=1MO",
+        "dtstart": "2026-01-05T09:00:00",
+        "timezone": "Europe/London",
+    },
 }
 
 

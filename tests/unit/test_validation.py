@@ -13,6 +13,7 @@ from backend.engine.definition import ScheduleDefinition
 from backend.errors import Refused
 from backend.service.validation import DEEPEST, KIND_TAGS, MOST_PROBLEMS, check_text, joined, parse, path_of
 from backend.targets.registry import KINDS as TARGET_KINDS
+from backend.triggers.exclusions import KINDS as EXCLUSION_KINDS
 from backend.triggers.registry import KINDS as TRIGGER_KINDS
 from tests.unit.engine_cases import MINUTELY, TARGET
 
@@ -37,7 +38,7 @@ def test_every_problem_is_named_with_the_place_in_the_batch():
 
 
 def test_every_kind_is_known_as_a_tag_so_that_no_path_shows_it():
-    assert set(TARGET_KINDS) | set(TRIGGER_KINDS) == KIND_TAGS
+    assert set(TARGET_KINDS) | set(TRIGGER_KINDS) | set(EXCLUSION_KINDS) == KIND_TAGS
 
 
 def test_a_field_that_is_called_like_a_kind_keeps_its_name():

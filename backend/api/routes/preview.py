@@ -10,6 +10,7 @@ from backend.api.answers import answer
 from backend.api.requests import Authenticated, Document, some
 from backend.api.schemas import PREVIEW_EXAMPLE, body, responses
 from backend.service.times import Preview, PreviewRequest, preview
+from backend.service.timings import calendars_of
 from backend.service.validation import parse
 
 router = APIRouter(tags=["preview"])
@@ -23,4 +24,5 @@ router = APIRouter(tags=["preview"])
 async def preview_draft(caller: Authenticated, given: Document) -> Response:
     """Say when a draft would fire, in words, and what may surprise; nothing is stored."""
     request, now = parse(PreviewRequest, some(given)), await caller.now()
-    return answer(await asyncio.to_thread(preview, request, now))
+    calendars = await caller.store.calendars().days(calendars_of(request.exclusions))
+    return answer(await asyncio.to_thread(preview, request, now, calendars))

@@ -11,6 +11,7 @@ from backend.api.answers import answer
 from backend.api.requests import Authenticated, Cursor, Document, IfMatch, Limit, ScheduleId, etag, fields, some
 from backend.api.routes.runs import RunWindow, instant, runs_page
 from backend.api.schemas import (
+    BACKFILL_EXAMPLE,
     BATCH_EXAMPLE,
     PATCH_EXAMPLE,
     SCHEDULE_EXAMPLE,
@@ -26,8 +27,9 @@ from backend.api.schemas import (
 from backend.engine.definition import ScheduleDefinition
 from backend.errors import FieldProblem, Refused
 from backend.model.schedule import ScheduleState
+from backend.service.backfill import BackfillRequest, BackfillView
 from backend.service.schedules import MOST_IN_A_BATCH, Batch
-from backend.service.validation import check_text
+from backend.service.validation import check_text, parse
 from backend.service.views import OccurrenceView, Page, RunView, ScheduleView
 from backend.store.runs import RunFilter
 from backend.store.schedules import ScheduleFilter
@@ -163,6 +165,19 @@ async def trigger_schedule(caller: Authenticated, id: ScheduleId, given: Documen
     """Run a schedule now, beside its own times."""
     run = await caller.runs.trigger(id, fields(given, input=dict).get("input", {}))
     return answer(run, 202, {"Location": f"/api/v1/runs/{run.id}"})
+
+
+@router.post(
+    "/{id}/backfill",
+    status_code=202,
+    responses=responses({200: BackfillView, 202: BackfillView}, 400, 404, 409, 413),
+    openapi_extra=body(BackfillRequest, example=BACKFILL_EXAMPLE),
+)
+async def backfill_schedule(caller: Authenticated, id: ScheduleId, given: Document) -> Response:
+    """Run the past occurrences of a range, after whatever is due now; a dry run answers 200 and records nothing."""
+    request = parse(BackfillRequest, some(given))
+    view = await caller.backfills.start(id, request, await caller.now())
+    return answer(view, 200 if request.dry_run else 202)
 
 
 class Upcoming(Page[OccurrenceView]):

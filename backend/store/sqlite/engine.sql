@@ -2,22 +2,32 @@
 s.key, s.namespace, s.id, s.name, s.owner, s.target_kind, s.state, s.note, s.note_by, s.note_at, s.definition,
 s.triggers, s.revision, s.source, s.created_at, s.created_by, s.updated_at, s.effective_at, s.cursor_at,
 s.next_nominal_at, s.next_scheduled_at, s.misfire_policy, s.misfire_threshold, s.catchup_window, s.overlap_policy,
-s.delivery, s.pause_after_failures, s.paused_cursor_at, s.missed_count, s.missed_first_at, s.missed_last_at, s.skip_reason,
+s.delivery, s.pause_after_failures, s.jitter, s.max_runs, s.runs_made, s.paused_cursor_at, s.missed_count,
+s.missed_first_at, s.missed_last_at, s.skip_reason,
 s.skip_count, s.skip_range_at, s.failure_streak, s.permanent_streak, s.streak_since_at, s.error, s.error_count,
 s.deleted_at
 
 -- fragment: has_open_run
--- Here and below the list of states stands as in the index on open runs, or the planner would not use that.
-exists (select 1 from runs r where r.schedule_key = s.key
+-- Backfills do not count. The first list of states says for which index this is, here and below.
+exists (select 1 from runs r where r.schedule_key = s.key and r.lane = 0
+        and r.state in ('buffered', 'held', 'queued', 'running', 'retrying')
         and r.state in ('held', 'queued', 'running', 'retrying'))
+
+-- fragment: buffered_runs
+(select count(*) from runs b where b.schedule_key = s.key and b.lane = 0
+   and b.state in ('buffered', 'held', 'queued', 'running', 'retrying') and b.state = 'buffered')
+
+-- fragment: has_run_to_end
+exists (select 1 from runs r where r.schedule_key = s.key and r.lane = 0
+        and r.state in ('buffered', 'held', 'queued', 'running', 'retrying'))
 
 -- name: clock
 -- The database's clock, in microseconds; the only statement that reads time.
 select cast(unixepoch('subsec') * 1000000 as integer)
 
 -- name: claim_due
--- Schedules whose next time has come, oldest first, and whether each has an open run.
-select {{schedule_columns}}, {{has_open_run}}
+-- Schedules whose next time has come, oldest first; whether each has an open run, and how many wait for that.
+select {{schedule_columns}}, {{has_open_run}}, {{buffered_runs}}
 from schedules s
 where s.next_scheduled_at <= :now
 order by s.next_scheduled_at
@@ -25,7 +35,7 @@ limit :limit
 
 -- name: claim_due_latest
 -- The same from the other end: while old ones are caught up, those that are due just now do not wait.
-select {{schedule_columns}}, {{has_open_run}}
+select {{schedule_columns}}, {{has_open_run}}, {{buffered_runs}}
 from schedules s
 where s.next_scheduled_at <= :now and s.next_scheduled_at > :above
 order by s.next_scheduled_at desc
@@ -39,10 +49,10 @@ select min(next_scheduled_at) from schedules where next_scheduled_at is not null
 -- Record occurrences; one that is recorded already stays as it is.
 insert into runs (id, schedule_key, namespace, nominal_at, backfill_id, trigger_type, state, reason, scheduled_at,
                   queued_at, available_at, finished_at, retry_until_at, chained, missed_count, missed_first_at,
-                  missed_last_at, input, revision)
+                  missed_last_at, input, revision, lane)
 values (:id, :schedule_key, :namespace, :nominal_at, :backfill_id, :trigger_type, :state, :reason, :scheduled_at,
         :queued_at, :available_at, :finished_at, :retry_until_at, :chained, :missed_count, :missed_first_at,
-        :missed_last_at, :input, :revision)
+        :missed_last_at, :input, :revision, case :trigger_type when 'backfill' then 1 else 0 end)
 on conflict (schedule_key, nominal_at, backfill_id) do nothing
 returning state, missed_count
 
@@ -57,13 +67,13 @@ where schedule_key = :schedule_key and nominal_at = :nominal_at and backfill_id 
 update schedules
 set state = :state, cursor_at = :cursor_at, next_nominal_at = :next_nominal_at,
     next_scheduled_at = :next_scheduled_at, missed_count = :missed_count, missed_first_at = :missed_first_at,
-    missed_last_at = :missed_last_at, skip_reason = :skip_reason, skip_count = :skip_count, skip_range_at = :skip_range_at, error = :error,
-    error_count = :error_count
+    missed_last_at = :missed_last_at, runs_made = :runs_made, skip_reason = :skip_reason, skip_count = :skip_count,
+    skip_range_at = :skip_range_at, error = :error, error_count = :error_count
 where key = :key
 
 -- name: expired_leases
 -- Running runs whose worker has fallen silent.
-select r.key, r.schedule_key, r.attempt, r.losses, r.attempt_started_at, r.worker, r.delivery
+select r.key, r.schedule_key, r.attempt, r.losses, r.attempt_started_at, r.worker, r.delivery, r.cancel_requested
 from runs r
 where r.state = 'running' and r.lease_until < :now
 order by r.lease_until
@@ -76,41 +86,94 @@ set state = :state, reason = :reason, error = :error, finished_at = :finished_at
     available_at = :available_at, lease_token = null, lease_until = null, worker = null
 where key = :key and state = 'running'
 
--- fragment: chain_may_go_on
--- `<> 'held'` beside the list, because a shorter list would not be that of the index on open runs.
-s.state <> 'paused' and s.deleted_at is null and not exists (
-  select 1 from runs o
-  where o.schedule_key = s.key and o.state in ('held', 'queued', 'running', 'retrying') and o.state <> 'held'
-    and (o.chained = 1 or s.overlap_policy = 'skip'))
-
 -- name: promote_held
--- Of each schedule that is not paused, queue the oldest held run unless the one before it is still open.
+-- Of each chain of a schedule that is not paused, queue the oldest held run unless as many as may are at work.
+-- At work are those of the chain, and any others where no two may overlap. Answers how many of the chain may be.
 update runs
-set state = 'queued', available_at = max(available_at, :now)
+set state = 'queued', available_at = max(available_at, :now), retry_until_at = max(retry_until_at, :retry_until_at)
 where key in (
-  select (select h.key from runs h where h.schedule_key = k.value and h.state = 'held'
-          order by h.nominal_at limit 1)
-  from json_each(:schedule_keys) k join schedules s on s.key = k.value
-  where {{chain_may_go_on}})
+  select h.key
+  from json_each(:schedule_keys) k cross join schedules s on s.key = k.value
+  cross join json_each('[0, 1]') l
+  cross join runs h on h.key = (
+    select f.key from runs f
+    where f.schedule_key = k.value and f.lane = l.value
+      and f.state in ('buffered', 'held', 'queued', 'running', 'retrying') and f.state = 'held'
+    order by f.nominal_at limit 1)
+  where s.state <> 'paused' and s.deleted_at is null and (select count(*) from runs o
+         where o.schedule_key = k.value and o.lane = l.value
+           and o.state in ('buffered', 'held', 'queued', 'running', 'retrying')
+           and o.state in ('queued', 'running', 'retrying')
+           and (o.chained > 0 or s.overlap_policy <> 'allow_all')) < h.chained)
+returning schedule_key, chained
+
+-- name: promote_buffered
+-- Of each schedule without an open run, queue the oldest one that waits for that.
+update runs
+set state = 'queued', available_at = max(available_at, :now), retry_until_at = max(retry_until_at, :retry_until_at)
+where key in (
+  select (select b.key from runs b
+          where b.schedule_key = s.key and b.lane = 0
+            and b.state in ('buffered', 'held', 'queued', 'running', 'retrying') and b.state = 'buffered'
+          order by b.nominal_at limit 1)
+  from json_each(:schedule_keys) k cross join schedules s on s.key = k.value
+  where s.overlap_policy = 'allow_all' or not {{has_open_run}})
 returning schedule_key
 
 -- name: schedules_holding
--- Schedules whose chain stands still though it might go on; a net under the promotion that ending a run does.
+-- Schedules that have waiting runs; a net under the promotion that ending a run does.
 with recursive holding (key) as (
-  select min(schedule_key) from runs where state = 'held'
+  select min(schedule_key) from runs where state in ('buffered', 'held')
   union all
-  select (select min(r.schedule_key) from runs r where r.state = 'held' and r.schedule_key > holding.key)
+  select (select min(r.schedule_key) from runs r where r.state in ('buffered', 'held') and r.schedule_key > holding.key)
   from holding where holding.key is not null)
 select s.key from holding cross join schedules s on s.key = holding.key
-where {{chain_may_go_on}}
+where s.state <> 'paused' and s.deleted_at is null
 limit :limit
 
+-- name: skip_buffered
+-- What waits is skipped in favour of a newer occurrence.
+update runs set state = 'skipped', reason = 'overlap', finished_at = :now
+where schedule_key = :schedule_key and lane = 0 and nominal_at < :nominal_at
+  and state in ('buffered', 'held', 'queued', 'running', 'retrying') and state = 'buffered'
+
+-- fragment: others
+-- The runs of a schedule beside the occurrence at a nominal time and later ones.
+schedule_key = :schedule_key and lane = 0 and not (backfill_id = '' and nominal_at >= :nominal_at)
+  and state in ('buffered', 'held', 'queued', 'running', 'retrying')
+
+-- name: cancel_waiting
+-- Other open runs that nobody works on are ended at once.
+update runs set state = 'cancelled', error = :error, finished_at = :now
+where {{others}} and state in ('held', 'queued', 'retrying')
+
+-- name: ask_to_stop
+-- Whoever works on another run learns with the next heartbeat that it is to stop.
+update runs set cancel_requested = 1
+where {{others}} and state = 'running'
+
+-- name: attempts_at_work
+-- The attempts that are going on of other runs.
+select key, attempt, attempt_started_at, worker from runs where {{others}} and state = 'running'
+
+-- name: revoke_running
+-- Whoever works on another run has lost the lease.
+update runs set state = 'cancelled', error = :error, finished_at = :now, lease_token = null, lease_until = null,
+                worker = null
+where {{others}} and state = 'running'
+
+-- name: count_recorded
+-- How many occurrences of a range became runs by themselves.
+select count(*) from runs
+where schedule_key = :schedule_key and nominal_at >= :from and nominal_at < :to and backfill_id = ''
+  and state not in ('skipped', 'missed')
+
 -- name: complete_schedules
--- Schedules with nothing left to fire and no open run are completed.
+-- Schedules with nothing left to fire, and no run that is open or waits, are completed.
 update schedules as s
 set state = 'completed'
 where s.key in (select value from json_each(:schedule_keys)) and s.state = 'active' and s.next_nominal_at is null
-  and s.deleted_at is null and not {{has_open_run}}
+  and s.deleted_at is null and not {{has_run_to_end}}
 returning namespace, id
 
 -- name: backlog
@@ -118,8 +181,8 @@ returning namespace, id
 select count(*), min(next_scheduled_at) from schedules where next_scheduled_at <= :now
 
 -- name: count_open_runs
--- Open runs by state.
-select state, count(*) from runs where state in ('held', 'queued', 'running', 'retrying') group by state
+-- Runs that have not ended, by state.
+select state, count(*) from runs where state in ('buffered', 'held', 'queued', 'running', 'retrying') group by state
 
 -- name: count_schedules
 -- Schedules by state.
@@ -143,7 +206,7 @@ where key in (
                  where state in ('failed', 'timed_out', 'dead') and finished_at < :failures_before
                  order by finished_at limit :limit)
   limit :limit)
-returning key
+returning schedule_key, backfill_id, {{last_of_row}}
 
 -- name: prune_surplus_runs
 -- Of one schedule, delete what is beyond its newest runs and ended a day ago.
@@ -156,7 +219,7 @@ where key in (
                       order by nominal_at desc limit 1 offset :keep - 1)
     and not {{open_range}}
   order by nominal_at limit :limit)
-returning key
+returning schedule_key, backfill_id, {{last_of_row}}
 
 -- name: schedules_after
 -- The next schedules by key, for a walk over all of them.

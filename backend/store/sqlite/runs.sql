@@ -9,7 +9,7 @@ select {{run_columns}} from runs r join schedules s on s.key = r.schedule_key
 where r.namespace = :namespace and r.id = :id
 
 -- fragment: is_open
-r.state in ('held', 'queued', 'running', 'retrying')
+r.state in ('buffered', 'held', 'queued', 'running', 'retrying')
 
 -- fragment: is_unsuccessful
 r.state in ('failed', 'timed_out', 'dead', 'cancelled', 'skipped', 'missed')
@@ -71,8 +71,8 @@ from attempts a join runs r on r.key = a.run_key
 where a.run_key in (select value from json_each(:run_keys)) order by a.run_key, a.number
 
 -- name: cancel_run
--- End a run that is open; its lease, if it has one, is void from now on.
+-- End a run that has not ended; its lease, if it has one, is void from now on.
 update runs set state = 'cancelled', error = :error, finished_at = :now, lease_token = null, lease_until = null,
                 worker = null
-where key = :key and state in ('held', 'queued', 'running', 'retrying')
+where key = :key and state in ('buffered', 'held', 'queued', 'running', 'retrying')
 returning key, schedule_key

@@ -1,7 +1,7 @@
 -- name: schedules_by_id
--- The live schedules of these ids, and whether each has an open run.
+-- The live schedules of these ids; whether each has an open run, and how many wait for that.
 -- A cross join keeps its order in SQLite: left to itself, the planner reads the whole namespace for one id.
-select {{schedule_columns}}, {{has_open_run}}
+select {{schedule_columns}}, {{has_open_run}}, {{buffered_runs}}
 from json_each(:ids) i cross join schedules s on s.namespace = :namespace and s.id = i.value and s.deleted_at is null
 
 -- name: deleted_schedule_by_id
@@ -14,11 +14,11 @@ order by key desc limit 1
 insert into schedules (namespace, id, name, owner, target_kind, state, note, note_by, note_at, definition, triggers,
                        revision, source, created_at, created_by, updated_at, effective_at, cursor_at,
                        next_nominal_at, next_scheduled_at, misfire_policy, misfire_threshold, catchup_window,
-                       overlap_policy, delivery, pause_after_failures)
+                       overlap_policy, delivery, pause_after_failures, jitter, max_runs)
 values (:namespace, :id, :name, :owner, :target_kind, :state, :note, :note_by, :note_at, :definition, :triggers,
         :revision, :source, :created_at, :created_by, :updated_at, :effective_at, :cursor_at,
         :next_nominal_at, :next_scheduled_at, :misfire_policy, :misfire_threshold, :catchup_window,
-        :overlap_policy, :delivery, :pause_after_failures)
+        :overlap_policy, :delivery, :pause_after_failures, :jitter, :max_runs)
 returning key, id
 
 -- name: update_schedules
@@ -29,7 +29,8 @@ set name = :name, owner = :owner, target_kind = :target_kind, state = :state, no
     updated_at = :updated_at, effective_at = :effective_at, cursor_at = :cursor_at,
     next_nominal_at = :next_nominal_at, next_scheduled_at = :next_scheduled_at, misfire_policy = :misfire_policy,
     misfire_threshold = :misfire_threshold, catchup_window = :catchup_window, overlap_policy = :overlap_policy,
-    delivery = :delivery, pause_after_failures = :pause_after_failures, paused_cursor_at = :paused_cursor_at,
+    delivery = :delivery, pause_after_failures = :pause_after_failures, jitter = :jitter,
+    max_runs = :max_runs, runs_made = :runs_made, paused_cursor_at = :paused_cursor_at,
     missed_count = :missed_count, missed_first_at = :missed_first_at, missed_last_at = :missed_last_at,
     skip_reason = :skip_reason,
     skip_count = :skip_count, skip_range_at = :skip_range_at, failure_streak = :failure_streak,
@@ -38,10 +39,11 @@ set name = :name, owner = :owner, target_kind = :target_kind, state = :state, no
 where key = :key
 
 -- name: insert_revisions
--- Keep every definition a schedule has had, and from when it counted.
-insert into schedule_revisions (schedule_key, revision, definition, triggers, state, effective_at, cursor_at,
-                                changed_at, changed_by)
-values (:schedule_key, :revision, :definition, :triggers, :state, :effective_at, :cursor_at, :changed_at, :changed_by)
+-- Keep every definition a schedule has had and every pause, and from when it counted.
+insert into schedule_revisions (schedule_key, revision, verb, definition, triggers, state, note, effective_at,
+                                cursor_at, planned_to_at, changed_at, changed_by)
+values (:schedule_key, :revision, :verb, :definition, :triggers, :state, :note, :effective_at, :cursor_at,
+        :planned_to_at, :changed_at, :changed_by)
 
 -- name: delete_tags
 -- Forget the tags of these schedules.
@@ -61,7 +63,7 @@ where schedule_key = :schedule_key and nominal_at > :after and reason = 'paused'
 update runs set state = 'skipped', reason = 'deleted', finished_at = :now
 where schedule_key in (select s.key from json_each(:schedule_keys) k cross join schedules s on s.key = k.value
                        where s.deleted_at is not null)
-  and state in ('held', 'queued', 'running', 'retrying') and state <> 'running' -- as the index on open runs has it
+  and state in ('buffered', 'held', 'queued', 'running', 'retrying') and state <> 'running' -- as in the index
 returning key
 
 -- name: ids_from_source

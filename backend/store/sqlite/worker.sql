@@ -1,28 +1,29 @@
 -- fragment: delayed
 -- Waits for its time; everything else that is queued does not, so that a clock that goes back delays no new run.
-(state = 'retrying' or (state = 'queued' and chained = 1))
+(state = 'retrying' or (state = 'queued' and chained > 0))
 
 -- name: claim_runs
--- Lease the runs that have waited longest, and note what they are dispatched under.
+-- Lease the runs of a lane that have waited longest, and note what they are dispatched under.
 update runs
 set state = 'running', attempt = attempt + 1, started_at = coalesce(started_at, :now), attempt_started_at = :now,
     lease_token = :token, lease_until = :until, worker = :worker,
     (delivery, revision) = (select s.delivery, s.revision from schedules s where s.key = runs.schedule_key)
 where key in (
   select key from (
-    select key, available_at from runs where state = 'queued' and chained = 0
+    select key, available_at from runs where state = 'queued' and chained = 0 and lane = :lane
     union all
-    select key, available_at from runs where {{delayed}} and available_at <= :now
+    select key, available_at from runs where {{delayed}} and lane = :lane and available_at <= :now
     order by available_at limit :limit))
 returning key, id, schedule_key, namespace, nominal_at, scheduled_at, attempt_started_at, attempt, losses, released,
           retry_until_at, trigger_type, missed_count, missed_first_at, missed_last_at, input
 
 -- name: next_available
--- When the next waiting run may be claimed.
+-- When the next waiting run of a lane may be claimed.
 select min(w.available_at) from (
-  select min((select min(available_at) from runs where state = 'queued' and chained = 0), :now) as available_at
+  select min((select min(available_at) from runs where state = 'queued' and chained = 0 and lane = :lane), :now)
+         as available_at
   union all
-  select (select min(available_at) from runs where {{delayed}})) w
+  select (select min(available_at) from runs where {{delayed}} and lane = :lane)) w
 
 -- name: errands_of
 -- What the runs of these schedules have to carry out; null where the definition is not JSON.
@@ -32,18 +33,20 @@ select key, id, case when json_valid(definition) then json_extract(
 from schedules where key in (select value from json_each(:schedule_keys))
 
 -- name: extend_leases
--- Prolong leases that are still held; a run that is not answered has lost its lease.
+-- Prolong leases that are still held, and hear which runs are to stop; one that is not answered has lost its lease.
 update runs set lease_until = :until
 where key = :key and lease_token = :token and state = 'running'
-returning key
+returning key, cancel_requested
 
 -- name: finish_runs
--- Write results back; only the holder of the lease may. Answers the runs that took them.
+-- Write results back; only the holder of the lease may. One that is asked to stop is not attempted again.
 update runs
-set state = :state, reason = :reason, error = :error, finished_at = :finished_at, available_at = :available_at,
+set state = case when cancel_requested and :finished_at is null then 'cancelled' else :state end,
+    finished_at = case when cancel_requested then :now else :finished_at end,
+    reason = :reason, error = :error, available_at = :available_at,
     released = released + :released, lease_token = null, lease_until = null, worker = null
 where key = :key and lease_token = :token and state = 'running'
-returning key, attempt
+returning key, attempt, state
 
 -- name: insert_attempts
 -- Record ended attempts.
@@ -77,4 +80,4 @@ where s.key in (select f.value ->> 'schedule_key' from json_each(:failures) f)
   and s.state = 'active' and s.deleted_at is null and s.pause_after_failures > 0
   and (s.permanent_streak >= s.pause_after_failures
        or (s.failure_streak >= s.pause_after_failures and s.streak_since_at <= :now - :streak_span))
-returning namespace, id, note
+returning namespace, id, note, key

@@ -46,6 +46,9 @@ create table schedules (
   overlap_policy text not null,
   delivery text not null,
   pause_after_failures integer not null,
+  jitter integer not null default 0,
+  max_runs integer,
+  runs_made integer not null default 0,
   paused_cursor_at integer,
   missed_count integer not null default 0,
   missed_first_at integer,
@@ -69,6 +72,20 @@ create index schedules_owner on schedules (namespace, owner, key) where deleted_
 create index schedules_id_deleted on schedules (namespace, id, key) where deleted_at is not null;
 create index schedules_deleted on schedules (deleted_at) where deleted_at is not null;
 
+-- For a calendar that changes: those that use any, found without reading all the others.
+create index schedules_with_calendar on schedules (namespace, key)
+  where deleted_at is null and instr(definition, '"kind":"calendar"') > 0;
+
+-- Dates kept once, such as holidays, which schedules name among their exclusions.
+create table calendars (
+  namespace text not null references namespaces (id),
+  id text not null,
+  days text not null, -- JSON list of dates, in order
+  updated_at integer not null,
+  updated_by text not null,
+  primary key (namespace, id)
+) strict, without rowid;
+
 create table schedule_tags (
   namespace text not null,
   tag text not null, -- 'name:value'
@@ -77,18 +94,29 @@ create table schedule_tags (
 ) strict, without rowid;
 create index schedule_tags_by_schedule on schedule_tags (schedule_key);
 
+-- What has been done to a schedule, in order: from this the ledger can be recomputed and explained.
 create table schedule_revisions (
+  key integer primary key autoincrement,
   schedule_key integer not null references schedules (key) on delete cascade,
   revision integer not null,
-  definition text not null,
+  verb text not null, -- created, updated, paused, resumed, deleted
+  definition text, -- null where it stayed as it was
   triggers text not null,
   state text not null,
+  note text not null,
   effective_at integer not null,
-  cursor_at integer not null,
+  cursor_at integer not null, -- planning went on after this nominal time
+  planned_to_at integer not null, -- occurrences up to here were planned by what was in force before
   changed_at integer not null,
-  changed_by text not null,
-  primary key (schedule_key, revision)
-) strict, without rowid;
+  changed_by text not null
+) strict;
+create index schedule_revisions_of on schedule_revisions (schedule_key, changed_at);
+
+-- Where pruning has deleted from a schedule's ledger: it is complete from this nominal time on.
+create table ledger_floors (
+  schedule_key integer primary key references schedules (key) on delete cascade,
+  complete_from integer not null
+) strict;
 
 -- The ledger: one row per occurrence, also those that did not run, with their reason.
 create table runs (
@@ -108,7 +136,8 @@ create table runs (
   started_at integer,
   finished_at integer,
   retry_until_at integer not null, -- no retry is planned at or after
-  chained integer not null, -- 1: a catch-up run, one after another
+  chained integer not null, -- 0: alone; n: one of a chain of which n are at work at a time
+  lane integer not null default 0, -- 0: live; 1: backfill, claimed after the live ones, and nothing waits for it
   attempt integer not null default 0,
   losses integer not null default 0, -- attempts whose worker fell silent
   released integer not null default 0, -- attempts that a draining worker gave back
@@ -116,6 +145,7 @@ create table runs (
   lease_token text,
   lease_until integer,
   worker text,
+  cancel_requested integer not null default 0, -- 1: its worker is asked to stop, for a later occurrence
   delivery text, -- under which the latest attempt was dispatched
   missed_count integer not null default 0,
   missed_first_at integer,
@@ -130,10 +160,11 @@ create table runs (
 create unique index runs_ledger on runs (schedule_key, nominal_at, backfill_id);
 -- Ids begin with their nominal time, so this index also lists a namespace by time.
 create unique index runs_id on runs (namespace, id);
-create index runs_open on runs (schedule_key, nominal_at) where state in ('held', 'queued', 'running', 'retrying');
-create index runs_held on runs (schedule_key, nominal_at) where state = 'held';
-create index runs_queued on runs (available_at) where state = 'queued' and chained = 0;
-create index runs_delayed on runs (available_at) where state = 'retrying' or (state = 'queued' and chained = 1);
+create index runs_open on runs (schedule_key, lane, state, nominal_at)
+  where state in ('buffered', 'held', 'queued', 'running', 'retrying');
+create index runs_waiting on runs (schedule_key, state) where state in ('buffered', 'held');
+create index runs_queued on runs (lane, available_at) where state = 'queued' and chained = 0;
+create index runs_delayed on runs (lane, available_at) where state = 'retrying' or (state = 'queued' and chained > 0);
 -- For the pruner: it looks every minute, and must not read the whole ledger for that.
 create index runs_ended on runs (finished_at) where state in ('succeeded', 'cancelled', 'skipped', 'missed');
 create index runs_failed on runs (finished_at) where state in ('failed', 'timed_out', 'dead');

@@ -1,0 +1,128 @@
+"""One schedule on its way through a simulation: which of its runs are open, wait, or have begun. Pure."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import insort
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from heapq import heappop, heappush
+from types import MappingProxyType
+from typing import NamedTuple
+
+from backend.engine.ledger import spacing_of
+from backend.engine.misfire import Action, Lateness, Verdict, choose
+from backend.engine.overlap import admit
+from backend.model.policies import MisfirePolicy, OverlapPolicy
+
+
+class Range(NamedTuple):
+    """From an instant to before another, in microseconds."""
+
+    from_at: int
+    to_at: int
+
+    def covers(self, instant: int) -> bool:
+        """Tell whether an instant lies in the range."""
+        return self.from_at <= instant < self.to_at
+
+
+class Offered(NamedTuple):
+    """What became of occurrences that came while a run of their schedule was open, and of those that came late."""
+
+    overlapping: int = 0
+    skipped: int = 0
+    waited: int = 0
+    replaced: int = 0
+    """Runs that were stopped to make room."""
+    late: int = 0
+    ran_late: int = 0
+    dropped: Mapping[str, int] = MappingProxyType({})
+    """Late ones that did not run, by reason."""
+
+
+class Track:
+    """Takes occurrences in order of time. A run takes `duration` microseconds, and goes on through an outage."""
+
+    def __init__(self, policy: OverlapPolicy, duration: int, span: Range, outage: Range | None) -> None:
+        self.starts = array("q")
+        """When runs began within the range."""
+        self.made = 0
+        """Occurrences that became runs."""
+        self.offered = Offered()
+        self._policy = policy
+        self._duration = duration
+        self._span = span
+        self._outage = outage
+        self._ends: list[int] = []
+        self._waiting = 0
+
+    def offer(self, nominal_at: int, due_at: int) -> None:
+        """Take an occurrence that is on time."""
+        self.advance(due_at)
+        self._admit([Verdict(nominal_at, Action.RUN)], due_at)
+
+    def offer_late(self, policy: MisfirePolicy, nominals: Sequence[int], lateness: Lateness) -> None:
+        """Take all that became due during an outage, at its end, `lateness.now`."""
+        self.advance(lateness.now)
+        verdicts = choose(policy, nominals, lateness)
+        late = [verdict for verdict in verdicts if not lateness.is_on_time(verdict.nominal_at)]
+        dropped = Counter(str(verdict.reason) for verdict in late if verdict.action is Action.DROP)
+        ran_late = len(late) - dropped.total()
+        self.offered = self.offered._replace(late=len(late), ran_late=ran_late, dropped=dict(dropped))
+        self._admit(verdicts, lateness.now)
+
+    def advance(self, now: int) -> None:
+        """End what is over by `now`, and let what waits begin."""
+        while self._ends and self._ends[0] <= now:
+            ended_at = heappop(self._ends)
+            if not self._ends and self._waiting:
+                self._waiting -= 1
+                self._start(ended_at)
+
+    def _admit(self, verdicts: Sequence[Verdict], now: int) -> None:
+        busy, before = bool(self._ends), self._waiting
+        admission = admit(self._policy, verdicts, open_run=busy, buffered=self._waiting)
+        if admission.stop is not None:
+            self._make_room()
+        for verdict in admission.verdicts:
+            if verdict.action is Action.RUN or (verdict.action is Action.BUFFER and not self._ends):
+                self._start(now)
+            elif verdict.action is Action.BUFFER:
+                self._waiting += 1
+        self._chain([v.nominal_at for v in admission.verdicts if v.action is Action.CHAIN], now)
+        self.made += sum(verdict.action is not Action.DROP for verdict in admission.verdicts)
+        if self._span.covers(now):
+            self._count(admission.verdicts, waited=max(self._waiting - before, 0), busy=busy)
+
+    def _make_room(self) -> None:
+        # Stopping takes no time here, whether a run is asked to or not.
+        replaced, skipped = self.offered.replaced + len(self._ends), self.offered.skipped + self._waiting
+        self.offered = self.offered._replace(replaced=replaced, skipped=skipped)
+        self._ends, self._waiting = [], 0
+
+    def _chain(self, nominals: Sequence[int], now: int) -> None:
+        """Start late ones one after another, behind what is open unless that does not matter."""
+        spacing = spacing_of(nominals)
+        free_at = now if self._policy is OverlapPolicy.ALLOW_ALL else max([now, *self._ends])
+        for place in range(len(nominals)):
+            free_at = self._start(max(free_at, now + place * spacing))
+
+    def _count(self, verdicts: Sequence[Verdict], *, waited: int, busy: bool) -> None:
+        skipped = sum(verdict.overlapped for verdict in verdicts)
+        offered = sum(verdict.action is not Action.DROP or verdict.overlapped for verdict in verdicts)
+        self.offered = self.offered._replace(
+            overlapping=self.offered.overlapping + (offered if busy else skipped + waited),
+            skipped=self.offered.skipped + skipped,
+            waited=self.offered.waited + waited,
+        )
+
+    def _start(self, at: int) -> int:
+        """Begin a run, after the outage if it would be in it; answers when it ends."""
+        if self._outage is not None and self._outage.covers(at):
+            at = self._outage.to_at
+        if self._span.covers(at):
+            # In order, as nearly all come.
+            insort(self.starts, at)
+        heappush(self._ends, at + self._duration)
+        return at + self._duration

@@ -1,0 +1,248 @@
+"""The sentence that answers "why?", one per verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from types import MappingProxyType
+from typing import NamedTuple
+
+from backend.duration import format_duration
+from backend.engine.definition import ScheduleDefinition
+from backend.engine.explain import Rule, Verdict
+from backend.engine.mismatch import Mismatch, mismatches
+from backend.model.instants import rfc3339
+from backend.model.policies import MisfirePolicy, OverlapPolicy
+from backend.model.run import RunState
+from backend.model.schedule import ScheduleState
+from backend.store.history import Episode
+from backend.store.runs import RunRow
+from backend.triggers.cron import CronTrigger
+from backend.triggers.describe import describe
+
+
+class Facts(NamedTuple):
+    """What a sentence is made of. `nearest` are the occurrences before and after the instant."""
+
+    episode: Episode
+    rule: Rule
+    verdict: Verdict
+    at: int
+    definition: ScheduleDefinition | None
+    dst: str | None
+    nearest: tuple[int | None, int | None]
+
+    @property
+    def mismatches(self) -> list[Mismatch]:
+        """Name the fields of a single cron rule that say no."""
+        triggers = self.rule.timing.triggers
+        alone = triggers[0] if len(triggers) == 1 and self.verdict is Verdict.NOT_AN_OCCURRENCE else None
+        return mismatches(alone, self.at) if isinstance(alone, CronTrigger) else []
+
+    @property
+    def run(self) -> RunRow:
+        """The record of the instant."""
+        assert self.episode.run is not None
+        return self.episode.run.run
+
+
+def sentence(facts: Facts) -> str:
+    """Answer "why?" in plain English."""
+    return SENTENCES[facts.verdict](facts) + (f" {_capital(facts.dst)}." if facts.dst else "")
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _span(length: int) -> str:
+    whole = max(length, 0) // 1_000_000 * 1_000_000
+    return format_duration(timedelta(microseconds=whole)) if whole else "less than a second"
+
+
+def _fired(facts: Facts) -> str:
+    run = facts.run
+    if run.finished_at is None:
+        when = f"it started at {rfc3339(run.started_at)}" if run.started_at else "it waits for its next attempt"
+        return f"It fired: run {run.id} is {run.state}; {when}."
+    late = f", {_span(run.started_at - run.scheduled_at)} after its time" if run.started_at else ""
+    started = f"started at {rfc3339(run.started_at)}{late}, and " if run.started_at else ""
+    error = f" ({run.error})" if run.error and run.state != RunState.SUCCEEDED else ""
+    return f"It fired: run {run.id} {started}ended at {rfc3339(run.finished_at)} as {run.state}{error}."
+
+
+def _cancelled(facts: Facts) -> str:
+    return f"It became run {facts.run.id}, which was ended before it began: {facts.run.error or 'cancelled'}."
+
+
+def _pending(facts: Facts) -> str:
+    if facts.episode.run is None:
+        return "It is due, and the engine has not planned it yet."
+    run = facts.run
+    waits = {
+        RunState.HELD: "waits until the one before it has ended",
+        RunState.BUFFERED: "waits until the open run of the schedule has ended",
+    }
+    waiting = waits.get(RunState(run.state), f"waits for a worker since {rfc3339(run.queued_at)}")
+    if run.available_at > facts.episode.now:
+        waiting = f"starts at {rfc3339(run.available_at)}"
+    return f"It is recorded as run {run.id}, which {waiting}."
+
+
+def _will_fire(facts: Facts) -> str:
+    overlap = facts.definition.overlap_policy if facts.definition else OverlapPolicy.ALLOW_ALL
+    unless = ""
+    if overlap is not OverlapPolicy.ALLOW_ALL:
+        unless = f", and overlap_policy {overlap} decides if the run before it is still open then"
+    trigger = facts.rule.trigger or facts.rule.timing.triggers[0]
+    return f"It will fire: the rule fires {describe(trigger)}{unless}."
+
+
+def _not_an_occurrence(facts: Facts) -> str:
+    words = "; and ".join(describe(trigger) for trigger in facts.rule.timing.triggers)
+    found = facts.mismatches
+    if found:
+        why = "; ".join(f"the {m.field} is {m.value}, and the rule says {m.rule}" for m in found)
+        return f"It is no time of the rule: {why}. The rule fires {words}."
+    previous, following = (rfc3339(i) if i is not None else "none" for i in facts.nearest)
+    return f"It is no time of the rule, which fires {words}. The nearest are {previous} before and {following} after."
+
+
+def _excluded(facts: Facts) -> str:
+    exclusion = facts.rule.exclusion
+    assert exclusion is not None
+    document = exclusion.model_dump(mode="json", exclude={"days"})
+    kind, zone = document.pop("kind"), document.pop("timezone")
+    words = " ".join(f"{name} {value}" for name, value in document.items() if value is not None and name != kind)
+    what = f"{kind} {document[kind]}" if kind in document else f"the {kind}"
+    return f"The rule fires then, and an exclusion takes the time away: {' '.join((what, words)).rstrip()} ({zone})."
+
+
+def _outside_window(facts: Facts) -> str:
+    start_at, end_at = facts.rule.timing.start_at, facts.rule.timing.end_at
+    if start_at is not None and facts.at < start_at:
+        return f"The rule fires then, and the schedule only from its start_at on, {rfc3339(start_at)}."
+    return f"The rule fires then, and the schedule only until its end_at, {rfc3339(end_at or 0)}."
+
+
+def _before_creation(facts: Facts) -> str:
+    schedule = facts.episode.schedule
+    made = f"{rfc3339(schedule.created_at)} by {schedule.created_by}"
+    return f"The schedule did not exist yet: it was created at {made}. For the past, backfill."
+
+
+def _late(facts: Facts) -> str:
+    run = facts.run
+    return f"nobody planned it until {rfc3339(run.queued_at)}, {_span(run.queued_at - facts.at)} late"
+
+
+def _missed(facts: Facts) -> str:
+    policy = facts.definition.misfire_policy if facts.definition else MisfirePolicy.SKIP
+    threshold = format_duration(facts.definition.misfire_threshold) if facts.definition else "its threshold"
+    of_late = "only the newest of what is late runs" if policy is MisfirePolicy.FIRE_ONCE else "nothing late runs"
+    return f"It was missed: {_late(facts)}, more than {threshold}, and by misfire_policy {policy} {of_late}."
+
+
+def _catchup_window(facts: Facts) -> str:
+    window = format_duration(facts.definition.catchup_window) if facts.definition else "it"
+    return f"It was missed, and too long ago to be caught up: {_late(facts)}, and catchup_window is {window}."
+
+
+def _overlap(facts: Facts) -> str:
+    policy = facts.definition.overlap_policy if facts.definition else OverlapPolicy.SKIP
+    other = facts.episode.blocker
+    if policy in {OverlapPolicy.CANCEL_OTHER, OverlapPolicy.TERMINATE_OTHER}:
+        return f"It was skipped in favour of a newer one: that is overlap_policy {policy}."
+    which = f"run {other.id} of {rfc3339(other.nominal_at)}" if other else "an earlier run"
+    return f"It was skipped because {which} was still open: that is overlap_policy {policy}."
+
+
+def _cap(facts: Facts) -> str:
+    if facts.definition and facts.definition.overlap_policy is OverlapPolicy.BUFFER_ALL:
+        return "It was dropped because as many occurrences waited already as may: that is a cap of 1,000."
+    return f"It was dropped because {_late(facts)}, and of what is late the newest 1,000 run at most."
+
+
+def _paused(facts: Facts) -> str:
+    schedule, paused = facts.episode.schedule, facts.episode.paused
+    by, at, note = schedule.note_by, schedule.note_at, schedule.note
+    if paused is not None and paused.verb == "paused":
+        by, at, note = paused.changed_by, paused.changed_at, paused.note
+    who = f" by {by}" if by else ""
+    since = f" since {rfc3339(at)}" if at is not None else ""
+    why = f" ({note})" if note else ""
+    if facts.episode.run is not None:
+        return f"It was skipped because the schedule was paused{who}{since}{why}."
+    return f"It will be skipped unless the schedule is resumed before: it is paused{who}{since}{why}."
+
+
+def _error(facts: Facts) -> str:
+    schedule = facts.episode.schedule
+    if facts.episode.run is not None:
+        return "It did not fire because the times of the schedule could not be computed, until it was changed."
+    return f"It waits: the times of the schedule cannot be computed at the moment ({schedule.error})."
+
+
+def _deleted(facts: Facts) -> str:
+    schedule = facts.episode.schedule
+    when = f"at {rfc3339(schedule.deleted_at)} by {schedule.note_by}" if schedule.deleted_at is not None else "then"
+    if facts.episode.run is not None:
+        return f"Its run {facts.run.id} still waited when the schedule was deleted {when}."
+    return f"There is no schedule any more: it was deleted {when}."
+
+
+def _completed(facts: Facts) -> str:
+    schedule = facts.episode.schedule
+    if facts.at <= schedule.cursor_at:
+        return "The schedule had nothing left to fire then, until it was changed."
+    if schedule.max_runs is None:
+        return "The schedule has nothing left to fire."
+    left = max(schedule.max_runs - schedule.runs_made, 0)
+    what = f"{schedule.runs_made} of {schedule.max_runs} runs are made"
+    end = "none is left" if not left or schedule.state == ScheduleState.COMPLETED else f"{left} more come before it"
+    return f"It will not fire: {what}, and {end}, by max_runs."
+
+
+def _pruned(facts: Facts) -> str:
+    return (
+        "It was an occurrence, and what became of it is no longer known: "
+        f"the ledger begins at {rfc3339(facts.episode.complete_from)}."
+    )
+
+
+def _moved(_: Facts) -> str:
+    return "It is an occurrence only by the present rules of the time zone; by the older ones it had been another time."
+
+
+def _unrecorded(_: Facts) -> str:
+    return "It was an occurrence and has no record. That must not happen: run an audit, and report it."
+
+
+def _quota(_: Facts) -> str:
+    return "It was skipped because a quota of the namespace was used up."
+
+
+SENTENCES: Mapping[Verdict, Callable[[Facts], str]] = MappingProxyType(
+    {
+        Verdict.FIRED: _fired,
+        Verdict.CANCELLED: _cancelled,
+        Verdict.PENDING: _pending,
+        Verdict.WILL_FIRE: _will_fire,
+        Verdict.NOT_AN_OCCURRENCE: _not_an_occurrence,
+        Verdict.EXCLUDED: _excluded,
+        Verdict.OUTSIDE_WINDOW: _outside_window,
+        Verdict.BEFORE_CREATION: _before_creation,
+        Verdict.MISSED: _missed,
+        Verdict.OVERLAP: _overlap,
+        Verdict.PAUSED: _paused,
+        Verdict.CATCHUP_WINDOW: _catchup_window,
+        Verdict.CAP: _cap,
+        Verdict.QUOTA: _quota,
+        Verdict.ERROR: _error,
+        Verdict.DELETED: _deleted,
+        Verdict.COMPLETED: _completed,
+        Verdict.PRUNED: _pruned,
+        Verdict.MOVED: _moved,
+        Verdict.UNRECORDED: _unrecorded,
+    }
+)
