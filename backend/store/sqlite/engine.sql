@@ -86,25 +86,39 @@ set state = :state, reason = :reason, error = :error, finished_at = :finished_at
     available_at = :available_at, lease_token = null, lease_until = null, worker = null
 where key = :key and state = 'running'
 
+-- fragment: chain_head
+-- The oldest held run of a schedule in one lane.
+(select f.key from runs f
+ where f.schedule_key = s.key and f.lane = l.value
+   and f.state in ('buffered', 'held', 'queued', 'running', 'retrying') and f.state = 'held'
+ order by f.nominal_at limit 1)
+
+-- fragment: chain_may_go_on
+-- Fewer are at work than may be: those of the chain, and any others where no two may overlap. A pause holds no backfill.
+(s.state <> 'paused' or l.value = 1) and s.deleted_at is null and (
+  select count(*) from runs o
+  where o.schedule_key = s.key and o.lane = l.value
+    and o.state in ('buffered', 'held', 'queued', 'running', 'retrying')
+    and o.state in ('queued', 'running', 'retrying')
+    and (o.chained > 0 or s.overlap_policy <> 'allow_all')) < h.chained
+
+-- fragment: buffered_head
+-- The oldest run of a schedule that waits for the open one.
+(select b.key from runs b
+ where b.schedule_key = s.key and b.lane = 0
+   and b.state in ('buffered', 'held', 'queued', 'running', 'retrying') and b.state = 'buffered'
+ order by b.nominal_at limit 1)
+
 -- name: promote_held
 -- Of each chain of a schedule that is not paused, queue the oldest held run unless as many as may are at work.
--- At work are those of the chain, and any others where no two may overlap. Answers how many of the chain may be.
+-- Answers how many of the chain may be.
 update runs
 set state = 'queued', available_at = max(available_at, :now), retry_until_at = max(retry_until_at, :retry_until_at)
 where key in (
   select h.key
   from json_each(:schedule_keys) k cross join schedules s on s.key = k.value
-  cross join json_each('[0, 1]') l
-  cross join runs h on h.key = (
-    select f.key from runs f
-    where f.schedule_key = k.value and f.lane = l.value
-      and f.state in ('buffered', 'held', 'queued', 'running', 'retrying') and f.state = 'held'
-    order by f.nominal_at limit 1)
-  where s.state <> 'paused' and s.deleted_at is null and (select count(*) from runs o
-         where o.schedule_key = k.value and o.lane = l.value
-           and o.state in ('buffered', 'held', 'queued', 'running', 'retrying')
-           and o.state in ('queued', 'running', 'retrying')
-           and (o.chained > 0 or s.overlap_policy <> 'allow_all')) < h.chained)
+  cross join json_each('[0, 1]') l cross join runs h on h.key = {{chain_head}}
+  where {{chain_may_go_on}})
 returning schedule_key, chained
 
 -- name: promote_buffered
@@ -112,23 +126,22 @@ returning schedule_key, chained
 update runs
 set state = 'queued', available_at = max(available_at, :now), retry_until_at = max(retry_until_at, :retry_until_at)
 where key in (
-  select (select b.key from runs b
-          where b.schedule_key = s.key and b.lane = 0
-            and b.state in ('buffered', 'held', 'queued', 'running', 'retrying') and b.state = 'buffered'
-          order by b.nominal_at limit 1)
+  select {{buffered_head}}
   from json_each(:schedule_keys) k cross join schedules s on s.key = k.value
   where s.overlap_policy = 'allow_all' or not {{has_open_run}})
 returning schedule_key
 
 -- name: schedules_holding
--- Schedules that have waiting runs; a net under the promotion that ending a run does.
+-- Schedules of which a waiting run stands still though it might go on; a net under the promotion that ending a run does.
 with recursive holding (key) as (
   select min(schedule_key) from runs where state in ('buffered', 'held')
   union all
   select (select min(r.schedule_key) from runs r where r.state in ('buffered', 'held') and r.schedule_key > holding.key)
   from holding where holding.key is not null)
 select s.key from holding cross join schedules s on s.key = holding.key
-where s.state <> 'paused' and s.deleted_at is null
+where exists (select 1 from json_each('[0, 1]') l cross join runs h on h.key = {{chain_head}}
+              where {{chain_may_go_on}})
+   or ((s.overlap_policy = 'allow_all' or not {{has_open_run}}) and {{buffered_head}} is not null)
 limit :limit
 
 -- name: skip_buffered
