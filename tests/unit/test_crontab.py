@@ -73,13 +73,13 @@ def test_the_crontab_of_a_user_keeps_names_zones_variables_and_input():
     ]
     assert found.without_zone == 4
     first, _, mail, report, *_, last = (job.document["target"] for job in found.jobs)
-    assert first["argv"] == ["/bin/bash", "-c", "backup.sh --keep 7 > /home/ana/backup.log 2>&1   "]
-    assert first["cwd"] == "/home/ana"
+    assert first["argv"] == ["/bin/bash", "-c", "backup.sh --keep 7 > /srv/ana/backup.log 2>&1   "]
+    assert first["cwd"] == "/srv/ana"
     assert first["env"] == {
         "MAILTO": "ops@example.org",
         "SHELL": "/bin/bash",
-        "PATH": "/home/ana/bin:/usr/bin:/bin",
-        "HOME": "/home/ana",
+        "PATH": "/srv/ana/bin:/usr/bin:/bin",
+        "HOME": "/srv/ana",
         "EMPTY": "",
         "GREETING": " good morning ",
     }
