@@ -65,6 +65,8 @@ def plan(
         wait=wait,
     )
     admission = _admitted(schedule, due, now, open_run=open_run, buffered=buffered)
+    # What waits will be skipped in favour of the newest one, and does not count as a run any more.
+    schedule = _without(schedule, buffered if _displacement(schedule, admission, admission.verdicts) else 0)
     verdicts, due = _within_max_runs(schedule, admission.verdicts, due)
     origin = f"{store_id}/{schedule.key}/{schedule.created_at}"
     maker = RowMaker(schedule, now, lambda nominal_at: run_id_of(origin, nominal_at, ""), due.delays)
@@ -78,6 +80,10 @@ def plan(
         unfinished=bool(due.beyond),
         displaces=_displacement(schedule, admission, verdicts),
     )
+
+
+def _without(schedule: Schedule, skipped: int) -> Schedule:
+    return schedule._replace(runs_made=max(schedule.runs_made - skipped, 0))
 
 
 def _displacement(schedule: Schedule, admission: Admission, verdicts: Sequence[Verdict]) -> Displacement | None:

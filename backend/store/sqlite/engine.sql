@@ -122,13 +122,18 @@ where key in (
 returning schedule_key, chained
 
 -- name: promote_buffered
--- Of each schedule without an open run, queue the oldest one that waits for that.
+-- Of each schedule without an open run, queue the oldest one that waits for that; where runs may overlap now, all.
 update runs
 set state = 'queued', available_at = max(available_at, :now), retry_until_at = max(retry_until_at, :retry_until_at)
 where key in (
   select {{buffered_head}}
   from json_each(:schedule_keys) k cross join schedules s on s.key = k.value
-  where s.overlap_policy = 'allow_all' or not {{has_open_run}})
+  where s.overlap_policy <> 'allow_all' and not {{has_open_run}}
+  union all
+  select r.key
+  from json_each(:schedule_keys) k cross join schedules s on s.key = k.value and s.overlap_policy = 'allow_all'
+  cross join runs r on r.schedule_key = s.key and r.lane = 0
+    and r.state in ('buffered', 'held', 'queued', 'running', 'retrying') and r.state = 'buffered')
 returning schedule_key
 
 -- name: schedules_holding
