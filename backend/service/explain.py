@@ -10,11 +10,11 @@ from pydantic import Field
 
 from backend.engine.definition import ScheduleDefinition, load_definition
 from backend.engine.due import next_nominal
-from backend.engine.explain import Rule, Verdict, in_force, judge, previous_nominal, rule_at
+from backend.engine.explain import Rule, Verdict, concerning, in_force, judge, previous_nominal, rule_at
 from backend.engine.mismatch import clock_note
 from backend.engine.plan import delay_of
 from backend.errors import FieldError, FieldProblem, Refused
-from backend.model.instants import micros, parse_instant, rfc3339, rfc3339_or_none, to_datetime
+from backend.model.instants import DAY, LATEST, micros, parse_instant, rfc3339, rfc3339_or_none, to_datetime
 from backend.service.explain_words import Facts, sentence
 from backend.service.views import RunView, View, run_view
 from backend.store.history import Episode
@@ -22,7 +22,7 @@ from backend.store.port import NamespaceStore
 from backend.triggers.cron import CronTrigger
 from backend.triggers.describe import describe, note_at
 from backend.triggers.once import instant_of, parse_moment
-from backend.triggers.zones import zone
+from backend.triggers.zones import tzdata_version, zone
 
 
 class RuleView(View):
@@ -108,23 +108,31 @@ class Explanations:
     async def explain(self, id_: str, at: str) -> ExplanationView:
         """Explain an instant: RFC 3339, or local time in the schedule's own zone when it has no offset."""
         instant = await self._instant(id_, at)
-        episode = await self.store.history().episode(id_, instant)
+        episode = await self.store.history().episode(id_, instant, tzdata_version())
         # In a thread: looking for the nearest occurrences takes a while for rare rules.
         return await asyncio.to_thread(explained, episode, instant)
 
     async def _instant(self, id_: str, at: str) -> int:
         try:
             if parse_moment(at.replace(" ", "T")).tzinfo is not None:
-                return parse_instant(at)
+                return _shown(parse_instant(at), at)
             definition = await self._definition(id_)
             zones = [trigger.display_timezone for trigger in definition.triggers] if definition else []
-            return instant_of(at, next(iter(zones), "UTC"))
+            return _shown(instant_of(at, next(iter(zones), "UTC")), at)
         except FieldError as error:
             raise Refused([FieldProblem("at", error.rule, error.fix)]) from None
 
     async def _definition(self, id_: str) -> ScheduleDefinition | None:
-        episode = await self.store.history().episode(id_, await self.store.history().now())
+        history = self.store.history()
+        episode = await history.episode(id_, await history.now(), tzdata_version())
         return _readable(episode.definition)
+
+
+def _shown(instant: int, text: str) -> int:
+    # East of Greenwich, the wall clock of the last day reads a year that no calendar here has.
+    if instant > LATEST - DAY:
+        raise FieldError(f"{text!r} is on the last day that there is", "give an earlier time")
+    return instant
 
 
 def _readable(text: str) -> ScheduleDefinition | None:
@@ -136,12 +144,17 @@ def _readable(text: str) -> ScheduleDefinition | None:
 
 def explained(episode: Episode, at: int) -> ExplanationView:
     """Put what is known of an instant into words and a view."""
-    definition = _readable(episode.definition)
     try:
-        rule = rule_at(episode, at)
-        verdict = judge(episode, rule, at)
+        return _explained(episode, at)
     except ValueError as error:
         return _unreadable(episode, at, str(error))
+
+
+def _explained(episode: Episode, at: int) -> ExplanationView:
+    definition = _readable(episode.definition)
+    rule = rule_at(episode, at)
+    episode = concerning(episode, rule, at)
+    verdict = judge(episode, rule, at)
     display = rule.trigger or rule.timing.triggers[0]
     cron = _only_cron(rule) if verdict is Verdict.NOT_AN_OCCURRENCE else None
     nearest = _nearest(rule, at)
@@ -160,7 +173,7 @@ def explained(episode: Episode, at: int) -> ExplanationView:
         exclusion=rule.exclusion.model_dump(mode="json") if rule.exclusion else None,
         window=_window(rule),
         pause=_pause(episode, verdict),
-        revision=_revision(episode),
+        revision=_revision(episode, at),
         nearest=NearestView(previous=rfc3339_or_none(nearest[0]), next=rfc3339_or_none(nearest[1])),
         run=run_view(episode.run) if episode.run else None,
         jitter=_jitter(episode, rule, definition, at),
@@ -182,7 +195,7 @@ def _unreadable(episode: Episode, at: int, why: str) -> ExplanationView:
         exclusion=None,
         window=None,
         pause=None,
-        revision=_revision(episode),
+        revision=_revision(episode, at),
         nearest=NearestView(previous=None, next=None),
         run=run_view(episode.run) if episode.run else None,
         jitter=None,
@@ -228,8 +241,8 @@ def _pause(episode: Episode, verdict: Verdict) -> PauseView | None:
     return PauseView(by=schedule.note_by, at=rfc3339_or_none(schedule.note_at), note=schedule.note)
 
 
-def _revision(episode: Episode) -> RevisionView | None:
-    revision = in_force(episode)
+def _revision(episode: Episode, at: int) -> RevisionView | None:
+    revision = in_force(episode, at)
     if revision is None:
         return None
     defined = episode.defined

@@ -133,6 +133,8 @@ def _before_creation(facts: Facts) -> str:
 
 def _late(facts: Facts) -> str:
     run = facts.run
+    if run.queued_at < facts.at:  # a range row that has grown: it tells when it began, and not when it came here
+        return "nobody planned it in time"
     return f"nobody planned it until {rfc3339(run.queued_at)}, {_span(run.queued_at - facts.at)} late"
 
 
@@ -140,7 +142,8 @@ def _missed(facts: Facts) -> str:
     policy = facts.definition.misfire_policy if facts.definition else MisfirePolicy.SKIP
     threshold = format_duration(facts.definition.misfire_threshold) if facts.definition else "its threshold"
     of_late = "only the newest of what is late runs" if policy is MisfirePolicy.FIRE_ONCE else "nothing late runs"
-    return f"It was missed: {_late(facts)}, more than {threshold}, and by misfire_policy {policy} {of_late}."
+    late = f"{_late(facts)}, more than {threshold}" if facts.run.queued_at >= facts.at else _late(facts)
+    return f"It was missed: {late}, and by misfire_policy {policy} {of_late}."
 
 
 def _catchup_window(facts: Facts) -> str:
@@ -158,7 +161,7 @@ def _overlap(facts: Facts) -> str:
 
 
 def _cap(facts: Facts) -> str:
-    if facts.definition and facts.definition.overlap_policy is OverlapPolicy.BUFFER_ALL:
+    if facts.run.state == RunState.SKIPPED:
         return "It was dropped because as many occurrences waited already as may: that is a cap of 1,000."
     return f"It was dropped because {_late(facts)}, and of what is late the newest 1,000 run at most."
 

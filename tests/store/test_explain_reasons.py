@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from backend.engine import due
 from backend.engine.explain import Verdict
 from backend.errors import NotFound, Refused
 from backend.model.ids import DEFAULT_NAMESPACE
@@ -14,6 +15,7 @@ from backend.model.run import AttemptState
 from backend.service import drafts
 from backend.service.explain import Explanations, ExplanationView
 from backend.store.retention import Retention
+from backend.triggers.zones import tzdata_version
 from tests.store.world import START, World
 
 pytestmark = pytest.mark.anyio
@@ -109,6 +111,31 @@ async def test_paused_names_who_when_and_why(world: World) -> None:
     assert in_range.missed.count == 20
 
 
+async def test_a_range_row_answers_only_for_the_occurrences_in_it(world: World) -> None:
+    five, seven = ({"kind": "cron", "expression": f"*/{n} * * * *", "timezone": "UTC"} for n in (5, 7))
+    at_nine = {"kind": "cron", "expression": "* 9 * * *", "timezone": "UTC"}
+    await world.put(misfire_policy="skip", triggers=[five], exclusions=[at_nine])
+    world.clock.go(hours=6)
+    await world.put(misfire_policy="skip", triggers=[five], exclusions=[at_nine], name="renamed")
+    await world.put(misfire_policy="skip", triggers=[seven])
+    world.clock.go(hours=6)
+    await world.turn()
+    verdicts = [(await why(world, f"2027-01-15T{time}Z")).verdict for time in ("08:25:00", "08:26:00", "09:30:00")]
+    assert verdicts == ["missed", "not_an_occurrence", "excluded"]
+    beside = await why(world, "2027-01-15T10:25:00.000001Z")
+    assert (beside.verdict, beside.run) == ("not_an_occurrence", None)
+    after_the_change = await why(world, "2027-01-15T19:07:00Z"), await why(world, "2027-01-15T19:10:00Z")
+    assert [view.verdict for view in after_the_change] == ["missed", "not_an_occurrence"]
+
+
+async def test_a_range_row_that_has_grown_tells_nothing_of_when_it_came_to_the_rest(world: World) -> None:
+    await world.put(misfire_policy="skip", misfire_threshold="1s")
+    for _ in range(2):
+        world.clock.go(minutes=30.5)
+        await world.turn()
+    assert "nobody planned it in time, and by misfire_policy skip" in (await why(world, at(45))).sentence
+
+
 async def test_too_old_for_the_catchup_window(world: World) -> None:
     await world.put(catchup_window="5m")
     world.clock.go(minutes=10)
@@ -123,6 +150,21 @@ async def test_beyond_the_cap_of_what_is_caught_up(world: World) -> None:
     await world.turn()
     view = await why(world, at(50))
     assert (view.verdict, "newest 1,000" in view.sentence) == (Verdict.CAP, True)
+
+
+async def test_what_was_late_is_not_said_to_have_found_the_buffer_full(world: World) -> None:
+    await world.put(misfire_policy="fire_all", overlap_policy="buffer_all")
+    world.clock.go(minutes=1100)
+    await world.turn()
+    assert "of what is late the newest 1,000" in (await why(world, at(50))).sentence
+
+
+async def test_what_finds_a_thousand_waiting_is_dropped_and_the_sentence_says_so(world: World) -> None:
+    await world.put(overlap_policy="buffer_all", misfire_threshold="1d")
+    world.clock.go(minutes=1010)
+    await world.turn()
+    view = await why(world, at(1009))
+    assert (view.verdict, "waited already as may" in view.sentence) == (Verdict.CAP, True)
 
 
 async def test_error_says_that_the_times_could_not_be_computed(world: World) -> None:
@@ -307,6 +349,39 @@ async def test_a_rule_that_cannot_be_read_is_said_to_be_so(world: World) -> None
     world.sql('update schedule_revisions set triggers = \'[{"kind":"tide"}]\'')
     view = await why(world, at(5))
     assert (view.verdict, "cannot be computed" in view.sentence) == ("error", True)
+
+
+async def test_exclusions_that_leave_nothing_within_reach_are_said_to_be_the_error(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(due, "MOST_EXCLUDED", 50)
+    every_second = [{"kind": "cron", "expression": "* * * * * *", "timezone": "UTC"}]
+    in_june = [{"kind": "cron", "expression": f"{s} * * * 6 *", "timezone": "UTC"} for s in ("*/2", "1-59/2")]
+    await world.put(triggers=every_second, exclusions=in_june)
+    view = await why(world, "2027-06-10T00:00:00Z")
+    assert (view.verdict, "leave no occurrence within reach" in view.sentence) == ("error", True)
+
+
+async def test_the_last_day_of_the_calendar_is_refused_where_no_clock_could_show_it(world: World) -> None:
+    await world.put(triggers=[{"kind": "cron", "expression": "0 9 * * *", "timezone": "Pacific/Apia"}])
+    for text in ("9999-12-31T23:59:59Z", "9999-12-31T23:00:00"):
+        with pytest.raises(Refused, match="last day"):
+            await why(world, text)
+    assert (await why(world, "9999-12-30T09:00:00")).verdict == "will_fire"
+
+
+async def test_what_only_the_present_rules_of_a_zone_make_an_occurrence_is_no_defect(world: World) -> None:
+    history = world.store.engine().history()
+    await history.note_tzdata("2020a")
+    await world.put(triggers=MINUTELY, overlap_policy="allow_all")
+    await pass_minutes(world, 3)
+    world.sql("delete from runs where nominal_at = ?", at(2))  # the older rules had no occurrence there
+    await history.note_tzdata(tzdata_version())
+    view = await why(world, at(2))
+    assert (view.verdict, "by the present rules of the time zone" in view.sentence) == ("moved", True)
+    await pass_minutes(world, 3)
+    world.sql("delete from runs where nominal_at = ?", at(5))
+    assert (await why(world, at(5))).verdict == "unrecorded"
 
 
 async def test_an_unknown_schedule_and_a_bad_instant_are_refused(world: World) -> None:
