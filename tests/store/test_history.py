@@ -17,11 +17,12 @@ from backend.engine.audit import COUNTS_MORE, NO_OCCURRENCE, TWICE, Findings
 from backend.engine.auditor import Audit, Auditor, Bookmark
 from backend.errors import SchedulerError
 from backend.events import Events, Fact, LedgerAudited
-from backend.model.history import LedgerRow
+from backend.model.history import LedgerPage, LedgerRow
 from backend.model.ids import DEFAULT_NAMESPACE
 from backend.model.instants import DAY, MINUTE, SECOND, rfc3339
 from backend.model.policies import OverlapPolicy
 from backend.model.run import AttemptState
+from backend.store.history import HistoryStore
 from backend.store.open import open_store
 from backend.store.retention import Retention
 from backend.triggers.zones import tzdata_version
@@ -307,6 +308,26 @@ async def test_an_audit_in_small_parts_finds_what_one_in_a_whole_finds(
     assert await audited(world) == whole
     broken_off = await audited(world, left=10)
     assert (broken_off.schedules, broken_off.expected, clean(broken_off)) == (3, whole.expected, True)
+
+
+async def test_one_read_of_many_schedules_takes_few_rows_of_each(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auditor, "AT_FIRST", 3)
+    most: list[int] = []
+    read = HistoryStore.ledger_pages
+
+    async def counting(self: HistoryStore, *given: Any) -> list[LedgerPage]:
+        pages = await read(self, *given)
+        most.extend(len(page.rows) for page in pages)
+        return pages
+
+    monkeypatch.setattr(HistoryStore, "ledger_pages", counting)
+    for name in ("a", "b"):
+        await world.put(name, overlap_policy="allow_all")
+    for _ in range(8):
+        world.clock.go(minutes=1)
+        await world.turn()
+    found = await audited(world)
+    assert (clean(found), found.expected, most) == (True, 16, [3, 3])
 
 
 async def test_only_the_asked_time_is_compared(world: World) -> None:
