@@ -130,9 +130,9 @@ class NamespaceStore:
         """Record runs for a past range on a person's wish; answers how many."""
         return await self.runner.write(run_operations.start_backfill(self.namespace, schedule_id, make))
 
-    async def count_recorded(self, schedule_id: str, from_at: int, to_at: int) -> int:
-        """Count the occurrences of a range that became runs by themselves."""
-        return await self.runner.read(run_operations.count_recorded(self.namespace, schedule_id, from_at, to_at))
+    async def count_recorded(self, schedule_id: str, instants: Sequence[int]) -> int:
+        """Count how many of these occurrences became runs by themselves."""
+        return await self.runner.read(run_operations.count_recorded(self.namespace, schedule_id, instants))
 
     async def retry_run(self, id_: str, make: Callable[[Schedule, RunRow, int], NewRun]) -> RunRecord:
         """Record a new run for the nominal time of one that has ended."""

@@ -181,10 +181,10 @@ update runs set state = 'cancelled', error = :error, finished_at = :now, lease_t
 where {{others}} and state = 'running'
 
 -- name: count_recorded
--- How many occurrences of a range became runs by themselves.
-select count(*) from runs
-where schedule_key = :schedule_key and nominal_at >= :from and nominal_at < :to and backfill_id = ''
-  and state not in ('skipped', 'missed')
+-- How many of these occurrences became runs by themselves.
+select count(*) from json_each(:instants) i cross join runs r
+on r.schedule_key = :schedule_key and r.nominal_at = i.value and r.backfill_id = ''
+where r.state not in ('skipped', 'missed')
 
 -- name: complete_schedules
 -- Schedules with nothing left to fire, and no run that is open or waits, are completed.
