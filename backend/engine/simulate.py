@@ -90,7 +90,7 @@ def simulate(lines: Sequence[Line], span: Range, outage: Range | None = None) ->
             yield from found.add_plain(plain, nominals, span)
         for line in members if len(plain) < len(members) else ():
             if not line.is_plain or outage is not None:
-                track = Track(line.overlap_policy, line.duration, span, outage)
+                track = Track(line.overlap_policy, line.duration, span, outage, runs_left=line.runs_left)
                 yield from _replay(line, nominals, track, outage)
                 yield from found.add(line.id, track, span)
     return found.forecast()
