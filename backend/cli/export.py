@@ -78,7 +78,8 @@ def sparse(model: BaseModel) -> Json:
     for name, field in type(model).model_fields.items():
         value = getattr(model, name)
         if name in ALWAYS or value != field.get_default(call_default_factory=True):
-            kept[name] = _sparse(value, written[name]) if name != "retry" else written[name]
+            said = name if name in written else str(field.alias)  # `from`, which Python keeps for itself
+            kept[said] = _sparse(value, written[said]) if name != "retry" else written[name]
     return kept
 
 

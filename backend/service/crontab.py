@@ -136,7 +136,8 @@ class _Reader:
         if "\0" in text:
             self._refuse(number, "line", "it holds a NUL character", "leave it out")
         elif text.startswith("#"):
-            self._comment = [*comment, text[1:]]
+            comment.append(text[1:])
+            self._comment = comment
         elif variable := _VARIABLE.fullmatch(text):
             self._set(number, variable[1] or variable[2] or variable[3], variable[4].rstrip(" \t"))
         elif text.strip():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from backend.engine.definition import ScheduleDefinition
-from backend.service.crontab import SHELL, Crontab, Options, make_ids, read_crontab, slug, split_percent
+from backend.service.crontab import LONGEST_NAME, SHELL, Crontab, Options, make_ids, read_crontab, slug, split_percent
 
 DATA = Path(__file__).parent / "data"
 
@@ -289,3 +290,10 @@ def test_no_bytes_break_the_reader(content: bytes):
 
 def test_a_long_word_is_cut_in_an_id():
     assert slug("x" * 300) == "x" * 60
+
+
+def test_a_long_comment_is_read_in_one_go():
+    began = time.process_time()
+    found = lines(*["# x"] * 100_000, "0 5 * * * job")
+    assert [len(job.document["name"]) for job in found.jobs] == [LONGEST_NAME]
+    assert time.process_time() - began < 10, "each line of it copies all above"
