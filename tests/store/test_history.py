@@ -398,6 +398,8 @@ TRIGGERS: list[list[dict[str, Any]]] = [
     [{"kind": "cron", "expression": "H * * * *"}, {"kind": "interval", "every": "20m"}],
     [{"kind": "once", "at": rfc3339(START + 25 * MINUTE), "allow_past": True}, {"kind": "interval", "every": "30m"}],
 ]
+HALF_HOURS = {"kind": "cron", "expression": "30-59 * * * *", "timezone": "Europe/London"}
+SOON = Retention(timedelta(minutes=40), timedelta(hours=1), timedelta(days=30), 5)
 ACTS = st.one_of(
     st.tuples(st.just("go"), st.integers(1, 45 * 60)),
     st.tuples(st.just("turn"), st.just(0)),
@@ -416,6 +418,7 @@ ACTS = st.one_of(
                 "start_at": st.sampled_from([None, rfc3339(START + 10 * MINUTE)]),
                 "name": st.sampled_from(["a", "b"]),
                 "pause_after_failures": st.sampled_from([0, 1]),
+                "exclusions": st.sampled_from([[], [HALF_HOURS]]),
             }
         ),
     ),
@@ -423,6 +426,7 @@ ACTS = st.one_of(
     st.tuples(st.just("resume"), st.booleans()),
     st.tuples(st.just("delete"), st.just(0)),
     st.tuples(st.just("trigger"), st.just(0)),
+    st.tuples(st.just("prune"), st.just(0)),
 )
 
 
@@ -438,6 +442,8 @@ async def act(world: World, verb: str, value: Any) -> None:
             await world.put(**value)
         case "resume":
             await world.resume(catch_up=value)
+        case "prune":
+            await world.store.engine().prune(SOON, 0, 500)
         case _:
             await getattr(world, verb)()
 
