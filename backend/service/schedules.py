@@ -126,7 +126,8 @@ class Schedules:
 
     async def get(self, id_: str) -> dict[str, Any]:
         """Show one schedule, or raise NotFound."""
-        return schedule_view(await self.store.schedule(id_))
+        # After a restart, reading twenty rules and a hundred exclusions again takes 100 ms.
+        return await asyncio.to_thread(schedule_view, await self.store.schedule(id_))
 
     async def page(
         self, wanted: ScheduleFilter, *, cursor: str | None, limit: int
@@ -171,6 +172,8 @@ class Schedules:
         def look() -> list[OccurrenceView]:
             try:
                 return upcoming(schedule.triggers, after=after, effective_at=schedule.effective_at, count=count)
+            except FieldError as error:
+                raise Conflict(f"the next times of {id_!r} are out of reach: {error}") from None
             except ValueError:
                 raise Conflict(f"the stored triggers of {id_!r} cannot be read; PUT a whole definition") from None
 

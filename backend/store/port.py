@@ -30,7 +30,7 @@ from backend.store.history import HistoryStore
 from backend.store.operation import Runner, now
 from backend.store.runs import Place, RunFilter, RunRecord, RunRow
 from backend.store.schedules import DryRun, Listed, ScheduleFilter, Wish
-from backend.store.simulation import Replayable, replayable_schedules
+from backend.store.simulation import Replayable, replayable_schedules, schedules_beside
 from backend.store.tzdata import TimezoneStore
 
 
@@ -109,6 +109,10 @@ class NamespaceStore:
     async def replayable(self, after: int, limit: int) -> list[Replayable]:
         """Read the next few active schedules by key, as far as a simulation needs them."""
         return await self.runner.read(replayable_schedules(self.namespace, after, limit))
+
+    async def beside(self, instant: int, id_: str) -> int:
+        """Count the other schedules that fire next at the same place within an hour, of the newest thousand."""
+        return await self.runner.read(schedules_beside(self.namespace, instant, id_))
 
     def calendars(self) -> CalendarStore:
         """Give the port of the namespace's named calendars."""

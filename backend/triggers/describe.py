@@ -9,7 +9,7 @@ from backend.duration import format_duration
 from backend.model.instants import SECOND, from_datetime, rfc3339, to_datetime
 from backend.triggers.base import Trigger
 from backend.triggers.cron import CronRule, CronTrigger
-from backend.triggers.cron_fields import DATE, HOUR, MINUTE, MONTH, WEEKDAY, CronFields
+from backend.triggers.cron_fields import DATE, HOUR, MINUTE, MONTH, WEEKDAY, CronFields, Unit
 from backend.triggers.cron_fields import SECOND as SECONDS
 from backend.triggers.interval import IntervalTrigger
 from backend.triggers.once import OnceTrigger, parse_moment
@@ -51,7 +51,8 @@ def _times(fields: CronFields) -> str:
     if seconds == [0]:
         return _each(minutes, MINUTE.name, 60) + (of_hours or _every_hour(minutes))
     if fields.minutes == MINUTE.full:
-        return _each(seconds, SECONDS.name, 60) + (of_hours or ("" if _stride(seconds, 60) else " of every minute"))
+        # `at second 5 of hours 1 and 2` would be heard as two seconds, `every 5 seconds of hour 1` is as it is.
+        return _each(seconds, SECONDS.name, 60) + ("" if _stride(seconds, 60) else " of every minute") + of_hours
     return f"{_each(seconds, SECONDS.name, 60)} of {plural(minutes, MINUTE.name)}{of_hours or ' of every hour'}"
 
 
@@ -131,6 +132,8 @@ def _day_warnings(fields: CronFields) -> list[str]:
     if "*" in {date, weekday} or "?" in {date, weekday}:
         return []
     if fields.both_days:
+        if fields.dates == DATE.full or fields.weekdays == WEEKDAY.full:
+            return []
         rule = "a field that begins with * counts as unrestricted"
         return [f"day-of-month {date} and day-of-week {weekday} must both match, because {rule}"]
     return [f"fires when either day-of-month {date} or day-of-week {weekday} matches, not only when both do"]
@@ -138,13 +141,17 @@ def _day_warnings(fields: CronFields) -> list[str]:
 
 def _step_warnings(fields: CronFields) -> list[str]:
     found = []
-    for text, unit in ((fields.texts[0], SECONDS), (fields.texts[1], MINUTE), (fields.texts[2], HOUR)):
-        size = unit.last + 1
-        star, _, step = text.partition("/")
-        if star == "*" and step and size % int(step):
-            rest = size - (size - 1) // int(step) * int(step)
-            found.append(f"{text} is uneven: the last step of each round is {rest} {unit.name}s, not {int(step)}")
+    for text, unit in zip(fields.texts, (SECONDS, MINUTE, HOUR), strict=False):
+        for item in dict.fromkeys(text.split(",")):
+            base, _, step = item.partition("/")
+            if base == "*" and step and (unit.last + 1) % int(step):
+                found.append(_uneven(item, unit, int(step)))
     return found
+
+
+def _uneven(item: str, unit: Unit, step: int) -> str:
+    rest = unit.last + 1 - unit.last // step * step
+    return f"{item} is uneven: the last step of each round is {rest} {unit.name}{'s' if rest > 1 else ''}, not {step}"
 
 
 def _month_warnings(fields: CronFields) -> list[str]:

@@ -203,3 +203,13 @@ async def test_times_agree_between_preview_upcoming_and_the_schedule(api):
     seen = await api.post("/preview", {"triggers": [HOURLY], "from": made.json["created_at"], "count": 3})
     assert seen.json["occurrences"] == upcoming
     assert upcoming[0]["nominal_time"] == made.json["next_nominal_time"]
+
+
+async def test_a_preview_of_minute_0_warns_when_many_other_schedules_fire_there(api):
+    daily = {"kind": "cron", "expression": "0 9 * * *"}
+    for number in range(10):
+        await api.put(f"/schedules/s{number}", draft(triggers=[daily]))
+    asked = {"triggers": [daily | {"expression": "0 17 * * *"}]}
+    assert "10 other schedules fire at minute 0 too" in (await api.post("/preview", asked)).json["warnings"][0]
+    assert (await api.post("/preview", asked | {"id": "s3"})).json["warnings"] == []
+    assert (await api.post("/preview", {"triggers": [daily | {"expression": "5 17 * * *"}]})).json["warnings"] == []

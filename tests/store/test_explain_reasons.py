@@ -354,7 +354,7 @@ async def test_a_rule_that_cannot_be_read_is_said_to_be_so(world: World) -> None
 async def test_exclusions_that_leave_nothing_within_reach_are_said_to_be_the_error(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(due, "MOST_EXCLUDED", 50)
+    monkeypatch.setattr(due, "MOST_ASKED", 100)
     every_second = [{"kind": "cron", "expression": "* * * * * *", "timezone": "UTC"}]
     in_june = [{"kind": "cron", "expression": f"{s} * * * 6 *", "timezone": "UTC"} for s in ("*/2", "1-59/2")]
     await world.put(triggers=every_second, exclusions=in_june)

@@ -300,3 +300,9 @@ def test_a_trigger_is_frozen_and_refuses_unknown_fields():
         setattr(trigger, "expression", "0 * * * *")  # noqa: B010 (the type checker refuses the plain assignment)
     with pytest.raises(ValidationError):
         CronTrigger.model_validate({"expression": "* * * * *", "tz": "UTC"})
+
+
+def test_an_item_that_stands_there_many_times_counts_once():
+    fields = parse_fields("0,0,0 0 15W,015W,L,L * " + ",".join(["0#5", "7#5", "sun#5"] * 30))
+    assert fields.special_dates == ("15W", "L")
+    assert fields.special_weekdays == ((0, 5),)

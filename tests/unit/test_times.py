@@ -6,7 +6,7 @@ import pytest
 
 from backend.errors import Refused
 from backend.model.instants import SECOND, parse_instant
-from backend.service.times import PreviewRequest, preview, upcoming
+from backend.service.times import MANY, PreviewRequest, crowded, full_hour, preview, upcoming
 from backend.service.validation import parse
 from tests.unit.engine_cases import MINUTELY, T0, at, made
 
@@ -72,3 +72,26 @@ def test_a_schedules_next_times_are_those_that_it_will_plan():
     schedule = made()
     times = upcoming(schedule.triggers, after=T0, effective_at=at("09:02:00"), count=2)
     assert [one.nominal_time for one in times] == ["2026-03-02T09:03:00Z", "2026-03-02T09:04:00Z"]
+
+
+def test_exclusions_that_leave_nothing_within_reach_are_refused_by_a_preview():
+    every_second = [{"kind": "cron", "expression": "* * * * * *"}]
+    none = [{"kind": "cron", "expression": f"{seconds} * * * * *"} for seconds in ("*/2", "1-59/2")]
+    with pytest.raises(Refused, match="exclusions: the exclusions leave no occurrence within reach"):
+        preview(parse(PreviewRequest, {"triggers": every_second, "exclusions": none}), T0)
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [("0 9 * * *", True), ("0 * * * *", True), ("5 9 * * *", False), ("*/30 * * * *", False), ("H 9 * * *", False)],
+)
+def test_only_a_rule_of_minute_0_alone_is_told_who_else_fires_there(expression, expected):
+    request = parse(PreviewRequest, {"triggers": [{"kind": "cron", "expression": expression}], "id": "job"})
+    assert (full_hour(request, T0) is not None) is expected
+
+
+def test_minute_0_is_warned_about_when_many_others_fire_there():
+    shown_alone = shown([{"kind": "cron", "expression": "0 9 * * *"}], start="2026-01-01T00:00:00Z")
+    assert crowded(shown_alone, MANY - 1).warnings == []
+    (warning,) = crowded(shown_alone, MANY).warnings
+    assert warning.startswith("10 other schedules fire at minute 0 too")

@@ -175,6 +175,9 @@ def test_a_single_instant_of_no_sense_is_refused(at):
         ("0 0 * * fri#2,sun", "at 00:00 on Sunday and the second Friday of the month"),
         ("*/10 * * * * *", "every 10 seconds"),
         ("15 30 8 * * *", "at 08:30:15"),
+        ("5 * 1 * * *", "at second 5 of every minute of hour 1"),
+        ("*/5 * 1 * * *", "every 5 seconds of hour 1"),
+        ("0 0 ? * sun#5,0#5,7#5", "at 00:00 on the fifth Sunday of the month"),
         ("*/7 * * * * *", None),
         ("0 0 * * fri-mon", "at 00:00 on Monday and Friday to Sunday"),
     ],
@@ -205,6 +208,8 @@ def test_intervals_and_single_instants_are_described():
         ("0 0 */2 * 1", "must both match"),
         ("*/45 * * * *", "the last step of each round is 15 minutes, not 45"),
         ("0 */5 * * *", "the last step of each round is 4 hours, not 5"),
+        ("*/45,3 * * * *", "the last step of each round is 15 minutes, not 45"),
+        ("*/59 * * * *", "the last step of each round is 1 minute, not 59"),
         ("0 0 31 * *", "day 31 does not exist in February, April, June, September and November"),
         ("0 0 30 * *", "day 30 does not exist in February"),
         ("0 0 29 * *", "only in leap years"),
@@ -215,7 +220,9 @@ def test_a_surprising_rule_is_warned_about(expression, part):
     assert part in warning
 
 
-@pytest.mark.parametrize("expression", ["* * * * *", "*/15 9 * * mon-fri", "0 0 L * *", "0 0 31 1 *", "0 0 1,31 * *"])
+@pytest.mark.parametrize(
+    "expression", ["* * * * *", "*/15 9 * * mon-fri", "0 0 L * *", "0 0 31 1 *", "0 0 1,31 * *", "0 0 */1 * 1"]
+)
 def test_a_plain_rule_is_not_warned_about(expression):
     assert warnings(CronTrigger(expression=expression)) == []
 
