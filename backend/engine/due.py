@@ -44,14 +44,14 @@ def next_nominal(timing: str, after: int, effective_at: int) -> int | None:
 
     `timing` is the stored JSON text. Schedules that share it share the answer.
     """
-    return _next(timing, after, max(after, effective_at))[0]
+    return _next(_same(timing), after, max(after, effective_at))[0]
 
 
 def instants_after(timing: str, after: int, effective_at: int) -> Iterator[int]:
     """Go from one instant to the next, as `next_nominal` does. FieldError: the exclusions make it too long a way."""
     asked = 0
     while True:
-        instant, questions = _next(timing, after, max(after, effective_at))
+        instant, questions = _next(_same(timing), after, max(after, effective_at))
         asked += questions
         if asked > MOST_ASKED_IN_WALK:
             raise FieldError("the exclusions make the walk over time too long", "exclude less", "exclusions")
@@ -59,6 +59,12 @@ def instants_after(timing: str, after: int, effective_at: int) -> Iterator[int]:
             return
         yield instant
         after = instant
+
+
+@lru_cache(maxsize=1024)
+def _same(text: str) -> str:
+    """Give one object for equal texts: each is read from the database anew, and what `_next` remembers holds it."""
+    return text
 
 
 @lru_cache(maxsize=65536)
