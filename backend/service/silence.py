@@ -20,10 +20,14 @@ def silence(timing: Timing, after: int, recurring_after: int) -> FieldProblem:
     given = find_next(Timing(timing.triggers), after, recurring_after)
     if given is None:
         return FieldProblem("triggers", f"{NONE_LEFT}: {_over(timing.triggers)}", "give a time to come")
-    bounded = timing._replace(exclusions=())
-    if find_next(bounded, after, recurring_after) is None:
-        end = f"{NONE_LEFT}: " + _beyond(bounded, after, recurring_after)
-        return FieldProblem("end_at", end, "give a later end, or none")
+    from_start = timing._replace(exclusions=(), end_at=None)
+    first = find_next(from_start, after, recurring_after)
+    if first is None and timing.start_at is not None:
+        rule = f"{NONE_LEFT}: start_at is {rfc3339(timing.start_at)}, and the triggers give none from then on"
+        return FieldProblem("start_at", rule, "give an earlier start, or none")
+    if first is not None and timing.end_at is not None and first > timing.end_at:
+        rule = f"{NONE_LEFT}: end_at is {rfc3339(timing.end_at)}, and the next would be {rfc3339(first)}"
+        return FieldProblem("end_at", rule, "give a later end, or none")
     return FieldProblem("exclusions", f"{NONE_LEFT}: the exclusions take every one away", "exclude less")
 
 
@@ -40,10 +44,3 @@ def _end(trigger: Trigger) -> str:
     if isinstance(trigger, RecurrenceTrigger):
         return f"the rule ended with its COUNT or UNTIL, at {rfc3339(trigger.compiled().until * SECOND)}"
     return "the calendar ends"
-
-
-def _beyond(bounded: Timing, after: int, recurring_after: int) -> str:
-    first = find_next(bounded._replace(end_at=None), after, recurring_after)
-    assert bounded.end_at is not None
-    end = f"end_at is {rfc3339(bounded.end_at)}"
-    return end if first is None else f"{end}, and the next would be {rfc3339(first)}"

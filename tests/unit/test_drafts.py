@@ -142,6 +142,12 @@ MONDAYS = {"kind": "cron", "expression": "0 9 * * mon"}
         ),
         (
             [once(T0 + HOUR)],
+            {"start_at": "2026-03-03T00:00:00Z"},
+            "start_at",
+            "start_at is 2026-03-03T00:00:00Z, and the triggers give none from then on",
+        ),
+        (
+            [once(T0 + HOUR)],
             {"exclusions": [{"kind": "date", "date": "2026-03-02"}]},
             "exclusions",
             "the exclusions take every one away",

@@ -26,7 +26,7 @@ async def preview_draft(caller: Authenticated, given: Document) -> Response:
     # Twenty rules and a hundred exclusions take some 100 ms to compile, in which the event loop has schedules to fire.
     request, now = await asyncio.to_thread(parse, PreviewRequest, some(given)), await caller.now()
     calendars = await caller.store.calendars().days(calendars_of(request.exclusions))
-    shown = await asyncio.to_thread(preview, request, now, calendars)
+    shown = await asyncio.to_thread(preview, request, now, calendars, namespace=caller.store.namespace)
     instant = await asyncio.to_thread(full_hour, request, now)
     others = 0 if instant is None else await caller.store.beside(instant, request.id or "")
     return answer(crowded(shown, others))
