@@ -76,7 +76,7 @@ s.namespace = :namespace and s.deleted_at is null and s.key > :after
   and (:state is null or s.state = :state)
   and (:name is null or s.name = :name)
   and (:target is null or s.target_kind = :target)
-  and (:due_before is null or s.next_scheduled_at < :due_before)
+  and (:due_before is null or (s.state = 'active' and s.next_scheduled_at < :due_before))
   and (:q is null or instr(lower(s.id || ' ' || s.name), lower(:q)) > 0)
   and (:tag is null or exists (select 1 from schedule_tags t where t.namespace = s.namespace and t.tag = :tag
                                and t.schedule_key = s.key))
