@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from backend.cli import times
 from backend.cli.client import Client
 from backend.cli.failures import DONE, REFUSED
 from backend.cli.options import DEFAULTS, Common, connect
@@ -28,7 +29,7 @@ def audit(
     common: Common = DEFAULTS,
 ) -> int:
     """Compare what should have fired with what is recorded; exit code 1 if anything is missing or doubled."""
-    found = collect(connect(common), {"schedule": id_, "from": from_, "to": to})
+    found = collect(connect(common), {"schedule": id_, "from": times.instant(from_), "to": times.instant(to)})
     tell(found, show_audit, as_json=common.json)
     return REFUSED if found["missing_count"] or found["doubled_count"] else DONE
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from pathlib import PurePath
 from typing import Annotated, Any
 
@@ -17,6 +18,8 @@ Json = dict[str, Any]
 ICAL = "BEGIN:VCALENDAR"
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 LARGEST = 2**20
+MOST_WRONG = 20
+"""Lines without a date that are named."""
 
 Id = Annotated[str, Parameter(name="ID", help="Id of the calendar.")]
 
@@ -64,14 +67,22 @@ def delete(id_: Id, /, *, common: Common = DEFAULTS) -> None:
 
 
 def days_of(name: str, text: str) -> list[str]:
-    """Read a date from each line; what follows a # is a comment."""
-    days = []
-    for number, line in enumerate(text.splitlines(), 1):
-        day = line.partition("#")[0].strip()
-        if day and DAY.fullmatch(day) is None:
-            raise WrongUsage(f"{name}:{number}: {day[:40]!r} is not a date; give one such as 2026-12-25 on each line")
-        days += [day] if day else []
-    return days
+    """Read a date from each line; what follows a # is a comment. WrongUsage names every line that has none."""
+    lines = ((number, line.partition("#")[0].strip()) for number, line in enumerate(text.splitlines(), 1))
+    days = [(number, day) for number, day in lines if day]
+    wrong = [f"{name}:{number}: {day[:40]!r} is not a date" for number, day in days if not _is_date(day)]
+    if wrong:
+        rest = len(wrong) - MOST_WRONG
+        more = [f"… and {rest} more"] if rest > 0 else []
+        raise WrongUsage("\n".join([*wrong[:MOST_WRONG], *more, "give one such as 2026-12-25 on each line"]))
+    return [day for _, day in days]
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return bool(DAY.fullmatch(text) and date.fromisoformat(text))
+    except ValueError:
+        return False
 
 
 def _text(name: str, content: bytes) -> str:

@@ -90,6 +90,13 @@ def print_error(text: str) -> None:
     console(sys.stderr).print(_styled(clean(text), "red"), soft_wrap=True)
 
 
+def print_warnings(texts: Iterable[str]) -> None:
+    """Print what a person may not expect, beside an answer that a program may read."""
+    sys.stdout.flush()
+    for text in texts:
+        console(sys.stderr).print(_styled(one_line(f"warning: {text}"), "yellow"), soft_wrap=True)
+
+
 def print_line(text: str, style: str = "") -> None:
     """Print one line for a person."""
     console().print(_styled(one_line(text), style), soft_wrap=True)

@@ -70,6 +70,7 @@ def simulate(
 ) -> None:
     """Foresee the load: starts per minute, the peak and who makes it. Nothing fires."""
     described = read_schedules(what.file, read_bytes(what.file)) if what.file is not None else None
+    from_, to = times.instant(from_), times.instant(to)
     body: Json = {"from": from_, "to": to}
     if described is not None:
         body["schedules"] = described.schedules
