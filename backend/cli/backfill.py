@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from backend.cli import times
 from backend.cli.options import DEFAULTS, Common, connect
-from backend.cli.output import print_line, tell
+from backend.cli.output import print_line, print_text, tell
 
 Json = dict[str, Any]
 MOST_SHOWN = 20
@@ -52,6 +52,6 @@ def _told(answer: Json) -> None:
 def _list_times(answer: Json) -> None:
     shown = answer["nominal_times"][:MOST_SHOWN]
     for nominal in shown:
-        print_line(f"  {nominal}")
+        print_text(f"  {nominal}")
     if rest := answer["count"] - len(shown):
-        print_line(f"  … and {rest} more")
+        print_text(f"  … and {rest} more")

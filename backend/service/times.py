@@ -14,14 +14,14 @@ from backend.engine.due import Delay, instants_after, no_delay
 from backend.engine.plan import jitter_delay
 from backend.engine.timing import Timing, dump_timing, load_timing
 from backend.errors import FieldError, FieldProblem, Refused
-from backend.model.instants import SECOND, micros, rfc3339, to_datetime
+from backend.model.instants import SECOND, micros, parse_instant, rfc3339, to_datetime
 from backend.service.silence import silence
 from backend.service.summaries import summarized
 from backend.service.timings import Days, with_days
 from backend.service.views import OccurrenceView, View
 from backend.triggers.base import Instant, Trigger
 from backend.triggers.cron import CronTrigger
-from backend.triggers.describe import note_at
+from backend.triggers.describe import note_at, skipped_times
 from backend.triggers.exclusions import AnyExclusion
 from backend.triggers.interval import IntervalTrigger
 from backend.triggers.registry import AnyTrigger
@@ -76,12 +76,15 @@ def preview(
     except FieldError as error:
         raise Refused([FieldProblem(error.field, error.rule, error.fix)]) from error
     description, surprises = summarized(timing)
-    none_left = [] if occurrences else [silence(timing, after, after).rule]
+    of_these = _skipped(triggers, after, occurrences) if occurrences else [silence(timing, after, after).rule]
     return Preview(
-        occurrences=occurrences,
-        description=description,
-        warnings=[*none_left, *surprises, *_of_no_id(request)],
+        occurrences=occurrences, description=description, warnings=[*of_these, *surprises, *_of_no_id(request)]
     )
+
+
+def _skipped(triggers: Sequence[Trigger], after: int, occurrences: Sequence[OccurrenceView]) -> list[str]:
+    until = parse_instant(occurrences[-1].nominal_time)
+    return [text for trigger in triggers for text in skipped_times(trigger, after, until)]
 
 
 def _of_no_id(request: PreviewRequest) -> list[str]:

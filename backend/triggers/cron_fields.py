@@ -159,6 +159,9 @@ def split_fields(expression: str) -> tuple[str, ...]:
     if text.startswith("@"):
         text = _alias(text)
     texts = tuple(text.split())
+    if len(texts) == 7:
+        rule = "7 fields instead of 5 or 6, and none of them is for years"
+        raise _error(rule, "leave the year out, and bound the schedule by start_at and end_at")
     if len(texts) not in {5, 6}:
         raise _error(f"{len(texts)} {'field' if len(texts) == 1 else 'fields'} instead of 5 or 6", FIX)
     return texts if len(texts) == 6 else ("0", *texts)
@@ -250,7 +253,17 @@ def _number(text: str, unit: Unit) -> int:
         return int(text)
     if text in unit.words:
         return unit.words[text]
-    raise _error(_why_no_number(text, unit), _fix_for(unit))
+    raise _error(*_misplaced_last(text, unit) or (_why_no_number(text, unit), _fix_for(unit)))
+
+
+def _misplaced_last(text: str, unit: Unit) -> tuple[str, str] | None:
+    """Say what is wrong with an `L` that stands where a number should."""
+    if unit is DATE and text in {"L", "LW"}:
+        other = "use a trigger of kind rrule, where BYMONTHDAY=-4 is the third day before the last"
+        return f"day of month {text} stands alone, not in a range or with a step", other
+    if unit is WEEKDAY and text == "L":
+        return "day of week L has no day", "use 5L for the last Friday of the month, or 6 for Saturdays"
+    return None
 
 
 def _is_whole(text: str) -> bool:

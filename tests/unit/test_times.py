@@ -143,6 +143,13 @@ def test_a_preview_without_a_time_to_come_says_why(draft, cause):
     assert cause in answer.warnings[0]
 
 
+def test_a_preview_names_a_day_that_the_rule_skips():
+    skip = LONDON | {"dst_gap": "skip"}
+    answer = shown([skip], start="2026-03-27T12:00:00Z")
+    assert [one.local_time[:10] for one in answer.occurrences] == ["2026-03-28", "2026-03-30", "2026-03-31"]
+    assert answer.warnings == ["01:30 on 2026-03-29 does not exist, and is skipped"]
+
+
 def test_a_preview_tells_exclusions_in_words():
     exclusions = [
         {"kind": "date", "date": "2026-01-02"},

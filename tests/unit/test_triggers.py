@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from backend.errors import FieldError
 from backend.model.instants import SECOND, parse_instant
 from backend.triggers.cron import CronTrigger, DstOverlap
-from backend.triggers.describe import describe, note_at, warnings
+from backend.triggers.describe import describe, note_at, skipped_times, warnings
 from backend.triggers.interval import IntervalTrigger
 from backend.triggers.once import OnceTrigger
 from backend.triggers.registry import KINDS, AnyTrigger, dump_triggers, next_after, parse_triggers
@@ -191,6 +191,43 @@ def test_a_cron_rule_is_described_exactly(expression, text):
         "*/7 * * * * *": "at seconds 0, 7, 14, 21, 28, 35, 42, 49 and 56 of every minute",
     }
     assert describe(CronTrigger(expression=expression)) == f"{text or said[expression]} (UTC)"
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"dst_gap": "skip"}, ", not on days when the clock jumps over it"),
+        ({"dst_overlap": "second"}, ", the second time only when the clock reads it twice"),
+        ({"dst_overlap": "both"}, ", both times when the clock reads it twice"),
+        ({"dst_gap": "shift", "dst_overlap": "first"}, ""),
+        ({"dst_gap": "skip", "timezone": "UTC"}, ""),
+        ({"dst_gap": "skip", "expression": "*/30 2 * * *"}, ""),
+    ],
+)
+def test_what_clock_changes_do_is_described_where_it_is_not_the_default(fields, words):
+    trigger = CronTrigger.model_validate({"expression": "30 2 * * *", "timezone": "America/New_York"} | fields)
+    assert describe(trigger).removesuffix(f" ({trigger.timezone})").partition("02:30")[2].endswith(words)
+    assert (", " in describe(trigger)) is bool(words)
+
+
+def test_a_policy_for_clock_changes_without_effect_is_warned_about():
+    both = {"expression": "*/30 * * * *", "dst_gap": "skip", "dst_overlap": "both"}
+    (warning,) = warnings(CronTrigger.model_validate(both))
+    assert warning.startswith("dst_gap and dst_overlap have no effect")
+    (warning,) = warnings(CronTrigger.model_validate(both | {"dst_gap": "shift"}))
+    assert warning.startswith("dst_overlap has no effect")
+    assert warnings(CronTrigger.model_validate(both | {"expression": "30 2 * * *"})) == []
+
+
+def test_times_that_are_skipped_are_named():
+    skip = {"expression": "30 2 * * *", "timezone": "America/New_York", "dst_gap": "skip"}
+    year = (T("2026-01-01T00:00:00Z"), T("2027-01-01T00:00:00Z"))
+    named = ["02:30 on 2026-03-08 does not exist, and is skipped"]
+    assert skipped_times(CronTrigger.model_validate(skip), *year) == named
+    assert skipped_times(CronTrigger.model_validate(skip), T("2026-03-08T07:00:00Z"), year[1]) == []
+    assert len(skipped_times(CronTrigger.model_validate(skip), 0, T("9999-01-01T00:00:00Z"))) == 3
+    for other in ({"dst_gap": "shift"}, {"expression": "30 3 * * *"}, {"expression": "*/30 * * * *"}):
+        assert skipped_times(CronTrigger.model_validate(skip | other), *year) == []
 
 
 def test_intervals_and_single_instants_are_described():

@@ -75,6 +75,13 @@ def test_abbreviations_are_refused_with_a_better_name(name):
     assert refused.value.fix
 
 
+@pytest.mark.parametrize(("name", "first"), [("EST", "America/New_York"), ("mst", "America/Denver")])
+def test_an_american_abbreviation_is_taken_for_a_zone_with_daylight_saving_first(name, first):
+    with pytest.raises(FieldError) as refused:
+        zone(name)
+    assert refused.value.fix.startswith(f"name a region and city, such as {first} (or ")
+
+
 @pytest.mark.parametrize(
     "name",
     [
