@@ -170,6 +170,15 @@ def with_note(line: str, note: str, available: int) -> list[str]:
     return [f"\n{INDENT}{part}" for part in textwrap.wrap(note, room, max_lines=3, placeholder=" …")]
 
 
+def counted(number: int, noun: str) -> str:
+    """Write a number of things.
+
+    >>> counted(1, "start"), counted(2, "start")
+    ('1 start', '2 starts')
+    """
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
 def print_fields(fields: Sequence[tuple[str, str]]) -> None:
     """Print names and values in two columns; on a terminal, values wrap under themselves."""
     screen = console()

@@ -35,10 +35,13 @@ class Offered(NamedTuple):
     waited: int = 0
     replaced: int = 0
     """Runs that were stopped to make room."""
+    at_return: int = 0
+    """Of those that overlap, those that an outage's end planned in one go with others."""
     late: int = 0
+    """What became due during an outage."""
     ran_late: int = 0
     dropped: Mapping[str, int] = MappingProxyType({})
-    """Late ones that did not run, by reason."""
+    """Those of them that did not run, by reason."""
 
 
 class Track:
@@ -76,12 +79,16 @@ class Track:
     def offer_late(self, policy: MisfirePolicy, nominals: Sequence[int], lateness: Lateness) -> None:
         """Take all that became due during an outage, at its end, `lateness.now`."""
         self.advance(lateness.now)
-        verdicts = choose(policy, nominals, lateness)
-        verdicts = verdicts[: self._admit(verdicts, lateness.now)]
-        late = [verdict for verdict in verdicts if not lateness.is_on_time(verdict.nominal_at)]
+        before = self.offered.overlapping
+        verdicts = self._admit(choose(policy, nominals, lateness), lateness.now)
+        late = [v for v in verdicts if v.nominal_at + lateness.delays.get(v.nominal_at, 0) < lateness.now]
         dropped = Counter(str(verdict.reason) for verdict in late if verdict.action is Action.DROP)
-        ran_late = len(late) - dropped.total()
-        self.offered = self.offered._replace(late=len(late), ran_late=ran_late, dropped=dict(dropped))
+        self.offered = self.offered._replace(
+            at_return=self.offered.overlapping - before,
+            late=len(late),
+            ran_late=len(late) - dropped.total(),
+            dropped=dict(dropped),
+        )
 
     def advance(self, now: int) -> None:
         """End what is over by `now`, and let what waits begin."""
@@ -91,8 +98,8 @@ class Track:
                 self._waiting -= 1
                 self._start(ended_at)
 
-    def _admit(self, verdicts: Sequence[Verdict], now: int) -> int:
-        """Let the overlap policy decide; answers how many there are, before the run limit ends them."""
+    def _admit(self, verdicts: Sequence[Verdict], now: int) -> Sequence[Verdict]:
+        """Let the overlap policy decide; answers what it decided, as far as the run limit lets it."""
         busy, before = bool(self._ends), self._waiting
         admission = admit(self._policy, verdicts, open_run=busy, buffered=self._waiting)
         allowed = self._within_limit(admission.verdicts)
@@ -107,7 +114,7 @@ class Track:
         self.made += sum(verdict.action is not Action.DROP for verdict in allowed)
         if self._span.covers(now):
             self._count(allowed, waited=max(self._waiting - before, 0), busy=busy)
-        return len(allowed)
+        return allowed
 
     def _within_limit(self, verdicts: Sequence[Verdict]) -> Sequence[Verdict]:
         """Cut off what comes after the last run that the schedule may have, as planning does."""
