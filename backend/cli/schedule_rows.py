@@ -214,11 +214,10 @@ def _fires(item: Json) -> str:
 def _occurrence(item: Json, now: datetime, *, seconds: bool, delayed: bool) -> Sequence[str]:
     nominal, fires = item["nominal_time"], _fires(item)
     when = times.moment(item.get("local_time") or nominal)
-    later = times.length(times.between(nominal, fires))
     return (
         f"{when:%a} {times.clock_text(when, seconds=seconds)}",
         item.get("timezone") or "UTC",
         nominal,
-        *([f"{later} later"] if delayed else []),
+        *([times.utc_after(fires, nominal)] if delayed else []),
         times.relative(fires, now) if times.moment(fires) >= now else "",
     )

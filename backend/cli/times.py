@@ -98,6 +98,16 @@ def local(text: str | None) -> str:
     return f"{clock_text(when)} {when.tzname()}"
 
 
+def utc_after(text: str, before: str) -> str:
+    """Write an instant in UTC to the second, beside an earlier one, whose date it leaves out.
+
+    >>> utc_after("2026-12-01T09:11:18.6Z", "2026-12-01T09:00:00Z")
+    '09:11:18Z'
+    """
+    when, day = moment(text).astimezone(UTC), moment(before).astimezone(UTC).date()
+    return f"{when:%H:%M:%SZ}" if when.date() == day else f"{when:%Y-%m-%dT%H:%M:%SZ}"
+
+
 def both(text: str | None, now: datetime) -> str:
     """Write an instant in this machine's zone and, where that differs, in UTC; today's without the date."""
     if text is None:

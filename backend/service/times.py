@@ -98,9 +98,16 @@ def _of_no_id(request: PreviewRequest) -> list[str]:
 
 def full_hour(request: PreviewRequest, now: int) -> int | None:
     """Find the next occurrence of a cron trigger that fires at minute 0 and no other; None when there is none."""
-    triggers = (_resolved(t, request.id or "", now) for t in request.triggers if isinstance(t, CronTrigger))
+    given = (t for t in request.triggers if isinstance(t, CronTrigger) and not _has_hashed_minute(t))
+    triggers = (_resolved(trigger, request.id or "", now) for trigger in given)
     found = (t.next_after(now) for t in triggers if isinstance(t, CronTrigger) and t.rule().fields.minutes == 1)
     return next((instant for instant in found if instant is not None), None)
+
+
+def _has_hashed_minute(trigger: CronTrigger) -> bool:
+    """Tell a rule that has the minute of its own that the warning would advise."""
+    fields = trigger.expression.split()
+    return len(fields) >= 5 and fields[-5].upper().startswith("H")
 
 
 def crowded(shown: Preview, others: int) -> Preview:

@@ -160,7 +160,9 @@ def test_a_column_says_when_jitter_lets_a_time_fire(cli: Cli, server: Server):
     server.on("POST", "/preview", 200, shown(scheduled_time="2098-11-24T09:12:03Z"))
     header, row = cli("preview", "0 9 * * *")[1].splitlines()[1:3]
     assert "FIRES" in header
-    assert "2098-11-24T09:00:00Z  12 min 3 s later" in row
+    assert "2098-11-24T09:00:00Z  09:12:03Z" in row
+    server.on("POST", "/preview", 200, shown(scheduled_time="2098-11-25T00:01:00Z"))
+    assert "2098-11-24T09:00:00Z  2098-11-25T00:01:00Z" in cli("preview", "0 9 * * *")[1]
     server.on("POST", "/preview", 200, shown())
     assert "FIRES" not in cli("preview", "0 9 * * *")[1]
 

@@ -169,7 +169,16 @@ def test_a_preview_tells_exclusions_in_words():
 
 @pytest.mark.parametrize(
     ("expression", "expected"),
-    [("0 9 * * *", True), ("0 * * * *", True), ("5 9 * * *", False), ("*/30 * * * *", False), ("H 9 * * *", False)],
+    [
+        ("0 9 * * *", True),
+        ("0 * * * *", True),
+        ("@daily", True),
+        ("0 H * * *", True),
+        ("5 9 * * *", False),
+        ("*/30 * * * *", False),
+        ("H 9 * * *", False),
+        ("H(0-0) 9 * * *", False),
+    ],
 )
 def test_only_a_rule_of_minute_0_alone_is_told_who_else_fires_there(expression, expected):
     request = parse(PreviewRequest, {"triggers": [{"kind": "cron", "expression": expression}], "id": "job"})
