@@ -12,7 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from backend.engine.definition import ScheduleDefinition
-from backend.service.crontab import LONGEST_NAME, SHELL, Crontab, Options, make_ids, read_crontab, slug, split_percent
+from backend.service.crontab import LONGEST_NAME, SHELL, Crontab, Options, read_crontab, split_percent
+from backend.service.crontab_ids import make_ids, slug
 
 DATA = Path(__file__).parent / "data"
 
@@ -217,6 +218,29 @@ def test_cron_tz_outranks_tz_and_both_outrank_the_default():
     found = lines("@daily a", "TZ=Africa/Cairo", "@daily b", "CRON_TZ=Europe/London", "@daily c", timezone="UTC")
     assert [row[3] for row in told(found)] == ["UTC", "Africa/Cairo", "Europe/London"]
     assert found.jobs[2].document["target"]["env"] == {"TZ": "Africa/Cairo", "CRON_TZ": "Europe/London"}
+
+
+def test_a_tz_below_a_cron_tz_leaves_the_times_where_they_are_and_a_note_says_so():
+    found = lines("CRON_TZ=Europe/London", "@daily a", "TZ=Africa/Cairo", "@daily b", "@daily c")
+    assert [row[3] for row in told(found)] == ["Europe/London"] * 3
+    assert list(found.warnings) == [
+        (
+            "line 3: TZ is for the commands alone here, since CRON_TZ (line 1) goes first: "
+            "the times below stay in Europe/London"
+        )
+    ]
+    assert lines("TZ=Africa/Cairo", "CRON_TZ=Europe/London", "@daily a").warnings == []
+    assert lines("CRON_TZ=Europe/London", "TZ=Europe/London", "@daily a").warnings == []
+
+
+def test_a_bad_zone_hides_nothing_of_what_is_wrong_below_it():
+    found = lines("CRON_TZ=Europe/Lonndon", "@daily a", "99 * * * * b", "* * * * 8 c")
+    assert [(problem.line, problem.field) for problem in found.problems] == [
+        (1, "triggers[0].timezone"),
+        (3, "triggers[0].expression"),
+        (4, "triggers[0].expression"),
+    ]
+    assert [problem.line for problem in lines("99 * * * * b", timezone=None).problems] == [1, 1]
 
 
 def test_without_any_zone_each_job_is_refused():
