@@ -10,7 +10,7 @@ from backend.cli import times
 from backend.cli.client import Client
 from backend.cli.failures import DONE, REFUSED
 from backend.cli.options import DEFAULTS, Common, connect
-from backend.cli.output import print_line, tell
+from backend.cli.output import counted, print_line, tell
 
 Json = dict[str, Any]
 COUNTS = ("schedules", "expected", "recorded", "missing_count", "doubled_count", "unverified_count")
@@ -49,7 +49,8 @@ def show_audit(found: Json) -> None:
     """Print the counts, and what was found."""
     good = not found["missing_count"] and not found["doubled_count"]
     print_line(
-        f"{found['expected']} occurrences of {found['schedules']} schedules, {found['from']} to {found['to']}: "
+        f"{counted(found['expected'], 'occurrence')} of {counted(found['schedules'], 'schedule')}, "
+        f"{found['from']} to {found['to']}: "
         f"{found['missing_count']} missing, {found['doubled_count']} doubled",
         "green" if good else "red",
     )

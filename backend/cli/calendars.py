@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import date
 from pathlib import PurePath
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from backend.cli.apply import STDIN, read_bytes
-from backend.cli.failures import WrongUsage
+from backend.cli.apply import STDIN, FileRefused, read_bytes
+from backend.cli.failures import Missing, Refused, WrongUsage, error_text, field_errors
 from backend.cli.options import DEFAULTS, Common, connect
 from backend.cli.output import Column, Row, print_line, print_table, tell
 
 Json = dict[str, Any]
 ICAL = "BEGIN:VCALENDAR"
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+LINE = re.compile(r"(?:the event on )?line (\d+): ")
+OF_FILE = re.compile(r"body|days")
 LARGEST = 2**20
 MOST_WRONG = 20
 """Lines without a date that are named."""
@@ -56,8 +59,24 @@ def put(
     name = "stdin" if file == STDIN else file
     text = _text(name, read_bytes(file))
     body = text if text.lstrip("\ufeff \r\n").upper().startswith(ICAL) else {"days": days_of(name, text)}
-    answer = connect(common).put("calendars", id_ or PurePath(file).stem, body=body)
+    try:
+        answer = connect(common).put("calendars", id_ or PurePath(file).stem, body=body)
+    except Missing:
+        raise
+    except Refused as refused:
+        raise FileRefused(refused.problem, located(name, refused.problem)) from refused
     tell(answer, show_put, as_json=common.json)
+
+
+def located(name: str, problem: Json) -> Iterator[str]:
+    """Word each error with the file and the line that it names, if it is about what the file says."""
+    for error in field_errors(problem):
+        text, field = error_text(error), str(error.get("field") or "body")
+        place = LINE.match(text)
+        if place:
+            yield f"{name}:{place[1]}: {text[place.end() :]}"
+        else:
+            yield f"{name}: {text}" if OF_FILE.match(field) else f"{field}: {text}"
 
 
 def delete(id_: Id, /, *, common: Common = DEFAULTS) -> None:

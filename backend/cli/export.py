@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from backend.cli.failures import Failure, WrongUsage
 from backend.cli.options import DEFAULTS, Common, connect
-from backend.cli.output import print_error, print_json, print_line
+from backend.cli.output import counted, print_error, print_json, print_line
 from backend.cli.schedules import ALL, Filters
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ def export(
         print_error(f"note: paused here, which a file cannot say; a new server would run them: {', '.join(paused)}")
     if output is not None:
         _write(output, yaml_text(document))
-        print_line(f"{len(found)} schedules written to {output}") if not common.json else print_json(document)
+        written = f"{counted(len(found), 'schedule')} written to {output}"
+        print_line(written) if not common.json else print_json(document)
     elif common.json:
         print_json(document)
     else:

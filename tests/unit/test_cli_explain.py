@@ -123,7 +123,7 @@ def test_an_audit_that_finds_nothing_ends_with_0(cli: Cli, server: Server):
     server.on("GET", "/audit/occurrences", 200, page())
     code, out, _ = cli("audit", "digest", "--from", "2026-11-01T00:00:00Z")
     assert code == 0
-    assert "10 occurrences of 1 schedules, 2026-11-01T00:00:00Z to 2026-11-23T00:00:00Z: 0 missing, 0 doubled" in out
+    assert "10 occurrences of 1 schedule, 2026-11-01T00:00:00Z to 2026-11-23T00:00:00Z: 0 missing, 0 doubled" in out
     assert server.asked[0].query == {"schedule": "digest", "from": "2026-11-01T00:00:00Z"}
 
 

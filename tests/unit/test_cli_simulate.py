@@ -253,6 +253,15 @@ def test_a_calendar_is_put_as_an_icalendar_under_another_id(cli: Cli, server: Se
     assert server.asked[-1].body == text
 
 
+def test_what_is_wrong_with_an_icalendar_is_told_with_file_and_line(cli: Cli, server: Server, tmp_path: Path):
+    (tmp_path / "bad.ics").write_text("BEGIN:VCALENDAR\nEND:VCALENDAR\n")
+    wrong = (("body", "line 7: no", "mend it"), ("body", "the event on line 2: x", "y"), ("body", "empty", "z"))
+    server.on("PUT", "/calendars/bad", 422, problem(422, "Unprocessable Entity", "…", *wrong, ("id", "long", "cut")))
+    code, _, err = cli("calendars", "put", "bad.ics")
+    assert code == 1
+    assert err.splitlines()[-4:] == ["bad.ics:7: no; mend it", "bad.ics:2: x; y", "bad.ics: empty; z", "id: long; cut"]
+
+
 def test_a_calendar_is_deleted(server: Server, cli: Cli):
     server.on("DELETE", "/calendars/uk", 204, {})
     assert cli("calendars", "delete", "uk")[:2] == (0, "deleted uk\n")
