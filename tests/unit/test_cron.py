@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 import pytest
+from cronsim import CronSim
 from pydantic import ValidationError
 
 from backend.errors import FieldError
@@ -308,3 +309,21 @@ def test_an_item_that_stands_there_many_times_counts_once():
     fields = parse_fields("0,0,0 0 15W,015W,L,L * " + ",".join(["0#5", "7#5", "sun#5"] * 30))
     assert fields.special_dates == ("15W", "L")
     assert fields.special_weekdays == ((0, 5),)
+
+
+@pytest.mark.parametrize(
+    ("expression", "timezone", "began", "theirs", "ours"),
+    [
+        # cronsim writes 01:00 as the midnight that the gap swallowed.
+        ("0 */2 */2 * *", "Asia/Tehran", "1996-03-20T20:00", "1996-03-21T01:00+04:30", "1996-03-21T02:00+04:30"),
+        ("30 0 * * *", "Africa/Monrovia", "1972-01-06T12:00", "1972-01-07T00:45+00:00", "1972-01-07T00:44:30+00:00"),
+        ("0 9 30 12 *", "Pacific/Apia", "2011-12-01", "2011-12-31T00:00+14:00", "2012-12-30T09:00+14:00"),
+        ("45 * * * *", "Australia/Lord_Howe", "2024-10-06T01:45", "2024-10-06T03:45+11:00", "2024-10-06T02:45+11:00"),
+        ("0 0 * * 1/2", "UTC", "2024-01-05", "2024-01-07T00:00+00:00", "2024-01-08T00:00+00:00"),
+    ],
+)
+def test_differences_from_cronsim_are_as_documented(expression, timezone, began, theirs, ours):
+    start = datetime.fromisoformat(began).replace(tzinfo=zone(timezone))
+    assert next(CronSim(expression, start)) == datetime.fromisoformat(theirs)
+    found = CronTrigger(expression=expression, timezone=timezone).next_after(from_datetime(start))
+    assert found == from_datetime(datetime.fromisoformat(ours))
