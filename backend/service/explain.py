@@ -32,6 +32,8 @@ from backend.triggers.describe import describe, note_at
 from backend.triggers.once import instant_of, parse_moment
 from backend.triggers.zones import tzdata_version, zone
 
+NEVER_DUE = frozenset({Verdict.BEFORE_CREATION, Verdict.COMPLETED, Verdict.DELETED})
+
 
 @dataclass(frozen=True, slots=True)
 class Explanations:
@@ -92,7 +94,8 @@ def _explained(episode: Episode, at: int) -> ExplanationView:
     display = rule.trigger or rule.timing.triggers[0]
     cron = _only_cron(rule) if verdict is Verdict.NOT_AN_OCCURRENCE else None
     around = nearest(episode, rule, verdict, at)
-    delayed = _delayed(episode, rule, definition, (at, around[0] if verdict is Verdict.NOT_AN_OCCURRENCE else None))
+    before = around[0] if verdict is Verdict.NOT_AN_OCCURRENCE else None
+    delayed = _delayed(episode, rule, definition, (at, before)) if verdict not in NEVER_DUE else None
     facts = Facts(episode, rule, verdict, at, definition, _dst(rule, cron, at), around, delayed)
     return ExplanationView(
         schedule_id=episode.schedule.id,

@@ -64,8 +64,9 @@ def _delay(facts: Facts) -> str:
         return (
             f"It is when the occurrence of {moment_text(delayed.nominal_at)} is due, which jitter delays by {length}."
         )
-    is_to_come = facts.verdict in {Verdict.WILL_FIRE, Verdict.PENDING, Verdict.FIRED}
-    return f"By its jitter it is due {length} later, at {moment_text(delayed.scheduled_at)}." if is_to_come else ""
+    fires = facts.verdict in {Verdict.WILL_FIRE, Verdict.PENDING, Verdict.FIRED}
+    is_due = "was due" if delayed.scheduled_at <= facts.episode.now else "is due"
+    return f"By its jitter it {is_due} {length} later, at {moment_text(delayed.scheduled_at)}." if fires else ""
 
 
 def _beside(facts: Facts) -> str:

@@ -428,6 +428,10 @@ async def test_the_sentence_tells_of_the_delay_and_the_delayed_start_of_its_occu
         assert view.jitter.nominal_time == rfc3339(at(2))
         assert f"It is when the occurrence of {rfc3339(at(2))} is due, which jitter delays" in view.sentence
     assert (await why(world, due_at + SECOND)).jitter is None
+    assert (await why(world, at(-2))).jitter is None
+    world.clock.at = due_at
+    await world.turn()
+    assert f"By its jitter it was due {delay}s later" in (await why(world, at(2))).sentence
 
 
 async def test_instants_and_lengths_are_told_as_a_person_reads_them(world: World) -> None:
