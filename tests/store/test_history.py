@@ -249,7 +249,7 @@ async def test_a_manual_run_that_is_pruned_leaves_the_ledger_complete(world: Wor
 
 async def test_the_ledger_begins_with_the_store_and_not_with_its_next_start(world: World) -> None:
     assert await world.store.engine().history().ledger_from() == START
-    again = await open_store(f"sqlite:///{world.path}", clock=StillClock(START + DAY))
+    again = await open_store(world.url, clock=StillClock(START + DAY))
     try:
         assert await again.engine().history().ledger_from() == START
     finally:
@@ -426,7 +426,7 @@ async def live(acts: list[tuple[str, Any]]) -> None:
         path, clock = Path(folder) / "scheduler.db", StillClock()
         store = await open_store(f"sqlite:///{path}", clock=clock)
         try:
-            world = World(store, clock, path)
+            world = World(store, clock, f"sqlite:///{path}")
             await world.put()
             for verb, value in acts:
                 try:
