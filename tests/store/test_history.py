@@ -79,11 +79,11 @@ async def test_a_missing_row_is_found(world: World) -> None:
 async def plant(world: World, nominal_at: int) -> None:
     """Copy a row of the ledger to another nominal time."""
     world.sql(
-        "insert into runs (id, schedule_key, namespace, nominal_at, backfill_id, trigger_type, state, scheduled_at, "
-        "queued_at, available_at, finished_at, retry_until_at, chained, revision) "
-        "select 'planted', key, namespace, ?1, '', 'schedule', 'succeeded', ?1, ?1, ?1, ?1, ?1, 0, 1 from schedules "
-        "where key = 1",
-        nominal_at,
+        "insert into runs (key, id, schedule_key, namespace, nominal_at, backfill_id, trigger_type, state, "
+        "scheduled_at, queued_at, available_at, finished_at, retry_until_at, chained, revision) "
+        f"select (select max(key) + 1 from runs), 'planted', key, namespace, {nominal_at}, '', 'schedule', "
+        f"'succeeded', {nominal_at}, {nominal_at}, {nominal_at}, {nominal_at}, {nominal_at}, 0, 1 from schedules "
+        "where key = 1"
     )
 
 

@@ -31,7 +31,7 @@ def answering() -> Iterator[None]:
             raise StoreUnavailable(f"the database did not answer: {error}") from error
         raise
     except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
-        raise StoreUnavailable(f"the database did not answer: {error or type(error).__name__}") from error
+        raise StoreUnavailable(f"the database did not answer: {str(error) or type(error).__name__}") from error
 
 
 def _is_gone(error: asyncpg.PostgresError) -> bool:

@@ -87,28 +87,26 @@ class Session:
         try:
             async with asyncio.timeout(1):
                 await self._connection.execute("rollback")
-        except BaseException:  # noqa: BLE001 - whatever it is, this connection is not to be used again
+        except BaseException:
             with suppress(Exception):
                 self._connection.terminate()
 
     async def _execute(self, statement: Statement) -> list[Row]:
         match statement:
             case Query(name, params):
-                rows = await self._named(name, params)
-            case Batch(name, rows_in):
-                if not rows_in:
-                    return []
-                rows = await self._named(name, {}, rows_in)
+                return await self._named(name, params)
+            case Batch(name, rows):
+                return await self._named(name, {}, rows) if rows else []
             case Now():
                 return await self._read_clock()
-        self._note(statement.name, rows)
-        return rows
 
     async def _named(self, name: str, params: Mapping[str, Any], rows: Any = None) -> list[Row]:  # noqa: ANN401
         if self._locks and name in self._statements.locks:
             locked = await self._fetch(self._statements.locks[name], params, rows)
             params = {**params, LOCKED: [row[0] for row in locked]}
-        return await self._fetch(self._statements.named[name], params, rows)
+        found = await self._fetch(self._statements.named[name], params, rows)
+        self._note(name, found)
+        return found
 
     async def _fetch(self, statement: Compiled, params: Mapping[str, Any], rows: Any) -> list[Row]:  # noqa: ANN401
         if rows is not None:

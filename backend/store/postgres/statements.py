@@ -54,7 +54,7 @@ def load_statements() -> Statements:
 
 
 def compiled(text: str) -> Compiled:
-    """Number the parameters of a text.
+    """Put numbers for the parameters of a text.
 
     >>> compiled("select :a::text, :b where x = :a")
     Compiled(text='select $1::text, $2 where x = $1', names=('a', 'b'), columns=())
