@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 from backend.errors import ConfigurationError
 
@@ -68,7 +68,8 @@ def read_url(url: str) -> Target:
 
 
 def _dsn(parts: SplitResult, options: dict[str, str]) -> str:
-    return urlunsplit(("postgresql", parts.netloc, parts.path, urlencode(options), ""))
+    # By hand: urlunsplit leaves out the slashes of an empty host, which stands for a socket.
+    return f"postgresql://{parts.netloc}{parts.path}" + (f"?{urlencode(options)}" if options else "")
 
 
 def _number(options: dict[str, str], name: str, default: int, highest: int) -> int:
