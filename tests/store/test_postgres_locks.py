@@ -146,7 +146,8 @@ async def test_cancel_finish_prune_and_changes_never_wait_for_each_other_in_a_ci
         async def change() -> None:
             id_ = f"job-{chance.randrange(12)}"
             with suppress(AssertionError):  # what somebody has deleted cannot be paused
-                await chance.choice([world.pause, world.resume, world.delete, world.put])(id_)
+                acts: list[Callable[[str], Awaitable[Any]]] = [world.pause, world.resume, world.delete, world.put]
+                await chance.choice(acts)(id_)
 
         async def prune() -> None:
             await world.store.engine().prune(NOTHING_KEPT, 0, 50)
@@ -164,7 +165,8 @@ async def test_cancel_finish_prune_and_changes_never_wait_for_each_other_in_a_ci
 async def test_two_engines_and_four_workers_record_and_dispatch_everything_once(crowd: list[World]) -> None:
     for number in range(40):
         await crowd[0].put(f"job-{number}", overlap_policy="allow_all")
-    clock, dispatched = crowd[0].clock, []
+    clock = crowd[0].clock
+    dispatched: list[str] = []
     stop = asyncio.Event()
 
     async def engine(world: World) -> None:
