@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
-from backend.engine.audit import spans_of
+from backend.engine.audit import is_zoned, spans_of
 from backend.engine.due import next_nominal
 from backend.engine.timing import Timing, load_timing
 from backend.model.history import Revision
@@ -64,7 +64,7 @@ class Rule(NamedTuple):
 
 def rule_at(episode: Episode, at: int) -> Rule:
     """Find the timing in force at an instant; ValueError if this program cannot read it."""
-    revision = in_force(episode)
+    revision = in_force(episode, at)
     text, effective_at = episode.schedule.triggers, episode.schedule.effective_at
     if revision is not None:
         text, effective_at = revision.triggers, revision.effective_at
@@ -75,14 +75,44 @@ def rule_at(episode: Episode, at: int) -> Rule:
     return Rule(text, timing, effective_at, trigger, exclusion, in_window)
 
 
-def in_force(episode: Episode) -> Revision | None:
+def in_force(episode: Episode, at: int) -> Revision | None:
     """Find the change that decided the instant: that of the run, else the last before; else the first there is."""
-    if episode.run is not None:
+    # A range row goes on through changes that came after its first occurrence.
+    if episode.run is not None and episode.run.run.nominal_at == at:
         number = episode.run.run.revision
         found = next((revision for revision in episode.revisions if revision.revision == number), None)
         if found is not None:
             return found
     return next(iter(episode.revisions), None)
+
+
+def concerning(episode: Episode, rule: Rule, at: int) -> Episode:
+    """Leave a range row out that reaches over the instant, if none of its occurrences is there."""
+    if episode.run is None or episode.run.run.nominal_at == at or rule.is_occurrence:
+        return episode
+    return episode._replace(run=None, blocker=None)
+
+
+class Delayed(NamedTuple):
+    """An occurrence, and when it is due after the delay that jitter gives it."""
+
+    nominal_at: int
+    scheduled_at: int
+
+
+def nearest(episode: Episode, rule: Rule, verdict: Verdict, at: int) -> tuple[int | None, int | None]:
+    """Find the occurrences before and after an instant, by the timing in force; what an end took away is none."""
+    schedule = episode.schedule
+    end = schedule.deleted_at
+    if end is None and schedule.next_nominal_at is None:
+        end = schedule.cursor_at
+    if verdict is Verdict.COMPLETED and (end is None or at <= end):
+        return None, None  # the last one that a run was left for is not the rule's last
+    before = at if end is None else min(at, end + 1)
+    following = next_nominal(rule.text, at, rule.effective_at)
+    if following is not None and end is not None and following > end:
+        following = None
+    return previous_nominal(rule.text, before, rule.effective_at), following
 
 
 def judge(episode: Episode, rule: Rule, at: int) -> Verdict:
@@ -143,7 +173,8 @@ def _gone_by(episode: Episode, at: int) -> Verdict:
         return Verdict.PRUNED
     spans = spans_of(episode.revisions, episode.schedule.cursor_at)
     if any(span.after_at < at <= span.until_at for span in spans):
-        return Verdict.UNRECORDED
+        by_older_rules = at < episode.zoned_from and is_zoned(episode.revisions)
+        return Verdict.MOVED if by_older_rules else Verdict.UNRECORDED
     if any(r.changed_by.startswith("tzdata:") and r.cursor_at >= at for r in episode.revisions):
         return Verdict.MOVED
     return Verdict.COMPLETED

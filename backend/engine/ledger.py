@@ -73,11 +73,14 @@ class RowMaker(NamedTuple):
         # What waits for others may begin after the schedule's next time, which is no bound for its retries then.
         bounded = following is not None and verdict.action is Action.RUN
         until = min(following or 0, self.now + RETRY_SPAN) if bounded else self.now + RETRY_SPAN
+        due_at = verdict.nominal_at + self.delays.get(verdict.nominal_at, 0)
+        # What is planned before its delay is over must wait for it, as only what is chained does when it is queued.
+        waits = wait is not None or due_at > self.now
         return self._row(verdict.nominal_at)._replace(
             state=_STATES[verdict.action],
-            available_at=max(self.now + (wait or 0), verdict.nominal_at + self.delays.get(verdict.nominal_at, 0)),
+            available_at=max(self.now + (wait or 0), due_at),
             retry_until_at=until,
-            chained=0 if wait is None else 1,
+            chained=1 if waits else 0,
             missed_count=verdict.missed.number,
             missed_first_at=verdict.missed.first_at,
             missed_last_at=verdict.missed.last_at,

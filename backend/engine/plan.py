@@ -65,6 +65,8 @@ def plan(
         wait=wait,
     )
     admission = _admitted(schedule, due, now, open_run=open_run, buffered=buffered)
+    # What waits will be skipped in favour of the newest one, and does not count as a run any more.
+    schedule = _without(schedule, buffered if _displacement(schedule, admission, admission.verdicts) else 0)
     verdicts, due = _within_max_runs(schedule, admission.verdicts, due)
     origin = f"{store_id}/{schedule.key}/{schedule.created_at}"
     maker = RowMaker(schedule, now, lambda nominal_at: run_id_of(origin, nominal_at, ""), due.delays)
@@ -78,6 +80,10 @@ def plan(
         unfinished=bool(due.beyond),
         displaces=_displacement(schedule, admission, verdicts),
     )
+
+
+def _without(schedule: Schedule, skipped: int) -> Schedule:
+    return schedule._replace(runs_made=max(schedule.runs_made - skipped, 0))
 
 
 def _displacement(schedule: Schedule, admission: Admission, verdicts: Sequence[Verdict]) -> Displacement | None:
@@ -105,10 +111,14 @@ def _admitted(schedule: Schedule, due: Due, now: int, *, open_run: bool, buffere
 
 def delay_of(schedule: Schedule) -> Delay:
     """Say how much later than their nominal time the occurrences of a schedule are due."""
-    if not schedule.jitter:
+    return jitter_delay(f"{schedule.namespace}/{schedule.id}", schedule.jitter)
+
+
+def jitter_delay(seed: str, jitter: int) -> Delay:
+    """Give what delays each occurrence; `seed` is namespace and id of the schedule, `jitter` in microseconds."""
+    if not jitter:
         return no_delay
-    seed = f"{schedule.namespace}/{schedule.id}"
-    return lambda nominal_at, following: delay(seed, nominal_at, schedule.jitter, following)
+    return lambda nominal_at, following: delay(seed, nominal_at, jitter, following)
 
 
 def scheduled_next(schedule: Schedule) -> Schedule:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from backend.model.history import LedgerPage, LedgerRow, Revision, Stretch
 from backend.model.ids import DEFAULT_NAMESPACE, NamespaceId
+from backend.model.instants import SECOND
 from backend.model.schedule import Schedule
 from backend.store.operation import Batch, Operation, Query, Row, Runner, now
 from backend.store.planning import with_open_run
@@ -18,6 +19,8 @@ from backend.store.schedules import no_such_schedule
 NEVER = 2**62
 MOST_LIVES = 100
 """Deleted schedules of one id that are looked at, newest first."""
+MOST_BESIDE = 10
+"""Runs beside an occurrence that are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +50,9 @@ class HistoryStore:
         """Read a stretch of one ledger; None if there is no such schedule."""
         return await self.runner.read(ledger_page(self.namespace, schedule_key, stretch, tzdata))
 
-    async def episode(self, id_: str, at: int) -> Episode:
+    async def episode(self, id_: str, at: int, tzdata: str) -> Episode:
         """Read what is known of an instant of a schedule, which may be deleted, or raise NotFound."""
-        return await self.runner.read(read_episode(self.namespace or DEFAULT_NAMESPACE, id_, at))
+        return await self.runner.read(read_episode(self.namespace or DEFAULT_NAMESPACE, id_, at, tzdata))
 
 
 def begin_ledger() -> Operation[None]:
@@ -152,22 +155,27 @@ class Episode(NamedTuple):
     """The same row in full, if it stands for the instant."""
     blocker: RunRow | None
     """The run that was open when the row was written, if it was."""
+    beside: Sequence[RunRow]
+    """Runs of the same second that are no occurrences: of backfills, of retries, started by hand."""
     complete_from: int
+    zoned_from: int
+    """Before, times of zones other than UTC followed another release of the time zone database."""
 
 
-def read_episode(namespace: str, id_: str, at: int) -> Operation[Episode]:
+def read_episode(namespace: str, id_: str, at: int, tzdata: str) -> Operation[Episode]:
     """Read what is known of an instant of a schedule, which may be deleted; NotFound if there never was one."""
     instant = yield from now()
     schedule = yield from _schedule_at(namespace, id_, at)
     key = schedule.key
     rows = yield Query("schedule_to_audit", {"schedule_key": key, "namespace": namespace})
-    floor = max(rows[0][4] or 0, (yield from read_ledger_from()))
+    facts = yield from _facts()
+    floor = max(rows[0][4] or 0, int(facts.get("ledger_from", "0")))
     revisions = [Revision._make(row) for row in (yield Query("revisions_from", {"schedule_key": key, "from": at}))]
     found = yield Query("ledger_before", {"schedule_key": key, "before": at + 1})
     row = LedgerRow._make(found[0]) if found else None
     run = (yield from get_run(namespace, row.id)) if row and row.last_at >= at else None
     # A one-shot of the past that was accepted lies before the change that brought it.
-    revision = run.run.revision if run else 0
+    revision = run.run.revision if run and run.run.nominal_at == at else 0
     defined = yield from _last(key, at, ("created", "updated"))
     number = revision or (defined.revision if defined else 1)
     definition = yield Query("definition_of", {"schedule_key": key, "revision": number})
@@ -181,7 +189,9 @@ def read_episode(namespace: str, id_: str, at: int) -> Operation[Episode]:
         row=row,
         run=run,
         blocker=(yield from _blocker(run)),
+        beside=(yield from _beside(key, at)),
         complete_from=floor,
+        zoned_from=_zoned_from(facts, tzdata),
     )
 
 
@@ -208,6 +218,12 @@ def _blocker(run: RunRecord | None) -> Operation[RunRow | None]:
     params = {"schedule_key": row.schedule_key, "before": row.nominal_at, "at": row.queued_at}
     found = yield Query("run_open_at", params)
     return RunRow._make(found[0]) if found else None
+
+
+def _beside(schedule_key: int, at: int) -> Operation[list[RunRow]]:
+    begin = at // SECOND * SECOND
+    params = {"schedule_key": schedule_key, "from": begin, "until": begin + SECOND, "limit": MOST_BESIDE}
+    return [RunRow._make(row) for row in (yield Query("runs_beside", params))]
 
 
 def raise_floors(deleted: Sequence[Row]) -> Operation[None]:

@@ -277,11 +277,11 @@ async def test_what_waits_and_was_forgotten_is_set_going_by_the_net(world: World
     assert await world.states() == ["succeeded", "queued"]
 
 
-async def test_a_policy_changed_to_allow_all_lets_what_waits_go(world: World) -> None:
-    await working(world, "buffer_one")
-    await fire(world)
+async def test_a_policy_changed_to_allow_all_lets_all_that_wait_go(world: World) -> None:
+    await working(world, "buffer_all")
+    await fire(world, 3)
     await world.put(overlap_policy="allow_all")
-    assert await world.states() == ["running", "queued"]
+    assert await world.states() == ["running", "queued", "queued", "queued"]
 
 
 async def test_a_buffered_run_can_be_cancelled(world: World) -> None:
