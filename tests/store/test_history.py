@@ -564,7 +564,7 @@ async def live_through_changes(acts: list[tuple[str, Any]]) -> None:
         path, clock = Path(folder) / "scheduler.db", StillClock()
         store = await open_store(f"sqlite:///{path}", clock=clock)
         try:
-            world = World(store, clock, path)
+            world = World(store, clock, f"sqlite:///{path}")
             world.sql("insert or replace into store_info values ('tzdata_version', 'r0')")
             await store.engine().history().note_tzdata("r0")
             await put_days(world)
