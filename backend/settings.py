@@ -46,6 +46,18 @@ def _lowered(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
 
 
+def _modules(value: object) -> object:
+    """Split names at commas, and refuse what is no module's name."""
+    names = [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+    if not isinstance(names, list | tuple):
+        return names
+    for name in names:
+        if not all(part.isidentifier() for part in str(name).split(".")):
+            raise FieldError(f"{str(name)[:80]!r} is not the name of a module", "give names such as app.jobs,reports")
+    return tuple(names)
+
+
+Modules = Annotated[tuple[str, ...], BeforeValidator(_modules)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lowered)]
 LogFormat = Annotated[Literal["console", "json"], BeforeValidator(_lowered)]
 Declared = Any  # what declares a field stands where its default would, so it must pass for every type
@@ -104,6 +116,12 @@ class Settings(BaseSettings):
     poll_interval: Duration = _length(SECOND, "Longest sleep of engine and workers.", SECOND / 100, MINUTE)
 
     allow_commands: bool = _switch("Accept `command` targets: whoever may write schedules runs programs here.")
+    python_targets: Modules = _setting(
+        "Modules that `python` targets may call, with all modules below them; none unless given.",
+        "names of modules with commas between, such as app.jobs,reports",
+        "modules",
+        default=(),
+    )
     allow_private_urls: bool = _switch("Accept `http` targets on loopback, private and link-local addresses.")
 
     retry_max_attempts: int = _count(3, "Attempts of one run, the first included.", 1, 100, "attempts")

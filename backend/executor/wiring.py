@@ -182,7 +182,7 @@ def loop_of(name: str, turn: Turn, clock: Clock, events: Events) -> Loop:
 
 def rules_of(settings: Settings) -> TargetRules:
     """Say what targets may do on this server."""
-    return TargetRules(allow_commands=settings.allow_commands, allow_private_urls=settings.allow_private_urls)
+    return TargetRules(settings.allow_commands, settings.allow_private_urls, settings.python_targets)
 
 
 def worker_name() -> str:
