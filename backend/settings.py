@@ -228,6 +228,14 @@ def load_settings(**overrides: Declared) -> Settings:
         raise ConfigurationError("; ".join(_sentences(error))) from None
 
 
+def service_manager() -> tuple[str | None, float | None]:
+    """Read what systemd says to this process: the socket for notifications, and its watchdog's time in seconds."""
+    ours = os.environ.get("WATCHDOG_PID") in (None, "", str(os.getpid()))
+    time = os.environ.get("WATCHDOG_USEC", "")
+    seconds = int(time) / 1_000_000 if ours and time.isdecimal() and int(time) else None
+    return os.environ.get("NOTIFY_SOCKET") or None, seconds
+
+
 def base_environment() -> dict[str, str]:
     """Give the part of this process's environment that commands inherit; secrets are not in it."""
     return {name: os.environ[name] for name in _INHERITED if name in os.environ}
