@@ -75,27 +75,27 @@ def test_a_killed_engine_is_started_again_and_its_runs_are_taken_over(team: Serv
 
 
 def test_a_killed_api_is_started_again_on_the_same_port_and_the_engine_never_notices(team: Server, sink: Sink) -> None:
-    team.create("often", sink.target(), triggers=EVERY_SECOND)
-    until("a first fire", lambda: sink.requests)
+    team.create("often", sink.target("/often"), triggers=EVERY_SECOND)
+    until("a first fire", lambda: sink.at("/often"))
     engine, where = member(team, "engine"), team.where
     os.kill(member(team, "api"), signal.SIGKILL)
     member(team, "api", after=1)
     assert team.said("listening")[-1]["url"].endswith(f":{where[1]}")
     team.ready()
-    seen = len(sink.requests)
-    until("further fires", lambda: len(sink.requests) > seen + 1)
+    seen = len(sink.at("/often"))
+    until("further fires", lambda: len(sink.at("/often")) > seen + 1)
     assert is_alive(engine)
     assert len([line for line in team.said("ready") if line["service"] == "engine"]) == 1
     assert team.stop() == 0
 
 
 def test_an_api_that_does_nothing_at_all_delays_no_fire(team: Server, sink: Sink) -> None:
-    team.create("often", sink.target(), triggers=EVERY_SECOND)
+    team.create("often", sink.target("/often"), triggers=EVERY_SECOND)
     api = member(team, "api")
     os.kill(api, signal.SIGSTOP)
     try:
-        seen = len(sink.requests)
-        until("fires", lambda: len(sink.requests) > seen + 2)
+        seen = len(sink.at("/often"))
+        until("fires", lambda: len(sink.at("/often")) > seen + 2)
     finally:
         os.kill(api, signal.SIGCONT)
     assert team.stop() == 0
