@@ -23,7 +23,7 @@ def fail():
 """
 
 
-def target(name: str, **args: object) -> dict[str, object]:
+def target(name: str, /, **args: object) -> dict[str, object]:
     return {"kind": "python", "callable": f"jobs:{name}", "args": args}
 
 
