@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from backend.executor.several import SchedulerTeam
 from backend.process.guard import guarded
+from backend.process.init import step_aside_as_init
 from backend.process.supervisor import ProcessContract, Supervisor, check_contract
 
 __all__ = ["ProcessContract", "guarded", "run_processes"]
@@ -32,3 +34,13 @@ def run_processes(*processes: ProcessContract) -> None:
     """
     check_contract(processes)
     Supervisor(processes).run()
+
+
+def main() -> None:
+    """Run the system as several processes on this machine until SIGTERM or SIGINT: `python -m backend.app`."""
+    step_aside_as_init()
+    run_processes(SchedulerTeam())
+
+
+if __name__ == "__main__":
+    main()

@@ -37,6 +37,15 @@ class ProcessDied(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class ProcessRestarting(Fact):
+    """A process that died will be started again after `pause` seconds; it died so many times lately."""
+
+    service: str
+    deaths: int
+    pause: float
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessKilled(Fact):
     """A background process did not stop within the grace and was killed."""
 

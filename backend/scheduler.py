@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from backend.app import run_processes
 from backend.executor.scheduler import Scheduler
+from backend.process.init import step_aside_as_init
 
 
 def main() -> None:
     """Run the scheduler until SIGTERM or SIGINT; the exit code is 0 drained, 1 crashed, 2 configuration refused."""
+    step_aside_as_init()
     run_processes(Scheduler())
 
 

@@ -47,6 +47,18 @@ def _lowered(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
 
 
+def _modules(value: object) -> object:
+    """Split names at commas, and refuse what is no module's name."""
+    names = [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+    if not isinstance(names, list | tuple):
+        return names
+    for name in names:
+        if not all(part.isidentifier() for part in str(name).split(".")):
+            raise FieldError(f"{str(name)[:80]!r} is not the name of a module", "give names such as app.jobs,reports")
+    return tuple(names)
+
+
+Modules = Annotated[tuple[str, ...], BeforeValidator(_modules)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lowered)]
 LogFormat = Annotated[Literal["console", "json"], BeforeValidator(_lowered)]
 Declared = Any  # what declares a field stands where its default would, so it must pass for every type
@@ -109,6 +121,12 @@ class Settings(BaseSettings):
     poll_interval: Duration = _length(SECOND, "Longest sleep of engine and workers.", SECOND / 100, MINUTE)
 
     allow_commands: bool = _switch("Accept `command` targets: whoever may write schedules runs programs here.")
+    python_targets: Modules = _setting(
+        "Modules that `python` targets may call, with all modules below them; none unless given.",
+        "names of modules with commas between, such as app.jobs,reports",
+        "modules",
+        default=(),
+    )
     allow_private_urls: bool = _switch("Accept `http` targets on loopback, private and link-local addresses.")
 
     retry_max_attempts: int = _count(3, "Attempts of one run, the first included.", 1, 100, "attempts")
@@ -213,6 +231,14 @@ def load_settings(**overrides: Declared) -> Settings:
         return Settings(**overrides)
     except ValidationError as error:
         raise ConfigurationError("; ".join(_sentences(error))) from None
+
+
+def service_manager() -> tuple[str | None, float | None]:
+    """Read what systemd says to this process: the socket for notifications, and its watchdog's time in seconds."""
+    ours = os.environ.get("WATCHDOG_PID") in (None, "", str(os.getpid()))
+    time = os.environ.get("WATCHDOG_USEC", "")
+    seconds = int(time) / 1_000_000 if ours and time.isdecimal() and int(time) else None
+    return os.environ.get("NOTIFY_SOCKET") or None, seconds
 
 
 def base_environment() -> dict[str, str]:

@@ -68,7 +68,7 @@ class Filters:
 
     state: Annotated[State | None, Parameter(help="Where they stand.")] = None
     tag: Annotated[str | None, Parameter(help="KEY=VALUE.")] = None
-    target: Annotated[str | None, Parameter(help="Kind of target: http or command.")] = None
+    target: Annotated[str | None, Parameter(help="Kind of target: http, command or python.")] = None
     owner: Annotated[str | None, Parameter(help="Whose.")] = None
     name: Annotated[str | None, Parameter(help="Exact name.")] = None
     due_before: Annotated[str | None, Parameter(help="Next time before this instant: 2026-12-01T09:00:00Z.")] = None

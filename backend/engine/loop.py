@@ -35,6 +35,11 @@ class Doorbell:
         self._rung.clear()
         await asyncio.sleep(0)
 
+    async def heard(self) -> None:
+        """Sleep until the bell rings, however long."""
+        await self._rung.wait()
+        self._rung.clear()
+
 
 class Loop:
     """Takes turns for ever. A turn that raises is reported, and the next one comes after a growing pause."""

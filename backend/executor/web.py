@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
 import socket
-from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -85,6 +86,18 @@ def server_on(front: Front) -> Server:
             timeout_graceful_shutdown=GRACEFUL,
         )
     )
+
+
+@asynccontextmanager
+async def serving_on(listener: socket.socket, front: Front) -> AsyncIterator[asyncio.Task[None]]:
+    """Serve on an open port until the block is left."""
+    server = server_on(front)
+    serving = asyncio.create_task(server.serve(sockets=[listener]), name="api")
+    try:
+        yield serving
+    finally:
+        server.should_exit = True
+        await asyncio.wait([serving])
 
 
 def url_of(listener: socket.socket) -> str:

@@ -6,14 +6,14 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from backend.api.app import create_app
 from backend.api.context import Context, Health
 from backend.clock import Clock
 from backend.engine.auditor import Auditor
@@ -23,15 +23,19 @@ from backend.engine.reap import Reap
 from backend.engine.tick import Tick
 from backend.engine.tzdata import Tzdata
 from backend.events import Events
+from backend.executor.hatch import BELLS, HEALTH, METRICS, Answers, health_text
 from backend.observe.metrics import Metrics
 from backend.service.schedules import Surroundings
 from backend.settings import Settings, base_environment
 from backend.store.port import Store
 from backend.store.retention import Retention
-from backend.store.wakeup import LEASES, RUNS, TIMES
+from backend.store.wakeup import TIMES
 from backend.targets.base import TargetRules, Tools
 from backend.triggers.zones import tzdata_version
 from backend.worker.loop import Worker, WorkerConfig
+
+Ring = Callable[[], None]
+Scrape = Callable[[], Awaitable[tuple[bytes, str]]]
 
 STALLED = timedelta(seconds=30)
 LEAVING = timedelta(seconds=2)
@@ -85,37 +89,36 @@ class System:
 
     def api(self) -> Any:  # noqa: ANN401 - an ASGI application
         """Build the API on this system."""
-        return create_app(
-            Context(self.store, self._surroundings(), self.health, self.render_metrics, version_of_this_package())
-        )
+        around = surroundings_of(self.settings, self.events, self.bells().__getitem__)
+        return api_on(self.store, around, self.health, self.render_metrics)
 
-    def _surroundings(self) -> Surroundings:
-        settings = self.settings
-        return Surroundings(
-            rules=rules_of(settings),
-            events=self.events,
-            defaults={
-                "retry": {
-                    "max_attempts": settings.retry_max_attempts,
-                    "initial": settings.retry_initial,
-                    "maximum": settings.retry_maximum,
-                    "multiplier": settings.retry_multiplier,
-                }
-            },
-            wake_engine=self.engine.bell.ring,
-            wake_workers=self.worker.wake,
-            check_leases=self.worker.beating.bell.ring,
-            entropy=secrets.token_bytes,
-        )
+    def bells(self) -> dict[str, Ring]:
+        """Give what wakes the engine and the workers, and has the leases checked."""
+        rings = (self.engine.bell.ring, self.worker.wake, self.worker.beating.bell.ring)
+        return dict(zip(BELLS, rings, strict=True))
+
+    def answers(self) -> Answers:
+        """Answer what the API asks from another process."""
+
+        async def metrics() -> bytes:
+            content, content_type = await self.render_metrics()
+            return content_type.encode() + b"\n" + content
+
+        async def health() -> bytes:
+            return health_text(self.health())
+
+        async def rung(ring: Ring) -> bytes:
+            ring()
+            return b""
+
+        bells = {word: partial(rung, ring) for word, ring in self.bells().items()}
+        return {**bells, METRICS: metrics, HEALTH: health}
 
     def hear(self, hints: frozenset[str]) -> None:
         """Look at once for what another server on the same database hints at."""
         if TIMES in hints:
             self.engine.bell.ring()
-        if RUNS in hints:
-            self.worker.wake()
-        if LEASES in hints:
-            self.worker.beating.bell.ring()
+        self.worker.hear(hints)
 
     async def run_loops(self) -> None:
         """Take turns until `drain`; a loop that ends otherwise raises."""
@@ -132,12 +135,19 @@ class System:
     async def drain(self, running: asyncio.Task[None]) -> None:
         """Stop planning and claiming, let attempts end within the grace, give the rest back before it is over."""
         self.draining = True
-        grace = self.settings.shutdown_grace
-        deadline = self.clock.monotonic() + (grace - min(LEAVING, grace / 4)).total_seconds()
-        for loop in (*self.loops, self.worker.claiming):
-            loop.stop()
-        await running
-        await self.worker.drain(deadline - self.clock.monotonic())
+        await drained((*self.loops, self.worker.claiming), running, self.worker, self.settings, self.clock)
+
+
+async def drained(
+    loops: Iterable[Loop], running: asyncio.Task[None], worker: Worker, settings: Settings, clock: Clock
+) -> None:
+    """Stop the loops, wait for their end, and let the worker's attempts end within the grace."""
+    grace = settings.shutdown_grace
+    deadline = clock.monotonic() + (grace - min(LEAVING, grace / 4)).total_seconds()
+    for loop in loops:
+        loop.stop()
+    await running
+    await worker.drain(deadline - clock.monotonic())
 
 
 @asynccontextmanager
@@ -150,19 +160,53 @@ async def system_on(
     """
     metrics = Metrics()
     events.subscribe(metrics.observe)
-    rules = rules_of(settings)
-    tools = Tools.open(rules, concurrency=settings.worker_concurrency, base_env=base_environment())
+    async with worker_on(store, settings, clock=clock, events=events) as worker:
+        tzdata = Tzdata(store.engine().timezones(), events, tzdata_version())
+        loops = (*_loops(store, settings, worker, clock, events), loop_of("tzdata", tzdata.turn, clock, events))
+        patience = max(stalled_after, 3 * settings.poll_interval)
+        system = System(settings, store, worker, loops, tzdata, clock, metrics, events, patience)
+        store.hear(system.hear)
+        yield system
+
+
+@asynccontextmanager
+async def worker_on(store: Store, settings: Settings, *, clock: Clock, events: Events) -> AsyncIterator[Worker]:
+    """Build a worker with its tools; its leases are kept until the block is left."""
+    tools = Tools.open(rules_of(settings), concurrency=settings.worker_concurrency, base_env=base_environment())
     async with tools as lent:
         poll = settings.poll_interval.total_seconds()
         config = WorkerConfig(worker_name(), settings.worker_concurrency, settings.lease, poll)
         worker = Worker(store.worker(), lent, config, clock=clock, events=events)
-        tzdata = Tzdata(store.engine().timezones(), events, tzdata_version())
-        loops = (*_loops(store, settings, worker, clock, events), loop_of("tzdata", tzdata.turn, clock, events))
         async with worker.serving():
-            patience = max(stalled_after, 3 * settings.poll_interval)
-            system = System(settings, store, worker, loops, tzdata, clock, metrics, events, patience)
-            store.hear(system.hear)
-            yield system
+            yield worker
+
+
+def api_on(store: Store, around: Surroundings, health: Callable[[], Health], metrics: Scrape) -> Any:  # noqa: ANN401
+    """Build the API, an ASGI application."""
+    from backend.api.app import create_app  # dear to import, and not every process has an API
+
+    return create_app(Context(store, around, health, metrics, version_of_this_package()))
+
+
+def surroundings_of(settings: Settings, events: Events, bell: Callable[[str], Ring]) -> Surroundings:
+    """Build what use cases are given; `bell` finds what rings the engine's, by name."""
+    wake_engine, wake_workers, check_leases = map(bell, BELLS)
+    return Surroundings(
+        rules=rules_of(settings),
+        events=events,
+        defaults={
+            "retry": {
+                "max_attempts": settings.retry_max_attempts,
+                "initial": settings.retry_initial,
+                "maximum": settings.retry_maximum,
+                "multiplier": settings.retry_multiplier,
+            }
+        },
+        wake_engine=wake_engine,
+        wake_workers=wake_workers,
+        check_leases=check_leases,
+        entropy=secrets.token_bytes,
+    )
 
 
 def _loops(store: Store, settings: Settings, worker: Worker, clock: Clock, events: Events) -> tuple[Loop, ...]:
@@ -194,7 +238,7 @@ def loop_of(name: str, turn: Turn, clock: Clock, events: Events) -> Loop:
 
 def rules_of(settings: Settings) -> TargetRules:
     """Say what targets may do on this server."""
-    return TargetRules(allow_commands=settings.allow_commands, allow_private_urls=settings.allow_private_urls)
+    return TargetRules(settings.allow_commands, settings.allow_private_urls, settings.python_targets)
 
 
 def worker_name() -> str:

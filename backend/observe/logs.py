@@ -246,6 +246,10 @@ def _process_died(fact: events.ProcessDied) -> Line:
     return _line("error", "process_died", service=fact.service, exit_code=fact.exit_code)
 
 
+def _process_restarting(fact: events.ProcessRestarting) -> Line:
+    return _line("warning", "process_restarting", service=fact.service, deaths=fact.deaths, after_seconds=fact.pause)
+
+
 def _process_killed(fact: events.ProcessKilled) -> Line:
     return _line("warning", "process_killed", service=fact.service, after_seconds=round(fact.after_seconds, 3))
 
@@ -360,6 +364,7 @@ WORDINGS: dict[type[events.Fact], Callable[[Any], Line]] = {
     events.ProcessStateChanged: _process_state_changed,
     events.ProcessDraining: _process_draining,
     events.ProcessDied: _process_died,
+    events.ProcessRestarting: _process_restarting,
     events.ProcessKilled: _process_killed,
     events.Listening: _listening,
     events.ScheduleChanged: _schedule_changed,

@@ -52,7 +52,7 @@ def problem_of(detail: ErrorDetails, at: str = "", model: type[BaseModel] | None
     return FieldProblem(field or "body", *rule_and_fix(detail, field, model))
 
 
-KIND_TAGS = frozenset({"cron", "interval", "once", "rrule", "date", "range", "calendar", "http", "command"})
+KIND_TAGS = frozenset({"cron", "interval", "once", "rrule", "date", "range", "calendar", "http", "command", "python"})
 
 
 def _without_tags(location: Sequence[int | str]) -> list[int | str]:

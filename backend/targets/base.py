@@ -10,7 +10,9 @@ from typing import Protocol
 
 import anyio
 
+from backend.model.instants import rfc3339
 from backend.model.run import Dispatch
+from backend.targets.pool import PythonPool
 from backend.targets.sender import Sender
 from backend.targets.wards import Warden
 
@@ -50,6 +52,8 @@ class TargetRules:
 
     allow_commands: bool
     allow_private_urls: bool
+    python_prefixes: tuple[str, ...] = ()
+    """Modules whose callables, and those of the modules below, may be called; none unless given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,7 @@ class Tools:
     rules: TargetRules
     sender: Sender
     warden: Warden
+    python: PythonPool
     base_env: Mapping[str, str]
 
     @staticmethod
@@ -68,12 +73,25 @@ class Tools:
     ) -> AsyncIterator[Tools]:
         """Lend tools for up to `concurrency` attempts at a time; `base_env` is what every command inherits."""
         warden = Warden()
+        python = PythonPool(warden, base_env)
         try:
             async with Sender.open(concurrency=concurrency, allow_private=rules.allow_private_urls) as sender:
-                yield Tools(rules, sender, warden, base_env)
+                yield Tools(rules, sender, warden, python, base_env)
         finally:
             with anyio.CancelScope(shield=True):
+                await python.close()
                 await warden.close()
+
+
+def identity(dispatch: Dispatch) -> dict[str, str]:
+    """Name, as variables of an environment, which run this is."""
+    return {
+        "SCHEDULER_RUN_ID": dispatch.run_id,
+        "SCHEDULER_SCHEDULE_ID": dispatch.schedule_id,
+        "SCHEDULER_ATTEMPT": str(dispatch.attempt),
+        "SCHEDULER_NOMINAL_TIME": rfc3339(dispatch.nominal_at),
+        "IDEMPOTENCY_KEY": dispatch.run_id,
+    }
 
 
 class Target(Protocol):

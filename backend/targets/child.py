@@ -90,17 +90,18 @@ async def _to_the_end(process: subprocess.Popen[bytes], pipe: OutputPipe) -> Non
             with anyio.move_on_after(FLUSH_SECONDS):
                 await pipe.ended.wait()
         except BaseException:
-            _signal_group(process.pid, signal.SIGTERM)
+            signal_group(process.pid, signal.SIGTERM)
             with anyio.move_on_after(TERM_SECONDS, shield=True):
                 await exited.wait()
             raise
         finally:
-            _signal_group(process.pid, signal.SIGKILL)
+            signal_group(process.pid, signal.SIGKILL)
             with anyio.move_on_after(TERM_SECONDS, shield=True):
                 await exited.wait()
 
 
-def _signal_group(group: int, number: signal.Signals) -> None:
+def signal_group(group: int, number: signal.Signals) -> None:
+    """Signal all of a process group, if there is one."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
 

@@ -12,9 +12,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from backend.errors import FieldError
-from backend.model.instants import rfc3339
 from backend.model.run import Dispatch
-from backend.targets.base import Failed, Outcome, Succeeded, TargetRules, Tools
+from backend.targets.base import Failed, Outcome, Succeeded, TargetRules, Tools, identity
 from backend.targets.child import ChildSpec, Ended, run_child
 from backend.targets.output import quote
 from backend.targets.warden import MARK
@@ -106,11 +105,7 @@ def environment(target: CommandTarget, dispatch: Dispatch, base: Mapping[str, st
     return {
         **base,
         **target.env,
-        "SCHEDULER_RUN_ID": dispatch.run_id,
-        "SCHEDULER_SCHEDULE_ID": dispatch.schedule_id,
-        "SCHEDULER_ATTEMPT": str(dispatch.attempt),
-        "SCHEDULER_NOMINAL_TIME": rfc3339(dispatch.nominal_at),
-        "IDEMPOTENCY_KEY": dispatch.run_id,
+        **identity(dispatch),
     }
 
 

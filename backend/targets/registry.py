@@ -10,20 +10,22 @@ from pydantic import Field, TypeAdapter
 
 from backend.targets.command import CommandTarget
 from backend.targets.http import HttpTarget
+from backend.targets.python import PythonTarget
 
-AnyTarget = Annotated[HttpTarget | CommandTarget, Field(discriminator="kind")]
-KINDS: Mapping[str, type[HttpTarget | CommandTarget]] = {
+AnyTarget = Annotated[HttpTarget | CommandTarget | PythonTarget, Field(discriminator="kind")]
+KINDS: Mapping[str, type[HttpTarget | CommandTarget | PythonTarget]] = {
     "http": HttpTarget,
     "command": CommandTarget,
+    "python": PythonTarget,
 }
 
 
 @cache
-def _adapter() -> TypeAdapter[HttpTarget | CommandTarget]:
+def _adapter() -> TypeAdapter[HttpTarget | CommandTarget | PythonTarget]:
     return TypeAdapter(AnyTarget)
 
 
-def parse_target(document: object) -> HttpTarget | CommandTarget:
+def parse_target(document: object) -> HttpTarget | CommandTarget | PythonTarget:
     """Read a target from JSON text, or from what JSON text decodes to; ValidationError when it breaks a rule.
 
     >>> parse_target('{"kind": "http", "url": "https://example.org/hook"}').method

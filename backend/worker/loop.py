@@ -18,6 +18,7 @@ from backend.model.instants import SECOND
 from backend.model.run import TriggerType
 from backend.store.leasing import Lessee
 from backend.store.port import WorkerStore
+from backend.store.wakeup import LEASES, RUNS
 from backend.targets.base import Tools
 from backend.worker.attempt import Assignment, cancelled, perform, released
 from backend.worker.recorder import Recorder
@@ -98,6 +99,13 @@ class Worker:
             slot.revoked = True
             if slot.task is not None:
                 yield slot.task
+
+    def hear(self, hints: frozenset[str]) -> None:
+        """Look at once for what another server on the same database hints at."""
+        if RUNS in hints:
+            self.wake()
+        if LEASES in hints:
+            self.beating.bell.ring()
 
     def wake(self) -> None:
         """Look for runs now."""

@@ -308,6 +308,22 @@ def test_the_guides_own_scheduler_runs_and_drains(tmp_path):
     assert script.lines[-2:] == ["pro-scheduler went home", "metrics went home"]
 
 
+def test_the_guides_own_team_starts_again_who_dies(tmp_path):
+    path = tmp_path / "team.py"
+    path.write_text(examples()["team.py"])
+    with Script(str(path)) as script:
+        script.until("first on duty")
+        script.until("second on duty")
+        children = psutil.Process(script.program.pid).children()
+        for child in children:
+            if "spawn_main" in " ".join(child.cmdline()):
+                child.kill()
+        assert sorted([script.until("on duty"), script.until("on duty")]) == ["first on duty", "second on duty"]
+        script.send(signal.SIGTERM)
+        assert script.end() == 0
+    assert script.lines[-2:] == ["second went home", "first went home"]
+
+
 def test_the_guides_test_scheduler_runs():
     names: dict[str, object] = {}
     exec(compile(examples()["test_scheduler.py"], str(GUIDE), "exec"), names)

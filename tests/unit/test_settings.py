@@ -245,7 +245,25 @@ def shown_default(field: str) -> str:
         return "`sqlite:///DATA_DIR/scheduler.db`"
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
-    return "—" if default is None else f"`{format_duration(default) if isinstance(default, timedelta) else default}`"
+    return (
+        "—" if default in (None, ()) else f"`{format_duration(default) if isinstance(default, timedelta) else default}`"
+    )
+
+
+@pytest.mark.parametrize("text", ["app.jobs,reports", " app.jobs , reports "])
+def test_modules_for_python_targets_are_split_at_commas(monkeypatch, text):
+    monkeypatch.setenv("SCHEDULER_PYTHON_TARGETS", text)
+    assert load_settings().python_targets == ("app.jobs", "reports")
+
+
+def test_modules_for_python_targets_may_be_a_list_in_yaml():
+    Path("scheduler.yaml").write_text("python_targets: [app.jobs, reports]\n")
+    assert load_settings().python_targets == ("app.jobs", "reports")
+
+
+@pytest.mark.parametrize("text", ["app.*", "app.jobs,", "app jobs", ".app", "app/jobs", "app:func"])
+def test_what_is_no_module_is_refused_for_python_targets(text):
+    assert refusal(python_targets=text).startswith("SCHEDULER_PYTHON_TARGETS: ")
 
 
 def test_every_setting_is_documented_and_nothing_else_is():

@@ -208,7 +208,7 @@ def test_every_kind_is_registered_under_its_own_name_and_documented() -> None:
 
 
 def test_an_unknown_kind_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValidationError, match="'http', 'command'"):
+    with pytest.raises(ValidationError, match="'http', 'command', 'python'"):
         parse_target({"kind": "smoke_signal"})
 
 

@@ -1,0 +1,70 @@
+"""One more worker, as a process of its own on the same database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.server import Server, is_alive, leased, until
+from tests.acceptance.sink import Answer, Sink, listening_sink
+
+WORKER = ("-m", "backend.executor.worker")
+
+
+@pytest.fixture
+def sink() -> Iterator[Sink]:
+    with listening_sink() as sink:
+        yield sink
+
+
+def pid_of(worker: str) -> int:
+    return int(worker.split(":")[1])
+
+
+def workers_of(server: Server) -> set[int]:
+    return {pid_of(row[0]) for row in server.query("select worker from attempts")}
+
+
+def test_a_second_worker_shares_the_runs_and_drains(tmp_path: Path, sink: Sink) -> None:
+    sink.on("/slow", Answer(after=0.3))
+    with Server(tmp_path, worker_concurrency="1") as server, Server(tmp_path, command=WORKER) as worker:
+        server.ready().create("slow", sink.target("/slow"), overlap_policy="allow_all")
+        worker.heard("ready")
+        for _ in range(8):
+            server.post("/schedules/slow/trigger")
+        server.all_final()
+        assert workers_of(server) == {server.process.pid, worker.process.pid}
+        assert len({request.key for request in sink.at("/slow")}) == len(sink.at("/slow")) == 8
+        assert worker.stop() == 0
+        assert [line["event"] for line in worker.lines][-1] == "exited"
+        assert leased(tmp_path) == []
+
+
+def test_the_runs_of_a_killed_worker_are_taken_over_and_its_commands_are_gone(tmp_path: Path) -> None:
+    with (
+        Server(tmp_path, worker_concurrency="1", lease="1s") as server,
+        Server(tmp_path, command=WORKER, lease="1s") as worker,
+    ):
+        script = "echo $$ >>pids; [ $SCHEDULER_ATTEMPT != 1 ] || sleep 300"
+        target = {"kind": "command", "argv": ["/bin/sh", "-c", script], "cwd": str(tmp_path)}
+        server.ready().create("long", target, overlap_policy="allow_all")
+        worker.heard("ready")
+        for _ in range(2):
+            server.post("/schedules/long/trigger")
+        marks = tmp_path / "pids"
+        until("both attempts", lambda: marks.exists() and len(marks.read_text().split()) == 2)
+        shells = {int(pid) for pid in marks.read_text().split()}
+        family = worker.family()
+        assert len(shells & set(family)) == len(shells & set(server.family())) == 1
+        worker.kill()
+        until("their end", lambda: not any(map(is_alive, family)))
+        with Server(tmp_path, command=WORKER, lease="1s"):
+            until("a take-over", lambda: server.query("select 1 from runs where state = 'succeeded'"))
+
+
+def test_a_worker_with_a_refused_setting_ends_with_2(tmp_path: Path) -> None:
+    with Server(tmp_path, command=WORKER, lease="0s") as worker:
+        assert worker.exit_code() == 2
+        assert "SCHEDULER_LEASE" in worker.errors
