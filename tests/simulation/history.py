@@ -1,0 +1,246 @@
+"""Runs one seed: builds the world, lets it go on, lets it come to rest, judges it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from random import Random
+from typing import NamedTuple
+
+from backend.engine.auditor import Audit, Bookmark
+from backend.errors import SchedulerError
+from backend.model.instants import SECOND
+from backend.store.history import HistoryStore
+from tests.simulation import invariants
+from tests.simulation.database import NO_PLANT, Database, Plant
+from tests.simulation.invariants import Memory, Violation
+from tests.simulation.mirror import Commit
+from tests.simulation.people import Person
+from tests.simulation.replicas import Faults, FaultyRunner, Replica
+from tests.simulation.scenario import Act, Rates, Scenario, Trouble, draw
+from tests.simulation.simulated_loop import DatabaseClock, Deadlock, SimulatedLoop
+from tests.simulation.targets import Dispatched, Outside
+
+PATIENCE = 1800.0
+"""Seconds in which all must come to rest once nothing fails any more."""
+
+
+class Report(NamedTuple):
+    """What a history came to."""
+
+    scenario: Scenario
+    violation: Violation | None
+    trace: list[tuple[object, ...]]
+    commits: int
+    requests: int
+    runs: int
+
+    @property
+    def digest(self) -> str:
+        """The same for the same history."""
+        return hashlib.blake2b(repr(self.trace).encode(), digest_size=8).hexdigest()
+
+
+def simulate(seed: str, plant: Plant = NO_PLANT) -> Report:
+    """Run the history of a seed."""
+    return run(draw(seed), plant)
+
+
+def run(scenario: Scenario, plant: Plant = NO_PLANT) -> Report:
+    """Run the history of a scenario."""
+    loop = SimulatedLoop()
+    clock = DatabaseClock(loop, scenario.start)
+    database = Database(clock, plant)
+    world = World(scenario, database, clock, loop)
+    violation = None
+    try:
+        with _no_collection():
+            loop.run_until_complete(world.live())
+    except Violation as found:
+        violation = found
+    except Deadlock:
+        violation = Violation("somebody_always_goes_on", "everybody waits for nothing")
+    finally:
+        _end(loop)
+        database.close()
+    return Report(scenario, violation, world.trace, world.commits, world.requests, len(database.mirror.runs))
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the garbage collector from ending things in an order of its own."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _end(loop: SimulatedLoop) -> None:
+    """Let nothing go on after the history, nor complain about it."""
+    loop.set_exception_handler(lambda *_: None)
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    loop.close()
+
+
+class World:
+    """All that there is in one history."""
+
+    def __init__(self, scenario: Scenario, database: Database, clock: DatabaseClock, loop: SimulatedLoop) -> None:
+        self.scenario = scenario
+        self.trace: list[tuple[object, ...]] = []
+        self.commits = 0
+        self.requests = 0
+        self._database = database
+        self._clock = clock
+        self._loop = loop
+        self._memory = Memory(database.mirror)
+        self._outside = Outside(scenario.seed, scenario.misbehaviour, self._on_request)
+        self._replicas: dict[int, Replica] = {}
+        self._lives = 0
+        self._faults: list[Faults] = []
+        self._stopped = False
+        self._broken: Violation | None = None
+        self._all_over: asyncio.Future[None] | None = None
+
+    async def live(self) -> None:
+        """Go through the history; Violation at the first invariant that does not hold."""
+        self._all_over = self._loop.create_future()
+        history = asyncio.create_task(self._history())
+        await asyncio.wait([history, self._all_over], return_when=asyncio.FIRST_COMPLETED)
+        if self._broken is not None:
+            raise self._broken
+        await history
+
+    async def _history(self) -> None:
+        scenario = self.scenario
+        calm = FaultyRunner("prepare", self._database, Faults(Random(0), Rates(), scenario.lease), self._on_commit)
+        await Person(scenario, calm, self._database.mirror, self._clock.now).prepare()
+        for number in range(scenario.replicas):
+            self._start(number)
+        doings = [asyncio.create_task(self._befall(trouble)) for trouble in scenario.troubles]
+        doings += [asyncio.create_task(self._do(act)) for act in scenario.acts]
+        await asyncio.sleep(scenario.horizon)
+        await self._come_to_rest(doings)
+        for replica in self._replicas.values():
+            await replica.crash()
+        await self._judge(calm)
+
+    def _start(self, number: int) -> None:
+        self._lives += 1
+        name = f"r{number}.{self._lives}"
+        runner = self._runner(name)
+        skew = Random(f"{self.scenario.seed}/skew/{number}").uniform(-1e6, 1e6)
+        self._replicas[number] = Replica(name, self.scenario, runner, self._outside.tools(name), skew)
+
+    def _runner(self, name: str) -> FaultyRunner:
+        rates = Rates() if self._stopped else self.scenario.rates
+        faults = Faults(Random(f"{self.scenario.seed}/faults/{name}"), rates, self.scenario.lease)
+        self._faults.append(faults)
+        return FaultyRunner(name, self._database, faults, self._on_commit)
+
+    async def _befall(self, trouble: Trouble) -> None:
+        await asyncio.sleep(trouble.at)
+        replica = self._replicas[trouble.replica]
+        self._tell("trouble", trouble.kind, replica.runner.name, round(trouble.length, 1))
+        match trouble.kind:
+            case "clock":
+                self._clock.step(trouble.length)
+            case "freeze":
+                replica.runner.freeze(trouble.length)
+            case "crash" | "drain":
+                await (replica.crash() if trouble.kind == "crash" else replica.drain())
+                await asyncio.sleep(trouble.length)
+                if self._replicas[trouble.replica] is replica:
+                    self._start(trouble.replica)
+
+    async def _do(self, act: Act) -> None:
+        await asyncio.sleep(act.at)
+        self._tell("person", act.verb, act.schedule)
+        runner = self._runner(f"person {act.seed}")
+        await Person(self.scenario, runner, self._database.mirror, self._clock.now).do(act)
+
+    async def _come_to_rest(self, doings: list[asyncio.Task[None]]) -> None:
+        """Stop all faults, wake who is frozen, start who is dead, resume what is paused, and wait."""
+        self._tell("the faults stop")
+        self._stopped = True
+        self._outside.misbehaviour = 0
+        for faults in self._faults:
+            faults.rates = Rates()
+        await asyncio.gather(*doings)
+        for replica in self._replicas.values():
+            replica.runner.frozen_until = 0.0
+        calm = self._runner("resume")
+        await Person(self.scenario, calm, self._database.mirror, self._clock.now).resume_all()
+        stopped_at = self._clock.now()
+        deadline = self._loop.elapsed + PATIENCE
+        while self._loop.elapsed < deadline:
+            await asyncio.sleep(self.scenario.poll)
+            if not any(invariants.every_run_comes_to_its_end(self._memory, stopped_at)) and self._nothing_is_due():
+                break
+        self._stopped_at = stopped_at
+
+    def _nothing_is_due(self) -> bool:
+        now = self._clock.now()
+        asked = "select 1 from schedules where next_scheduled_at <= ? limit 1"
+        return not self._database.mirror.ask(asked, now - 60 * SECOND)
+
+    async def _judge(self, calm: FaultyRunner) -> None:
+        invariants.judge_end(self._memory, self._stopped_at)
+        audit = Audit(HistoryStore(calm, None), 0, self._clock.now())
+        place: Bookmark | None = Bookmark()
+        while place is not None:
+            place = await audit.batch(place)
+        found = audit.found
+        if found.missing or found.doubled or found.unverified:
+            text = f"missing {found.missing}, doubled {found.doubled}, unverified {found.unverified}"
+            raise Violation("the_audit_finds_nothing", text)
+        self._tell("audit", found.schedules, found.expected, found.recorded)
+
+    def _on_commit(self, actor: str, operation: str, fate: str, commit: Commit | None) -> None:
+        if commit is None:
+            if fate:
+                self._tell(actor, operation, fate)
+            return
+        self.commits += 1
+        moves = [(*_place(after or before), after.state if after else "gone") for before, after in commit.runs]
+        self._tell(actor, operation, fate, moves, [(a.id, a.state, a.cursor_at) for _, a in commit.schedules if a])
+        self._judged(lambda: invariants.judge_commit(self._memory, commit))
+
+    def _on_request(self, dispatched: Dispatched) -> None:
+        self.requests += 1
+        self._tell(dispatched.replica, "sends", dispatched.key, dispatched.attempt)
+        self._judged(lambda: invariants.judge_request(self._memory, dispatched))
+
+    def _judged(self, judge: object) -> None:
+        assert callable(judge)
+        try:
+            judge()
+            for replica in self._replicas.values():
+                for failure in replica.failures:
+                    raise Violation("nothing_fails_by_itself", failure)
+        except Violation as violation:
+            # Nobody in the world may catch it: the history ends here.
+            self._tell("VIOLATION", str(violation))
+            if self._broken is None and self._all_over is not None:
+                self._broken = violation
+                self._all_over.set_result(None)
+
+    def _tell(self, *words: object) -> None:
+        if self._broken is None:
+            self.trace.append((round(self._loop.elapsed, 3), *words))
+
+
+def _place(run: object) -> tuple[object, ...]:
+    assert isinstance(run, tuple)
+    return run[2], run[3], run[4][:8]
+
+
+__all__ = ["Report", "SchedulerError", "run", "simulate"]
