@@ -94,7 +94,8 @@ def _differences(mirror: Mirror, schedule: ScheduleNow, settled_at: int) -> Iter
     floor = next((row[0] for row in mirror.ask(_FLOOR, schedule.key)), 0)
     wanted = [at for at in occurrences(schedule, max(settled_at, schedule.cursor_at)) if at >= floor]
     recorded = [at for at in wanted if at <= schedule.cursor_at]
-    left = [at for at in wanted if schedule.cursor_at < at <= (schedule.deleted_at or settled_at)]
+    due = schedule.deleted_at or settled_at - schedule.jitter
+    left = [at for at in wanted if schedule.cursor_at < at <= due]
     if left and not _is_spent(schedule):
         yield f"{schedule.id} ({schedule.state}) has not come to {left[0]}, and {len(left) - 1} more"
     for nominal_at, count, last_at, is_range in mirror.ask(_LEDGER, schedule.key):

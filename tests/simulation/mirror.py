@@ -49,6 +49,7 @@ class ScheduleNow(NamedTuple):
     created_at: int
     deleted_at: int | None
     triggers: str
+    jitter: int
     most_attempts: int
 
 
@@ -66,9 +67,9 @@ class Commit(NamedTuple):
 _RUNS = """select key, id, schedule_key, nominal_at, backfill_id, trigger_type, state, reason, lane, attempt, losses,
 released, lease_token, delivery, queued_at, chained from runs where key = ?"""
 _SCHEDULES = """select key, id, state, cursor_at, next_nominal_at, overlap_policy, failure_streak, runs_made, max_runs,
-created_at, deleted_at, triggers, json_extract(definition, '$.definition.retry.max_attempts') from schedules
+created_at, deleted_at, triggers, jitter, json_extract(definition, '$.definition.retry.max_attempts') from schedules
 where key = ?"""
-_REVISIONS = "select schedule_key, verb, definition is not null from schedule_revisions where key = ?"
+_REVISIONS = "select schedule_key, verb, definition is not null and changed_by not like 'calendar:%' from schedule_revisions where key = ?"
 
 
 class Mirror:
@@ -107,7 +108,7 @@ class Mirror:
                 if verb == "updated" and defined:
                     verbs[int(schedule_key)].append("redefined")
         schedules = [self._schedule(key) for key in touched["schedules"]]
-        runs = [self._run(key) for key in touched["runs"]]
+        runs = [pair for key in touched["runs"] if any(pair := self._run(key))]
         self.forget()
         return Commit(runs, schedules, verbs, results)
 

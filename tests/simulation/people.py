@@ -32,7 +32,7 @@ class Person:
         self._scenario = scenario
         self._mirror = mirror
         self._now = now
-        self._entropy = Random(f"{scenario.seed}/entropy")
+        self._entropy = Random(f"{scenario.seed}/entropy/{runner.name}")
         store = NamespaceStore(runner, STORE_ID, DEFAULT_NAMESPACE)
         around = Surroundings(
             rules=TargetRules(allow_commands=False, allow_private_urls=True),

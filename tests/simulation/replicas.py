@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from random import Random
@@ -180,14 +179,11 @@ class Replica:
         """Leave as after SIGTERM; what the store refuses is left to the end of its lease."""
         for loop in self._loops:
             loop.stop()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(3 * GRACE):
-                await asyncio.shield(self._task)
+        await asyncio.wait([self._task], timeout=3 * GRACE)
         await self.crash()
 
     async def crash(self) -> None:
         """End as after SIGKILL."""
         self.runner.dead = True
         self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
+        await asyncio.wait([self._task])

@@ -13,7 +13,7 @@ case when missed_first_at = nominal_at then missed_last_at else nominal_at end
 insert into schedule_revisions (schedule_key, revision, verb, triggers, state, note, effective_at, cursor_at,
                                 planned_to_at, changed_at, changed_by)
 select s.key, s.revision, 'paused', s.triggers, s.state, s.note, s.effective_at, s.cursor_at,
-       case when s.next_nominal_at is null then s.cursor_at else :now end, :now, 'scheduler'
+       case when s.next_nominal_at is null then s.cursor_at else max(s.cursor_at, :now) end, :now, 'scheduler'
 from json_each(:schedule_keys) k cross join schedules s on s.key = k.value
 
 -- name: raise_floors
