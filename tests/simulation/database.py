@@ -28,13 +28,12 @@ class Result(NamedTuple):
 
 
 class Plant(NamedTuple):
-    """A bug put in on purpose: statements instead of named ones, statements to begin with, a wish to be torn in two."""
+    """A bug put in on purpose: statements instead of named ones, and others to begin with."""
 
-    name: str = ""
     statements: Mapping[str, str] = {}
     schema: tuple[str, ...] = ()
     deferred: str = ""
-    """A batch of this name is written in a second transaction."""
+    """The name of a batch that is written in a second transaction."""
 
 
 NO_PLANT = Plant()
@@ -57,6 +56,7 @@ class Database:
         self.connection = _connection()
         self.raw = self.connection.raw
         self.deferred = plant.deferred
+        self._clock = clock
         self._ours = self.connection._queries
         self.connection._queries = {**self._ours, **plant.statements}
         self.connection._clock = clock
@@ -93,7 +93,7 @@ class Database:
             self._undo()
             return result, None
         self.raw.execute("release operation")
-        return result, self.mirror.commit([(r.run_key, r.token) for r in self._results])
+        return result, self.mirror.commit(self._clock.now(), [(r.run_key, r.token) for r in self._results])
 
     def _undo(self) -> None:
         self.raw.execute("rollback to operation")
@@ -131,8 +131,3 @@ class Database:
 def _all_of(batches: list[Batch]) -> Operation[None]:
     for batch in batches:
         yield batch
-
-
-def rows_of(raw: Any, statement: str, *params: Any) -> list[tuple[Any, ...]]:
-    """Ask the database itself."""
-    return list(raw.execute(statement, params))

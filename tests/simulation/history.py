@@ -5,19 +5,18 @@ from __future__ import annotations
 import asyncio
 import gc
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from random import Random
 from typing import NamedTuple
 
 from backend.engine.auditor import Audit, Bookmark
-from backend.errors import SchedulerError
 from backend.model.instants import SECOND
 from backend.store.history import HistoryStore
 from tests.simulation import invariants
 from tests.simulation.database import NO_PLANT, Database, Plant
 from tests.simulation.invariants import Memory, Violation
-from tests.simulation.mirror import Commit
+from tests.simulation.mirror import Commit, RunNow
 from tests.simulation.people import Person
 from tests.simulation.replicas import Faults, FaultyRunner, Replica
 from tests.simulation.scenario import Act, Rates, Scenario, Trouble, draw
@@ -44,17 +43,18 @@ class Report(NamedTuple):
         return hashlib.blake2b(repr(self.trace).encode(), digest_size=8).hexdigest()
 
 
-def simulate(seed: str, plant: Plant = NO_PLANT) -> Report:
+def simulate(seed: int | str, plant: Plant = NO_PLANT) -> Report:
     """Run the history of a seed."""
-    return run(draw(seed), plant)
+    return run(draw(str(seed)), plant)
 
 
-def run(scenario: Scenario, plant: Plant = NO_PLANT) -> Report:
-    """Run the history of a scenario."""
+def run(scenario: Scenario, plant: Plant = NO_PLANT, only: frozenset[str] = frozenset()) -> Report:
+    """Run the history of a scenario; `only` these invariants are looked at after commits, if any are named."""
     loop = SimulatedLoop()
     clock = DatabaseClock(loop, scenario.start)
     database = Database(clock, plant)
     world = World(scenario, database, clock, loop)
+    world.memory.only = only
     violation = None
     try:
         with _no_collection():
@@ -101,18 +101,18 @@ class World:
         self._database = database
         self._clock = clock
         self._loop = loop
-        self._memory = Memory(database.mirror)
+        self.memory = Memory(database.mirror)
         self._outside = Outside(scenario.seed, scenario.misbehaviour, self._on_request)
         self._replicas: dict[int, Replica] = {}
         self._lives = 0
         self._faults: list[Faults] = []
         self._stopped = False
         self._broken: Violation | None = None
-        self._all_over: asyncio.Future[None] | None = None
+        self._stopped_at = 0
+        self._all_over: asyncio.Future[None] = loop.create_future()
 
     async def live(self) -> None:
         """Go through the history; Violation at the first invariant that does not hold."""
-        self._all_over = self._loop.create_future()
         history = asyncio.create_task(self._history())
         await asyncio.wait([history, self._all_over], return_when=asyncio.FIRST_COMPLETED)
         if self._broken is not None:
@@ -183,7 +183,7 @@ class World:
         deadline = self._loop.elapsed + PATIENCE
         while self._loop.elapsed < deadline:
             await asyncio.sleep(self.scenario.poll)
-            if not any(invariants.every_run_comes_to_its_end(self._memory, stopped_at)) and self._nothing_is_due():
+            if not any(invariants.every_run_comes_to_its_end(self.memory, stopped_at)) and self._nothing_is_due():
                 break
         self._stopped_at = stopped_at
 
@@ -193,7 +193,7 @@ class World:
         return not self._database.mirror.ask(asked, now - 60 * SECOND)
 
     async def _judge(self, calm: FaultyRunner) -> None:
-        invariants.judge_end(self._memory, self._stopped_at)
+        invariants.judge_end(self.memory, self._stopped_at)
         audit = Audit(HistoryStore(calm, None), 0, self._clock.now())
         place: Bookmark | None = Bookmark()
         while place is not None:
@@ -210,17 +210,16 @@ class World:
                 self._tell(actor, operation, fate)
             return
         self.commits += 1
-        moves = [(*_place(after or before), after.state if after else "gone") for before, after in commit.runs]
+        moves = [_move(before, after) for before, after in commit.runs]
         self._tell(actor, operation, fate, moves, [(a.id, a.state, a.cursor_at) for _, a in commit.schedules if a])
-        self._judged(lambda: invariants.judge_commit(self._memory, commit))
+        self._judged(lambda: invariants.judge_commit(self.memory, commit))
 
     def _on_request(self, dispatched: Dispatched) -> None:
         self.requests += 1
         self._tell(dispatched.replica, "sends", dispatched.key, dispatched.attempt)
-        self._judged(lambda: invariants.judge_request(self._memory, dispatched))
+        self._judged(lambda: invariants.judge_request(self.memory, dispatched))
 
-    def _judged(self, judge: object) -> None:
-        assert callable(judge)
+    def _judged(self, judge: Callable[[], None]) -> None:
         try:
             judge()
             for replica in self._replicas.values():
@@ -229,7 +228,7 @@ class World:
         except Violation as violation:
             # Nobody in the world may catch it: the history ends here.
             self._tell("VIOLATION", str(violation))
-            if self._broken is None and self._all_over is not None:
+            if self._broken is None:
                 self._broken = violation
                 self._all_over.set_result(None)
 
@@ -238,9 +237,7 @@ class World:
             self.trace.append((round(self._loop.elapsed, 3), *words))
 
 
-def _place(run: object) -> tuple[object, ...]:
-    assert isinstance(run, tuple)
-    return run[2], run[3], run[4][:8]
-
-
-__all__ = ["Report", "SchedulerError", "run", "simulate"]
+def _move(before: RunNow | None, after: RunNow | None) -> tuple[object, ...]:
+    run = after or before
+    assert run is not None
+    return run.schedule_key, run.nominal_at, run.backfill_id[:8], after.state if after else "gone"

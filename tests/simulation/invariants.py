@@ -28,8 +28,10 @@ class Violation(Exception):
 class Memory:
     """What has to be remembered to judge what comes."""
 
-    def __init__(self, mirror: Mirror) -> None:
+    def __init__(self, mirror: Mirror, only: frozenset[str] = frozenset()) -> None:
         self.mirror = mirror
+        self.only = only
+        """Names of the invariants that are looked at after commits; none: all."""
         self.occurrences: dict[tuple[int, int, str], int] = {}
         self.streaks: dict[int, int] = {}
         self.made: dict[int, int] = {}
@@ -148,6 +150,14 @@ def a_stale_result_is_refused(memory: Memory, commit: Commit) -> Iterator[str]:
                 yield f"attempt {before.attempt} of {_name(before)} was ended by another one's result"
 
 
+def only_an_expired_lease_is_taken(memory: Memory, commit: Commit) -> Iterator[str]:
+    """An attempt counts as lost only once its lease is over."""
+    for before, after in commit.runs:
+        if before is not None and after is not None and after.losses > before.losses:
+            if before.lease_until is None or before.lease_until >= commit.now:
+                yield f"attempt {before.attempt} of {_name(before)} was taken for lost under a lease that held"
+
+
 def losses_have_an_end(memory: Memory, commit: Commit) -> Iterator[str]:
     """A run is lost five times at most, and counts no more attempts than were begun."""
     for _, after in commit.runs:
@@ -243,6 +253,7 @@ AFTER_A_COMMIT: tuple[Callable[[Memory, Commit], Iterator[str]], ...] = (
     a_schedule_that_is_not_active_queues_nothing,
     completed_means_nothing_is_left,
     a_stale_result_is_refused,
+    only_an_expired_lease_is_taken,
     losses_have_an_end,
     the_streak_counts_failures_in_a_row,
     only_own_runs_count,
@@ -255,6 +266,8 @@ def judge_commit(memory: Memory, commit: Commit) -> None:
     """Raise Violation for the first invariant that a commit breaks."""
     _remember(memory, commit)
     for invariant in AFTER_A_COMMIT:
+        if memory.only and invariant.__name__ not in memory.only:
+            continue
         for text in invariant(memory, commit):
             raise Violation(invariant.__name__, text)
 

@@ -29,6 +29,7 @@ class RunNow(NamedTuple):
     losses: int
     released: int
     lease_token: str | None
+    lease_until: int | None
     delivery: str | None
     queued_at: int
     chained: int
@@ -60,12 +61,13 @@ class Commit(NamedTuple):
     schedules: Sequence[tuple[ScheduleNow | None, ScheduleNow | None]]
     verbs: dict[int, list[str]]
     """Schedule key → what was done to it, as its revisions say; `redefined` beside `updated` with a new definition."""
+    now: int
     results: Sequence[tuple[int, str]]
     """(run key, token) that a worker wrote back, accepted or not."""
 
 
 _RUNS = """select key, id, schedule_key, nominal_at, backfill_id, trigger_type, state, reason, lane, attempt, losses,
-released, lease_token, delivery, queued_at, chained from runs where key = ?"""
+released, lease_token, lease_until, delivery, queued_at, chained from runs where key = ?"""
 _SCHEDULES = """select key, id, state, cursor_at, next_nominal_at, overlap_policy, failure_streak, runs_made, max_runs,
 created_at, deleted_at, triggers, jitter, json_extract(definition, '$.definition.retry.max_attempts') from schedules
 where key = ?"""
@@ -95,7 +97,7 @@ class Mirror:
         for touched in self._touched.values():
             touched.clear()
 
-    def commit(self, results: Sequence[tuple[int, str]]) -> Commit | None:
+    def commit(self, now: int, results: Sequence[tuple[int, str]]) -> Commit | None:
         """Take over what the transaction has changed; None when that is nothing, nor should it have been."""
         touched = self._touched
         if not (touched["runs"] or touched["schedules"] or results):
@@ -110,7 +112,7 @@ class Mirror:
         schedules = [self._schedule(key) for key in touched["schedules"]]
         runs = [pair for key in touched["runs"] if any(pair := self._run(key))]
         self.forget()
-        return Commit(runs, schedules, verbs, results)
+        return Commit(runs, schedules, verbs, now, results)
 
     def _schedule(self, key: int) -> tuple[ScheduleNow | None, ScheduleNow | None]:
         before = self.schedules.get(key)

@@ -76,7 +76,8 @@ class FaultyRunner:
         if freezes_first:
             self.freeze(self._faults.lease * rng.choice((0.5, 1.5, 3.0)))
         try:
-            await asyncio.sleep(rng.random() * 0.04)
+            if rng.random() < 0.3:
+                await asyncio.sleep(rng.random() * 0.1)
             await self._awake()
             if fate == "before":
                 self._tell(operation, fate, None)

@@ -79,30 +79,30 @@ class Scenario:
 def draw(seed: str) -> Scenario:
     """Draw a scenario."""
     rng = Random(seed)
-    horizon = rng.choice((240.0, 420.0, 600.0, 900.0))
+    horizon = rng.choice((120.0, 180.0, 240.0, 360.0))
     start = EPOCH + rng.randrange(300) * DAY + rng.randrange(DAY // SECOND) * SECOND
     if rng.random() < 0.4:  # around midnight, where calendars change their mind
         start = start // DAY * DAY + DAY - int(horizon * SECOND) // 2
     start += rng.randrange(SECOND)
-    ids = tuple(f"s{n}" for n in range(rng.randint(2, 5)))
+    ids = tuple(f"s{n}" for n in range(rng.randint(1, 4)))
     replicas = rng.choice((1, 2, 2, 3))
-    lease = rng.choice((15.0, 30.0, 60.0))
-    quiet = rng.random() < 0.15
+    lease = rng.choice((20.0, 30.0, 45.0))
+    quiet = rng.random() < 0.1
     return Scenario(
         seed=seed,
         start=start,
         horizon=horizon,
         lease=lease,
-        poll=rng.choice((5.0, 10.0, 20.0)),
+        poll=rng.choice((10.0, 20.0, 30.0)),
         batch=rng.choice((1, 3, 1000)),
         replicas=replicas,
         concurrency=rng.choice((1, 2, 4)),
         ids=ids,
-        acts=tuple(sorted(_act(rng, ids, horizon, f"{seed}/act/{n}") for n in range(rng.choice((0, 6, 15, 30))))),
-        troubles=tuple(sorted(_trouble(rng, replicas, lease, horizon) for _ in range(rng.choice((0, 2, 4, 7))))),
-        rates=Rates() if quiet else Rates(*(rng.choice((0, 0.01, 0.03)) for _ in range(3)), rng.choice((0, 0.02))),
+        acts=tuple(sorted(_act(rng, ids, horizon, f"{seed}/act/{n}") for n in range(rng.choice((0, 4, 8, 16))))),
+        troubles=tuple(sorted(_trouble(rng, replicas, lease, horizon) for _ in range(rng.choice((0, 1, 3, 5))))),
+        rates=Rates() if quiet else Rates(*(rng.choice((0, 0.02, 0.06)) for _ in range(3)), rng.choice((0, 0.03))),
         misbehaviour=rng.choice((0.1, 0.4, 0.8)),
-        keep=rng.choice((None, None, None, 60.0)),
+        keep=rng.choice((None, None, None, 40.0)),
         documents={id_: document(Random(f"{seed}/{id_}"), id_, start) for id_ in ids},
     )
 
@@ -137,9 +137,9 @@ def document(rng: Random, id_: str, now: int) -> dict[str, Any]:
     if rng.random() < 0.2:
         found["max_runs"] = rng.randint(1, 8)
     if rng.random() < 0.2:
-        found["end_at"] = rfc3339(now + rng.randint(60, 600) * SECOND)
+        found["end_at"] = rfc3339(now + rng.randint(40, 300) * SECOND)
     if rng.random() < 0.15:
-        found["start_at"] = rfc3339(now + rng.randint(1, 200) * SECOND)
+        found["start_at"] = rfc3339(now + rng.randint(1, 90) * SECOND)
     if rng.random() < 0.3:
         found["exclusions"] = [_exclusion(rng, now)]
     return found
@@ -148,11 +148,11 @@ def document(rng: Random, id_: str, now: int) -> dict[str, Any]:
 def _trigger(rng: Random, now: int) -> dict[str, Any]:
     match rng.randrange(10):
         case 0:
-            return {"kind": "once", "at": rfc3339(now // SECOND * SECOND + rng.randint(-20, 300) * SECOND)}
+            return {"kind": "once", "at": rfc3339(now // SECOND * SECOND + rng.randint(-20, 200) * SECOND)}
         case 1 | 2 | 3:
             return {"kind": "cron", "expression": rng.choice(CRONS)}
         case _:
-            return {"kind": "interval", "every": rng.choice((7, 15, 30, 60, 100, 240))}
+            return {"kind": "interval", "every": rng.choice((7, 15, 15, 30, 30, 60, 100))}
 
 
 def _exclusion(rng: Random, now: int) -> dict[str, Any]:
