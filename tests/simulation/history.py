@@ -6,12 +6,11 @@ import asyncio
 import gc
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from random import Random
 from typing import NamedTuple
 
 from backend.engine.auditor import Audit, Bookmark
-from backend.model.instants import SECOND
 from backend.store.history import HistoryStore
 from tests.simulation import invariants
 from tests.simulation.database import NO_PLANT, Database, Plant
@@ -82,11 +81,12 @@ def _no_collection() -> Iterator[None]:
 def _end(loop: SimulatedLoop) -> None:
     """Let nothing go on after the history, nor complain about it."""
     loop.set_exception_handler(lambda *_: None)
-    tasks = asyncio.all_tasks(loop)
-    for task in tasks:
-        task.cancel()
-    if tasks:
-        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    # Who is cancelled while it waits for another may have to be told twice.
+    while tasks := asyncio.all_tasks(loop):
+        for task in tasks:
+            task.cancel()
+        with suppress(Deadlock):
+            loop.run_until_complete(asyncio.wait(tasks, timeout=1.0))
     loop.close()
 
 
@@ -102,7 +102,7 @@ class World:
         self._clock = clock
         self._loop = loop
         self.memory = Memory(database.mirror)
-        self._outside = Outside(scenario.seed, scenario.misbehaviour, self._on_request)
+        self._outside = Outside(scenario.seed, scenario.misbehaviour, scenario.slowness, self._on_request)
         self._replicas: dict[int, Replica] = {}
         self._lives = 0
         self._faults: list[Faults] = []
@@ -171,7 +171,7 @@ class World:
         """Stop all faults, wake who is frozen, start who is dead, resume what is paused, and wait."""
         self._tell("the faults stop")
         self._stopped = True
-        self._outside.misbehaviour = 0
+        self._outside.misbehaviour, self._outside.slowness = 0, 1
         for faults in self._faults:
             faults.rates = Rates()
         await asyncio.gather(*doings)
@@ -183,14 +183,14 @@ class World:
         deadline = self._loop.elapsed + PATIENCE
         while self._loop.elapsed < deadline:
             await asyncio.sleep(self.scenario.poll)
-            if not any(invariants.every_run_comes_to_its_end(self.memory, stopped_at)) and self._nothing_is_due():
+            still_open = any(invariants.every_run_comes_to_its_end(self.memory, stopped_at))
+            if not still_open and self._nothing_is_due_since(stopped_at):
                 break
         self._stopped_at = stopped_at
 
-    def _nothing_is_due(self) -> bool:
-        now = self._clock.now()
+    def _nothing_is_due_since(self, instant: int) -> bool:
         asked = "select 1 from schedules where next_scheduled_at <= ? limit 1"
-        return not self._database.mirror.ask(asked, now - 60 * SECOND)
+        return not self._database.mirror.ask(asked, instant)
 
     async def _judge(self, calm: FaultyRunner) -> None:
         invariants.judge_end(self.memory, self._stopped_at)

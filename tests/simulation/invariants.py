@@ -245,6 +245,7 @@ def the_ledger_is_what_the_rules_say(memory: Memory, stopped_at: int) -> Iterato
 
 AFTER_A_COMMIT: tuple[Callable[[Memory, Commit], Iterator[str]], ...] = (
     an_occurrence_has_one_row,
+    a_stale_result_is_refused,
     runs_move_as_the_table_allows,
     what_does_not_run_has_a_reason,
     the_cursor_never_goes_back,
@@ -252,7 +253,6 @@ AFTER_A_COMMIT: tuple[Callable[[Memory, Commit], Iterator[str]], ...] = (
     what_waits_waits_for_something,
     a_schedule_that_is_not_active_queues_nothing,
     completed_means_nothing_is_left,
-    a_stale_result_is_refused,
     only_an_expired_lease_is_taken,
     losses_have_an_end,
     the_streak_counts_failures_in_a_row,

@@ -71,6 +71,8 @@ class Scenario:
     rates: Rates
     misbehaviour: float
     """Which part of the targets' answers is not a quick success."""
+    slowness: float
+    """How much longer than a second or two a good answer takes."""
     keep: float | None
     """How long ended runs are kept; None: longer than the simulation."""
     documents: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -102,6 +104,7 @@ def draw(seed: str) -> Scenario:
         troubles=tuple(sorted(_trouble(rng, replicas, lease, horizon) for _ in range(rng.choice((0, 1, 3, 5))))),
         rates=Rates() if quiet else Rates(*(rng.choice((0, 0.02, 0.06)) for _ in range(3)), rng.choice((0, 0.03))),
         misbehaviour=rng.choice((0.1, 0.4, 0.8)),
+        slowness=rng.choice((1, 1, 8, 20)),
         keep=rng.choice((None, None, None, 40.0)),
         documents={id_: document(Random(f"{seed}/{id_}"), id_, start) for id_ in ids},
     )

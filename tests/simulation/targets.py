@@ -24,10 +24,11 @@ class Dispatched(NamedTuple):
 class Outside:
     """Answers by the seed, the run and the attempt; with `misbehaviour` 0 at once and well."""
 
-    def __init__(self, seed: str, misbehaviour: float, hear: Callable[[Dispatched], None]) -> None:
+    def __init__(self, seed: str, misbehaviour: float, slowness: float, hear: Callable[[Dispatched], None]) -> None:
         self._seed = seed
         self._hear = hear
         self.misbehaviour = misbehaviour
+        self.slowness = slowness
 
     def tools(self, replica: str) -> Tools:
         """Lend what a worker needs to reach us."""
@@ -42,9 +43,9 @@ class Outside:
         )
         rng = Random(f"{self._seed}/{headers['X-Schedule-Id']}/{headers['X-Nominal-Time']}/{headers['X-Attempt']}")
         if rng.random() >= self.misbehaviour:
-            await asyncio.sleep(rng.uniform(0.05, 2))
+            await asyncio.sleep(rng.uniform(0.05, 2) * self.slowness)
             return _status(200)
-        await asyncio.sleep(rng.choice((0.1, 3.0, 20.0, 40.0, 80.0)))
+        await asyncio.sleep(rng.choice((0.1, 3.0, 12.0, 25.0, 60.0)))
         return _BAD[rng.randrange(len(_BAD))]
 
 
