@@ -1,0 +1,61 @@
+"""A bug that somebody plants is found within the seeds that every change has to pass."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulation.database import Plant
+from tests.simulation.history import Report, run, simulate
+from tests.simulation.plants import PLANTS, a_ledger_key_with_the_revision, the_cursor_moves_in_a_second_transaction
+from tests.simulation.scenario import draw
+from tests.simulation.shrink import shrunk
+from tests.simulation.told import told
+
+SEEDS = 1000
+"""Half of what `test_simulation` runs."""
+TWICE = frozenset({"an_occurrence_has_one_row"})
+
+
+def caught(plant: Plant, *, only: frozenset[str] = frozenset(), seeds: int = SEEDS) -> Report | None:
+    for seed in range(seeds):
+        report = run(draw(str(seed)), plant, only)
+        if report.violation is not None and (not only or report.violation.invariant in only):
+            return report
+    return None
+
+
+@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.__name__)
+def test_a_planted_bug_is_caught(plant):
+    report = caught(plant())
+    assert report is not None, f"{SEEDS} seeds do not notice"
+    assert simulate(report.scenario.seed).violation is None, "it is the plant that is caught"
+    print(told(report, 1))
+
+
+def test_a_stale_result_is_caught_as_such():
+    plant = next(plant for plant in PLANTS if plant.__name__ == "a_result_is_taken_without_its_token")
+    assert caught(plant(), only=frozenset({"a_stale_result_is_refused"})) is not None
+
+
+def test_a_torn_turn_moves_the_cursor_back():
+    """Not only the count of runs is torn: a late second half takes the cursor back over what others have planned."""
+    found = caught(the_cursor_moves_in_a_second_transaction(), only=frozenset({"the_cursor_never_goes_back"}))
+    assert found is not None
+
+
+def test_only_a_key_without_the_revision_keeps_a_torn_turn_from_doubling():
+    """The unique key is the referee: a stale planner meets it, whatever else is broken."""
+    assert caught(the_cursor_moves_in_a_second_transaction(), only=TWICE, seeds=200) is None
+    assert caught(a_ledger_key_with_the_revision(), only=TWICE) is not None
+
+
+def test_a_broken_history_is_shrunk_and_told_with_the_command_that_replays_it():
+    plant = PLANTS[-1]()
+    report = caught(plant)
+    assert report is not None
+    less = shrunk(report, plant)
+    assert less.violation is not None
+    assert report.violation is not None
+    assert less.violation.invariant == report.violation.invariant
+    assert len(less.scenario.acts) <= len(report.scenario.acts)
+    assert f"python -m tests.simulation {report.scenario.seed}" in told(report)
