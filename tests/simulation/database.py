@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import apsw
 
@@ -129,5 +129,5 @@ class Database:
 
 
 def _all_of(batches: list[Batch]) -> Operation[None]:
-    for batch in batches:
+    for batch in batches:  # noqa: UP028 - what is sent back is of no use to a list
         yield batch

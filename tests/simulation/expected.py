@@ -17,7 +17,7 @@ RANGES = ((0, 59), (0, 59), (0, 23))
 def occurrences(schedule: ScheduleNow, until: int) -> list[int]:
     """Every nominal time of a schedule from its creation to an instant, both in microseconds."""
     stored = json.loads(schedule.triggers)
-    timing = {"triggers": stored} if isinstance(stored, list) else stored
+    timing: dict[str, Any] = {"triggers": stored} if isinstance(stored, list) else stored
     first, last = timing.get("start_at"), timing.get("end_at")
     found = {at for trigger in timing["triggers"] for at in _instants(trigger, schedule.created_at, until)}
     return sorted(

@@ -71,7 +71,8 @@ released, lease_token, lease_until, delivery, queued_at, chained from runs where
 _SCHEDULES = """select key, id, state, cursor_at, next_nominal_at, overlap_policy, failure_streak, runs_made, max_runs,
 created_at, deleted_at, triggers, jitter, json_extract(definition, '$.definition.retry.max_attempts') from schedules
 where key = ?"""
-_REVISIONS = "select schedule_key, verb, definition is not null and changed_by not like 'calendar:%' from schedule_revisions where key = ?"
+_REVISIONS = """select schedule_key, verb, definition is not null and changed_by not like 'calendar:%'
+from schedule_revisions where key = ?"""
 
 
 class Mirror:
@@ -138,7 +139,7 @@ class Mirror:
 
     def ask(self, statement: str, *params: object) -> list[tuple[Any, ...]]:
         """Ask the database itself."""
-        return list(self._raw.execute(statement, params))  # type: ignore[arg-type]
+        return list(self._raw.execute(statement, params))
 
     def open_of(self, schedule_key: int, lane: int = 0) -> list[RunNow]:
         """The runs of a schedule that have not ended."""

@@ -82,7 +82,6 @@ def a_resume_forgets_too_little() -> Plant:
     return Plant(_with("forget_paused", {"nominal_at > :after": "nominal_at > :after + 30000000"}))
 
 
-
 def a_cancelled_run_comes_back() -> Plant:
     return Plant(_with("cancel_run", {"'cancelled'": "'queued'"}))
 
@@ -110,7 +109,7 @@ def a_ledger_key_with_the_revision() -> Plant:
     """Two revisions may each have a row for one occurrence, if ever they plan the same one."""
     inserted = {
         "values (:id,": "values (:id || '.' || :revision,",
-        "on conflict (schedule_key, nominal_at, backfill_id)": "on conflict (schedule_key, nominal_at, backfill_id, revision)",
+        "nominal_at, backfill_id) do": "nominal_at, backfill_id, revision) do",
     }
     index = "create unique index runs_ledger on runs (schedule_key, nominal_at, backfill_id, revision)"
     stale = the_cursor_moves_in_a_second_transaction()

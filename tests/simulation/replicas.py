@@ -76,8 +76,8 @@ class FaultyRunner:
         if freezes_first:
             self.freeze(self._faults.lease * rng.choice((0.5, 1.5, 3.0)))
         try:
-            if rng.random() < 0.3:
-                await asyncio.sleep(rng.random() * 0.1)
+            # No store answers before whoever asked has let others go on.
+            await asyncio.sleep(rng.random() * 0.1 if rng.random() < 0.3 else 0)
             await self._awake()
             if fate == "before":
                 self._tell(operation, fate, None)
@@ -108,14 +108,14 @@ class FaultyRunner:
         return result
 
     def _tell(self, operation: Operation[T], fate: str, commit: Commit | None) -> None:
-        self._hear(self.name, operation.__name__, fate, commit)
+        self._hear(self.name, getattr(operation, "__name__", ""), fate, commit)
 
     def freeze(self, seconds: float) -> None:
         """Let nothing through for a while; what was on its way goes on after it."""
         self.frozen_until = max(self.frozen_until, self._loop.time() + seconds)
 
     async def _awake(self) -> None:
-        while self.dead or self.frozen_until > self._loop.time():
+        while self.dead or self.frozen_until > self._loop.time():  # noqa: ASYNC110 - it thaws at a time
             await asyncio.sleep(1e6 if self.dead else self.frozen_until - self._loop.time())
         self.frozen_until = 0.0
 

@@ -102,12 +102,17 @@ def draw(seed: str) -> Scenario:
         ids=ids,
         acts=tuple(sorted(_act(rng, ids, horizon, f"{seed}/act/{n}") for n in range(rng.choice((0, 4, 8, 16))))),
         troubles=tuple(sorted(_trouble(rng, replicas, lease, horizon) for _ in range(rng.choice((0, 1, 3, 5))))),
-        rates=Rates() if quiet else Rates(*(rng.choice((0, 0.02, 0.06)) for _ in range(3)), rng.choice((0, 0.03))),
+        rates=Rates() if quiet else _rates(rng),
         misbehaviour=rng.choice((0.1, 0.4, 0.8)),
         slowness=rng.choice((1, 1, 8, 20)),
         keep=rng.choice((None, None, None, 40.0)),
         documents={id_: document(Random(f"{seed}/{id_}"), id_, start) for id_ in ids},
     )
+
+
+def _rates(rng: Random) -> Rates:
+    before, undone, unknown = (rng.choice((0, 0.02, 0.06)) for _ in range(3))
+    return Rates(before, undone, unknown, rng.choice((0, 0.03, 0.06)))
 
 
 def _act(rng: Random, ids: tuple[str, ...], horizon: float, seed: str) -> Act:

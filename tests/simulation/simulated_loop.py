@@ -1,4 +1,4 @@
-"""An asyncio loop in which time passes only when everybody waits: no threads, no sleeping, the same order every time."""
+"""An asyncio loop in which time passes only when everybody waits: no threads, no sleeping, always the same order."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def time(self) -> float:
         return self.elapsed
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:  # type: ignore[override]
         """Do at once what would go to another thread."""
         future = self.create_future()
         try:

@@ -38,9 +38,7 @@ class Outside:
     async def answer(self, request: Request, replica: str) -> Answer | NoAnswer:
         """Take a request as the sender of the product would."""
         headers = request.headers
-        self._hear(
-            Dispatched(headers["X-Run-Id"], headers["Idempotency-Key"], int(headers["X-Attempt"]), replica)
-        )
+        self._hear(Dispatched(headers["X-Run-Id"], headers["Idempotency-Key"], int(headers["X-Attempt"]), replica))
         rng = Random(f"{self._seed}/{headers['X-Schedule-Id']}/{headers['X-Nominal-Time']}/{headers['X-Attempt']}")
         if rng.random() >= self.misbehaviour:
             await asyncio.sleep(rng.uniform(0.05, 2) * self.slowness)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from typing import cast
 
 import pytest
 
@@ -70,7 +71,13 @@ def test_the_histories_are_full_of_trouble():
     wanted |= {"take_turn", "reap", "prune", "claim_runs", "extend_leases", "finish_attempts", "put_calendar"}
     wanted |= {"start_backfill", "start_manual_run", "retry_run", "cancel_run", "change_schedules"}
     assert wanted <= words
-    states = {move[3] for r in reports for step in r.trace if len(step) == 6 for move in step[4]}
+    states = {
+        move[3]
+        for r in reports
+        for step in r.trace
+        if len(step) == 6
+        for move in cast("list[tuple[object, ...]]", step[4])
+    }
     assert states >= {"buffered", "held", "retrying", "failed", "timed_out", "cancelled", "skipped", "missed", "gone"}
 
 

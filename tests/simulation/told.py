@@ -9,7 +9,7 @@ def told(report: Report, last: int = 40) -> str:
     """Say how a history ended."""
     scenario = report.scenario
     lines = [
-        f"seed {scenario.seed}: {report.commits} commits, {report.requests} requests, {report.runs} runs, "
+        f"seed {scenario.seed}: {report.commits} commits, {report.requests} requests, {report.runs} runs",
         f"digest {report.digest}",
     ]
     if report.violation is not None:
