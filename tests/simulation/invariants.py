@@ -82,9 +82,10 @@ def what_does_not_run_has_a_reason(memory: Memory, commit: Commit) -> Iterator[s
 def the_cursor_never_goes_back(memory: Memory, commit: Commit) -> Iterator[str]:
     """Planning goes on from where it was; only a person's resume with catch-up goes back to the pause."""
     for before, after in commit.schedules:
-        if before is not None and after is not None and after.cursor_at < before.cursor_at:
-            if "resumed" not in commit.verbs.get(after.key, ()):
-                yield f"{after.id} goes back by {before.cursor_at - after.cursor_at} µs"
+        if before is None or after is None or "resumed" in commit.verbs.get(after.key, ()):
+            continue
+        if after.cursor_at < before.cursor_at:
+            yield f"{after.id} goes back by {before.cursor_at - after.cursor_at} µs"
 
 
 def nothing_overlaps(memory: Memory, commit: Commit) -> Iterator[str]:
@@ -145,17 +146,19 @@ def a_stale_result_is_refused(memory: Memory, commit: Commit) -> Iterator[str]:
     for run_key, token in commit.results:
         tokens.setdefault(run_key, set()).add(token)
     for before, after in commit.runs:
-        if before is not None and before.key in tokens and before.state == "running":
-            if after is not None and after.state != "running" and before.lease_token not in tokens[before.key]:
-                yield f"attempt {before.attempt} of {_name(before)} was ended by another one's result"
+        if before is None or after is None or before.key not in tokens or before.state != "running":
+            continue
+        if after.state != "running" and before.lease_token not in tokens[before.key]:
+            yield f"attempt {before.attempt} of {_name(before)} was ended by another one's result"
 
 
 def only_an_expired_lease_is_taken(memory: Memory, commit: Commit) -> Iterator[str]:
     """An attempt counts as lost only once its lease is over."""
     for before, after in commit.runs:
-        if before is not None and after is not None and after.losses > before.losses:
-            if before.lease_until is None or before.lease_until >= commit.now:
-                yield f"attempt {before.attempt} of {_name(before)} was taken for lost under a lease that held"
+        if before is None or after is None or after.losses <= before.losses:
+            continue
+        if before.lease_until is None or before.lease_until >= commit.now:
+            yield f"attempt {before.attempt} of {_name(before)} was taken for lost under a lease that held"
 
 
 def losses_have_an_end(memory: Memory, commit: Commit) -> Iterator[str]:
@@ -192,9 +195,9 @@ def the_streak_counts_failures_in_a_row(memory: Memory, commit: Commit) -> Itera
 def only_own_runs_count(memory: Memory, commit: Commit) -> Iterator[str]:
     """`max_runs` counts the occurrences that became runs, each once, and nothing else, and is kept."""
     for before, after in commit.runs:
-        if before is None and after is not None and after.trigger_type == "schedule":
-            if after.state not in DROPPED:
-                memory.made[after.schedule_key] = memory.made.get(after.schedule_key, 0) + 1
+        if before is not None or after is None or after.trigger_type != "schedule" or after.state in DROPPED:
+            continue
+        memory.made[after.schedule_key] = memory.made.get(after.schedule_key, 0) + 1
     for key in {a.key for _, a in commit.schedules if a} | {a.schedule_key for _, a in commit.runs if a}:
         schedule, made = memory.mirror.schedules[key], memory.made.get(key, 0)
         if schedule.runs_made != made and schedule.deleted_at is None:
@@ -233,9 +236,9 @@ def every_run_comes_to_its_end(memory: Memory, stopped_at: int) -> Iterator[str]
 def what_is_over_is_completed(memory: Memory, stopped_at: int) -> Iterator[str]:
     """A schedule without a time to come and without an open run is completed."""
     for schedule in memory.mirror.schedules.values():
-        if schedule.deleted_at is None and schedule.state == "active" and schedule.next_nominal_at is None:
-            if not memory.mirror.open_of(schedule.key):
-                yield f"{schedule.id} has nothing left and is active"
+        left = schedule.next_nominal_at is not None or memory.mirror.open_of(schedule.key)
+        if schedule.deleted_at is None and schedule.state == "active" and not left:
+            yield f"{schedule.id} has nothing left and is active"
 
 
 def the_ledger_is_what_the_rules_say(memory: Memory, stopped_at: int) -> Iterator[str]:

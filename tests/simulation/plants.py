@@ -103,14 +103,3 @@ PLANTS: tuple[Callable[[], Plant], ...] = (
     a_resume_forgets_too_little,
     a_cancelled_run_comes_back,
 )
-
-
-def a_ledger_key_with_the_revision() -> Plant:
-    """Two revisions may each have a row for one occurrence, if ever they plan the same one."""
-    inserted = {
-        "values (:id,": "values (:id || '.' || :revision,",
-        "nominal_at, backfill_id) do": "nominal_at, backfill_id, revision) do",
-    }
-    index = "create unique index runs_ledger on runs (schedule_key, nominal_at, backfill_id, revision)"
-    stale = the_cursor_moves_in_a_second_transaction()
-    return stale._replace(statements=_with("insert_runs", inserted), schema=("drop index runs_ledger", index))

@@ -6,14 +6,13 @@ import pytest
 
 from tests.simulation.database import Plant
 from tests.simulation.history import Report, run, simulate
-from tests.simulation.plants import PLANTS, a_ledger_key_with_the_revision, the_cursor_moves_in_a_second_transaction
+from tests.simulation.plants import PLANTS, the_cursor_moves_in_a_second_transaction
 from tests.simulation.scenario import draw
 from tests.simulation.shrink import shrunk
 from tests.simulation.told import told
 
 SEEDS = 1000
 """Half of what `test_simulation` runs."""
-TWICE = frozenset({"an_occurrence_has_one_row"})
 
 
 def caught(plant: Plant, *, only: frozenset[str] = frozenset(), seeds: int = SEEDS) -> Report | None:
@@ -41,12 +40,6 @@ def test_a_torn_turn_moves_the_cursor_back():
     """Not only the count of runs is torn: a late second half takes the cursor back over what others have planned."""
     found = caught(the_cursor_moves_in_a_second_transaction(), only=frozenset({"the_cursor_never_goes_back"}))
     assert found is not None
-
-
-def test_only_a_key_without_the_revision_keeps_a_torn_turn_from_doubling():
-    """The unique key is the referee: a stale planner meets it, whatever else is broken."""
-    assert caught(the_cursor_moves_in_a_second_transaction(), only=TWICE, seeds=200) is None
-    assert caught(a_ledger_key_with_the_revision(), only=TWICE) is not None
 
 
 def test_a_broken_history_is_shrunk_and_told_with_the_command_that_replays_it():
