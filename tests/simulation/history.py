@@ -25,6 +25,8 @@ from tests.simulation.targets import Dispatched, Outside
 
 COLLECT_EVERY = 25
 _HISTORIES = count(1)
+MOST_ASKED = 50_000
+"""Transactions of one history; more are a loop that never rests."""
 PATIENCE = 1800.0
 """Seconds in which all must come to rest once nothing fails any more."""
 
@@ -106,6 +108,7 @@ class World:
         self.trace: list[tuple[object, ...]] = []
         self.commits = 0
         self.requests = 0
+        self._asked = 0
         self._database = database
         self._clock = clock
         self._loop = loop
@@ -213,6 +216,9 @@ class World:
         self._tell("audit", found.schedules, found.expected, found.recorded)
 
     def _on_commit(self, actor: str, operation: str, fate: str, commit: Commit | None) -> None:
+        self._asked += 1
+        if self._asked > MOST_ASKED:
+            self._judged(_never_rests)
         if commit is None:
             if fate:
                 self._tell(actor, operation, fate)
@@ -243,6 +249,10 @@ class World:
     def _tell(self, *words: object) -> None:
         if self._broken is None:
             self.trace.append((round(self._loop.elapsed, 3), *words))
+
+
+def _never_rests() -> None:
+    raise Violation("loops_rest", f"more than {MOST_ASKED} transactions")
 
 
 def _move(before: RunNow | None, after: RunNow | None) -> tuple[object, ...]:

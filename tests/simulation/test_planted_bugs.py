@@ -6,7 +6,7 @@ import pytest
 
 from tests.simulation.database import Plant
 from tests.simulation.history import Report, run, simulate
-from tests.simulation.plants import PLANTS, the_cursor_moves_in_a_second_transaction
+from tests.simulation.plants import PLANTS
 from tests.simulation.scenario import draw
 from tests.simulation.shrink import shrunk
 from tests.simulation.told import told
@@ -34,12 +34,6 @@ def test_a_planted_bug_is_caught(plant):
 def test_a_stale_result_is_caught_as_such():
     plant = next(plant for plant in PLANTS if plant.__name__ == "a_result_is_taken_without_its_token")
     assert caught(plant(), only=frozenset({"a_stale_result_is_refused"})) is not None
-
-
-def test_a_torn_turn_moves_the_cursor_back():
-    """Not only the count of runs is torn: a late second half takes the cursor back over what others have planned."""
-    found = caught(the_cursor_moves_in_a_second_transaction(), only=frozenset({"the_cursor_never_goes_back"}))
-    assert found is not None
 
 
 def test_a_broken_history_is_shrunk_and_told_with_the_command_that_replays_it():
