@@ -43,8 +43,8 @@ bench: setup ## measure, and print ratios
 	@$(BIN)/python -m benchmarks.next_fire
 	@$(BIN)/python -m benchmarks.herd
 
-soak: setup ## the long versions of property and crash tests
-	@$(BIN)/python -m pytest -m soak --timeout 3600
+soak: setup ## the long versions of property and crash tests; SOAK="--seeds 1000000" for more histories
+	@$(BIN)/python -m pytest -m soak --timeout 3600 $(SOAK)
 
 lock: setup ## resolve the requirements files anew
 	@$(TOOLS)/bin/uv pip compile --quiet --upgrade pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -o requirements/runtime.txt

@@ -31,6 +31,12 @@ def database_of_servers(request: pytest.FixtureRequest) -> Iterator[str]:
         yield kind
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Say which histories the long simulation runs: `make soak SOAK="--seeds 1000000 --first-seed 5000"`."""
+    parser.addoption("--seeds", type=int, default=20_000, help="histories of the long simulation")
+    parser.addoption("--first-seed", type=int, default=0, help="the first of them")
+
+
 def pytest_configure() -> None:
     """Let the processes that tests start have a SIGINT of their own, also when we run in the background.
 

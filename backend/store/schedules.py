@@ -130,7 +130,8 @@ def _revision_row(change: Change) -> dict[str, Any]:
         "note": schedule.note,
         "effective_at": schedule.effective_at,
         "cursor_at": schedule.cursor_at,
-        "planned_to_at": before.cursor_at if ended else schedule.updated_at,
+        # Not before its cursor: the clock may have gone back since the last occurrence was planned.
+        "planned_to_at": before.cursor_at if ended else max(before.cursor_at, schedule.updated_at),
         "changed_at": schedule.updated_at,
         "changed_by": change.by,
     }

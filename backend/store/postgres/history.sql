@@ -13,7 +13,7 @@ case when r.missed_first_at = r.nominal_at then r.missed_last_at else r.nominal_
 insert into schedule_revisions (schedule_key, revision, verb, triggers, state, note, effective_at, cursor_at,
                                 planned_to_at, changed_at, changed_by)
 select s.key, s.revision, 'paused', s.triggers, s.state, s.note, s.effective_at, s.cursor_at,
-       case when s.next_nominal_at is null then s.cursor_at else :now::bigint end, :now::bigint, 'scheduler'
+       case when s.next_nominal_at is null then s.cursor_at else greatest(s.cursor_at, :now::bigint) end, :now::bigint, 'scheduler'
 from schedules s where s.key = any(:schedule_keys::bigint[])
 order by s.key
 
@@ -47,12 +47,15 @@ from schedules s left join ledger_floors f on f.schedule_key = s.key
 where s.key = :schedule_key and (:namespace::text is null or s.namespace = :namespace::text)
 
 -- name: revisions_from
--- The last change of a schedule before an instant, and all that follow, in order.
+-- The last change before an instant, and all that follow; by a clock that went back, one may bear an earlier time.
 select {{revision_columns}}
 from schedule_revisions v
 where v.schedule_key = :schedule_key
   and v.key >= coalesce((select max(b.key) from schedule_revisions b
-                         where b.schedule_key = :schedule_key and b.changed_at < :from), 0)
+                         where b.schedule_key = :schedule_key and b.changed_at < :from
+                           and b.key <= coalesce((select min(e.key) from schedule_revisions e
+                                                  where e.schedule_key = :schedule_key
+                                                    and e.changed_at >= :from), b.key)), 0)
 order by v.key
 
 -- name: last_revision_of

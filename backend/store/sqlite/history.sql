@@ -13,7 +13,7 @@ case when missed_first_at = nominal_at then missed_last_at else nominal_at end
 insert into schedule_revisions (schedule_key, revision, verb, triggers, state, note, effective_at, cursor_at,
                                 planned_to_at, changed_at, changed_by)
 select s.key, s.revision, 'paused', s.triggers, s.state, s.note, s.effective_at, s.cursor_at,
-       case when s.next_nominal_at is null then s.cursor_at else :now end, :now, 'scheduler'
+       case when s.next_nominal_at is null then s.cursor_at else max(s.cursor_at, :now) end, :now, 'scheduler'
 from json_each(:schedule_keys) k cross join schedules s on s.key = k.value
 
 -- name: raise_floors
@@ -44,12 +44,15 @@ from schedules s left join ledger_floors f on f.schedule_key = s.key
 where s.key = :schedule_key and (:namespace is null or s.namespace = :namespace)
 
 -- name: revisions_from
--- The last change of a schedule before an instant, and all that follow, in order.
+-- The last change before an instant, and all that follow; by a clock that went back, one may bear an earlier time.
 select {{revision_columns}}
 from schedule_revisions v
 where v.schedule_key = :schedule_key
   and v.key >= coalesce((select max(b.key) from schedule_revisions b
-                         where b.schedule_key = :schedule_key and b.changed_at < :from), 0)
+                         where b.schedule_key = :schedule_key and b.changed_at < :from
+                           and b.key <= coalesce((select min(e.key) from schedule_revisions e
+                                                  where e.schedule_key = :schedule_key
+                                                    and e.changed_at >= :from), b.key)), 0)
 order by v.key
 
 -- name: last_revision_of
