@@ -44,12 +44,15 @@ def load_timing(text: str) -> Timing:
     if text.startswith("["):
         return Timing(parse_triggers(text))
     document = json.loads(text)
-    return Timing(
-        parse_triggers(json.dumps(document["triggers"])),
-        _exclusions(json.dumps(document["exclusions"], separators=(",", ":"))),
-        document["start_at"],
-        document["end_at"],
-    )
+    try:
+        return Timing(
+            parse_triggers(json.dumps(document["triggers"])),
+            _exclusions(json.dumps(document["exclusions"], separators=(",", ":"))),
+            document["start_at"],
+            document["end_at"],
+        )
+    except (TypeError, KeyError) as fault:
+        raise ValueError(f"it has not the shape of a timing: {fault!r}") from fault
 
 
 @lru_cache(maxsize=256)

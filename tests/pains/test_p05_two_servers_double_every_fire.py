@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.server import Server, stamp, until
-from tests.acceptance.sink import Sink, listening_sink
+from tests.acceptance.sink import Answer, Sink, listening_sink
 
 pytestmark = pytest.mark.each_database
 
@@ -28,6 +28,7 @@ def server_on(folder: Path) -> Server:
 
 
 def test_two_servers_on_one_database_run_each_of_1000_due_schedules_once(tmp_path: Path, sink: Sink) -> None:
+    sink.on("/due", Answer(after=0.05))  # so that one alone has its hands full for most of a second
     with server_on(tmp_path) as one, server_on(tmp_path) as two:
         one.ready()
         two.ready()

@@ -42,8 +42,6 @@ NO_PLANT = Plant()
 @cache
 def _connection() -> Connection:
     connection = Connection(Path(":memory:"))
-    # Else SQLite plans many statements anew with every bound value, which takes ten times as long as running them.
-    connection.raw.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     for _, text in migrations().values():
         connection.raw.execute(text).fetchall()
     return connection

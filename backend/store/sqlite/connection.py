@@ -35,6 +35,8 @@ class Connection:
 
     def _configure(self, *, read_only: bool) -> None:
         self.raw.set_busy_timeout(BUSY_TIMEOUT_MS)
+        # Without this SQLite plans each statement anew whenever other values are bound to it.
+        self.raw.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
         if not read_only:
             self._enter_wal()
             # FULL: a commit that was answered survives a power cut, not only a crash of this process.

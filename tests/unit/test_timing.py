@@ -1,0 +1,6 @@
+
+
+@pytest.mark.parametrize("text", ["null", "7", '"x"', "{}", '{"triggers": 1}', "not json", '[{"kind": "lunar"}]'])
+def test_what_is_no_timing_is_told_apart_from_every_other_failure(text: str):
+    with pytest.raises(ValueError, match="."):
+        load_timing(text)
