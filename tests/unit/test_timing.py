@@ -1,3 +1,10 @@
+"""A stored timing is read, or refused as what it is."""
+
+from __future__ import annotations
+
+import pytest
+
+from backend.engine.timing import load_timing
 
 
 @pytest.mark.parametrize("text", ["null", "7", '"x"', "{}", '{"triggers": 1}', "not json", '[{"kind": "lunar"}]'])
