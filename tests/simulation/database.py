@@ -7,8 +7,6 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-import apsw
-
 from backend.clock import Clock
 from backend.store.history import begin_ledger
 from backend.store.operation import Batch, Operation, Row, Statement
