@@ -33,7 +33,7 @@ class Outside:
     def tools(self, replica: str) -> Tools:
         """Lend what a worker needs to reach us."""
         rules = TargetRules(allow_commands=False, allow_private_urls=True)
-        return Tools(rules, cast("Any", _Line(self, replica)), cast("Any", None), {})
+        return Tools(rules, cast("Any", _Line(self, replica)), cast("Any", None), cast("Any", None), {})
 
     async def answer(self, request: Request, replica: str) -> Answer | NoAnswer:
         """Take a request as the sender of the product would."""
