@@ -126,7 +126,7 @@ class Cluster:
             **_owned_by(),
         )
         assert done.returncode == 0, f"{program}: {done.stderr}"
-        return done.stdout
+        return str(done.stdout)
 
 
 def with_suppressed_kill(process: psutil.Process) -> None:

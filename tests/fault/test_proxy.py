@@ -107,6 +107,6 @@ def test_a_refused_connection_ends_at_once():
     with connected() as (proxy, _, _), closing(socket.socket()) as late:
         proxy.set(Fault.REFUSED)
         late.settimeout(10)
-        late.connect(("127.0.0.1", proxy.port))
         with pytest.raises(ConnectionResetError):
+            late.connect(("127.0.0.1", proxy.port))
             late.recv(100)
