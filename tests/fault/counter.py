@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 import time
 from collections import defaultdict
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, cast
 
 import uvloop
 
@@ -47,8 +48,9 @@ class Counter:
         return sum(map(len, list(self.seen.values())))
 
     async def _serve(self) -> None:
-        server = await self._loop.create_server(lambda: _Connection(self), "127.0.0.1", 0, backlog=2048)
-        self.port = server.sockets[0].getsockname()[1]
+        listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
+        server = await self._loop.create_server(lambda: _Connection(self), sock=listener)
+        self.port = listener.getsockname()[1]
         self._listening.set()
         await self._over.wait()
         server.close()
@@ -62,8 +64,7 @@ class _Connection(asyncio.Protocol):
         self._unread = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
-        self._transport: asyncio.Transport = transport  # type: ignore[assignment]  # uvloop has a class of its own
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         self._unread += data

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -103,9 +102,3 @@ def fleet(folder: Path, number: int) -> Iterator[Fleet]:
         finally:
             for replica in started.replicas:
                 replica.server.kill()
-
-
-def beside(act: threading.Thread) -> threading.Thread:
-    """Start something that goes on beside."""
-    act.start()
-    return act

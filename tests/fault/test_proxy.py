@@ -104,9 +104,12 @@ def test_cut_connections_are_reset_and_new_ones_pass():
 
 
 def test_a_refused_connection_ends_at_once():
-    with connected() as (proxy, _, _), closing(socket.socket()) as late:
+    with connected() as (proxy, _, _):
         proxy.set(Fault.REFUSED)
-        late.settimeout(10)
         with pytest.raises(ConnectionResetError):
-            late.connect(("127.0.0.1", proxy.port))
-            late.recv(100)
+            connect_and_listen(proxy.port)
+
+
+def connect_and_listen(port: int) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as late:
+        return late.recv(100)

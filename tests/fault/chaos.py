@@ -1,0 +1,213 @@
+"""`make chaos`: replicas on PostgreSQL fire while everything fails around them, and then the ledger is judged.
+
+Three servers, each behind a fault proxy, share a database that is killed too. Schedules fire every second; faults come
+one after another, drawn by a seed. In the end everything is healed, what is open ends, and tests/fault/verdict.py says
+what must hold. The report is Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter as Tally
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.acceptance.server import Server, stamp, until
+from tests.fault.cluster import Cluster
+from tests.fault.counter import Counter
+from tests.fault.proxy import Fault
+from tests.fault.replicas import LEASE, Fleet, fleet
+from tests.fault.verdict import Verdict, judge, open_runs, recorded
+
+HEAD_START = 15
+"""Seconds from the creation of the schedules to their first occurrence."""
+PAUSE = (2.0, 6.0)
+"""Seconds between two faults."""
+BATCH = 1000
+MOST_TOLD = 50
+
+
+class Plan(NamedTuple):
+    """What is to be done."""
+
+    seconds: int
+    occurrences: int
+    replicas: int
+    seed: int
+
+
+class Happened(NamedTuple):
+    """One fault."""
+
+    at: float
+    name: str
+    seconds: float
+
+
+def kinds(fleet: Fleet, chance: random.Random) -> dict[str, Callable[[], None]]:
+    """List what may happen, to whom it happens now, and how long."""
+    replica = chance.choice(fleet.replicas)
+    short, long = chance.uniform(1, 4), LEASE + chance.uniform(1, 4)
+    return {
+        "kill -9 of a replica": lambda: replica.kill(short),
+        "SIGSTOP of a replica for longer than a lease": lambda: replica.freeze(long),
+        "SIGTERM and restart of a replica": replica.restart,
+        "rolling restart of all replicas": fleet.rolling_restart,
+        "connections of a replica reset": replica.proxy.cut,
+        "connections of a replica refused": lambda: replica.suffer(Fault.REFUSED, short),
+        "connections of a replica delayed": lambda: replica.suffer(Fault.DELAYED, long),
+        "black hole between a replica and the database": lambda: replica.suffer(Fault.BLACK_HOLE, long),
+        "half-open connections of a replica": lambda: replica.suffer(Fault.DEAF, long),
+        "kill -9 of PostgreSQL": fleet.crash_database,
+        "restart of PostgreSQL": fleet.restart_database,
+    }
+
+
+def torment(fleet: Fleet, chance: random.Random, until_at: float) -> list[Happened]:
+    """Do one thing after another, each kind as often as the others, until the time is up."""
+    happened: list[Happened] = []
+    deck: list[str] = []
+    while time.time() < until_at:
+        acts = kinds(fleet, chance)
+        if not deck:
+            deck = chance.sample(sorted(acts), len(acts))
+        name, began = deck.pop(), time.time()
+        acts[name]()
+        happened.append(Happened(began, name, time.time() - began))
+        tell(f"{name}, {happened[-1].seconds:.1f} s")
+        time.sleep(min(chance.uniform(*PAUSE), max(0.0, until_at - time.time())))
+    return happened
+
+
+def create(server: Server, counter: Counter, plan: Plan) -> int:
+    """Create schedules that fire every second; answers how many occurrences they have until they end."""
+    number = max(1, plan.occurrences // plan.seconds)
+    begin = int(time.time()) + HEAD_START
+    trigger = {"kind": "interval", "every": "1s", "anchor": stamp(begin)}
+    rest = {
+        "target": {"kind": "http", "url": f"http://127.0.0.1:{counter.port}/"},
+        "overlap_policy": "allow_all",
+        "misfire_threshold": "1h",
+        "retry": {"max_attempts": 20, "initial": "100ms", "maximum": "1s"},
+        "start_at": stamp(begin),
+        "end_at": stamp(begin + plan.seconds - 1),
+    }
+    schedules = [
+        {
+            "id": f"chaos-{n}",
+            "triggers": [trigger],
+            **rest,
+            "delivery": "at_most_once" if n % 10 == 0 else "at_least_once",
+        }
+        for n in range(number)
+    ]
+    for at in range(0, number, BATCH):
+        server.post("/schedules/batch", {"schedules": schedules[at : at + BATCH]})
+    return number * plan.seconds
+
+
+def settle(fleet: Fleet, expected: int) -> None:
+    """Heal everything and wait until every occurrence has a record and no run is open."""
+    fleet.ready()
+    until("all records", lambda: recorded(fleet.cluster) >= expected, 300)
+    until("an end of all runs", lambda: open_runs(fleet.cluster) == 0, 300)
+
+
+def chaos(plan: Plan) -> tuple[Verdict, list[Happened], int]:
+    """Run the whole thing; answers the verdict, what happened, and how many stale results were refused."""
+    chance = random.Random(plan.seed)
+    with tempfile.TemporaryDirectory(prefix="chaos-") as folder, Counter() as counter:
+        with fleet(Path(folder), plan.replicas) as replicas:
+            server = replicas.ready()
+            expected = create(server, counter, plan)
+            tell(f"seed {plan.seed}: {expected:,} occurrences in {plan.seconds} s on {plan.replicas} replicas")
+            happened = torment(replicas, chance, time.time() + HEAD_START + plan.seconds)
+            settle(replicas, expected)
+            verdict = judge(replicas.ready(), replicas.cluster, dict(counter.seen), expected)
+            return verdict, happened, refused(Path(folder))
+
+
+def refused(folder: Path) -> int:
+    """Count in all logs the attempts whose workers learned that they had lost the lease."""
+    lines = "\n".join(log.read_text() for log in folder.glob("log-*") if log.suffix != ".err")
+    return lines.count('"event":"lease_lost"') + lines.count('"event": "lease_lost"')
+
+
+def tell(text: str) -> None:
+    print(f"{datetime.now(UTC):%H:%M:%S}  {text}", flush=True)
+
+
+def report(plan: Plan, verdict: Verdict, happened: list[Happened], refusals: int) -> str:
+    """Word what was done and found."""
+    tally = Tally(one.name for one in happened)
+    states = ", ".join(f"{n:,} {state}" for state, n in sorted(verdict.states.items()))
+    audit = verdict.audit
+    late, taken = (" · ".join(f"{n:,.2f}" for n in numbers) for numbers in (verdict.lateness, verdict.take_over))
+    return "\n".join(
+        [
+            "# Chaos report",
+            "",
+            f"`make chaos` on {datetime.now(UTC):%Y-%m-%d}, seed {plan.seed}, {platform.system()}, Python "
+            f"{platform.python_version()}, {cores()} cores shared by {plan.replicas} replicas, PostgreSQL (fsync on), the "
+            "targets, the proxies and the harness. "
+            f"{plan.seconds} s of faults, one after another; the lease is {LEASE:g} s.",
+            "",
+            "| | |",
+            "|---|---|",
+            f"| occurrences expected · recorded | {verdict.expected:,} · {verdict.recorded:,} |",
+            f"| **missing · doubled** (audit) | **{audit['missing_count']} · {audit['doubled_count']}** |",
+            f"| not to be verified (audit) | {audit['unverified_count']} |",
+            f"| **stale results taken, keys that changed, at-most-once sent twice** | **{len(verdict.faults)}** |",
+            f"| runs by state | {states} |",
+            f"| dispatches seen by the targets · runs sent more than once | {verdict.dispatched:,} · {verdict.again:,} |",
+            f"| attempts lost and taken over · leases that a worker learned it had lost | {verdict.lost:,} · {refusals:,} |",
+            f"| lateness p50 · p90 · p99 · worst, s | {late} |",
+            f"| from a lost attempt to the next one p50 · p90 · p99 · worst, s | {taken} |",
+            "",
+            "A run that is `failed` here was sent at most once, as its schedule asks, and its worker was lost.",
+            "",
+            "## What happened to them",
+            "",
+            "| fault | times |",
+            "|---|---|",
+            *[f"| {name} | {times} |" for name, times in sorted(tally.items())],
+            "",
+            *(
+                ["## What was wrong", "", *[f"- {fault}" for fault in verdict.faults[:MOST_TOLD]], ""]
+                * bool(verdict.faults)
+            ),
+        ]
+    )
+
+
+def cores() -> int:
+    return int(subprocess.run(["nproc"], check=True, capture_output=True, text=True).stdout)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.fault.chaos", description=__doc__)
+    parser.add_argument("--seconds", type=int, default=600, help="how long faults go on (600)")
+    parser.add_argument("--occurrences", type=int, default=200_000, help="how many fire meanwhile (200,000)")
+    parser.add_argument("--replicas", type=int, default=3, help="servers on the database (3)")
+    parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="draws the faults (random)")
+    parser.add_argument("--report", type=Path, help="file for the report; stdout unless given")
+    given = parser.parse_args()
+    plan = Plan(given.seconds, given.occurrences, given.replicas, given.seed)
+    verdict, happened, refusals = chaos(plan)
+    text = report(plan, verdict, happened, refusals)
+    if given.report:
+        given.report.write_text(text)
+    print(text)
+    return 1 if verdict.faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
