@@ -8,23 +8,19 @@ what must hold. The report is Markdown.
 from __future__ import annotations
 
 import argparse
-import platform
 import random
-import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter as Tally
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
 
 from tests.acceptance.server import Server, stamp, until
-from tests.fault.cluster import Cluster
 from tests.fault.counter import Counter
 from tests.fault.proxy import Fault
 from tests.fault.replicas import LEASE, Fleet, fleet
+from tests.fault.report import Happened, Plan, report
 from tests.fault.verdict import Verdict, judge, open_runs, recorded
 
 HEAD_START = 15
@@ -32,24 +28,6 @@ HEAD_START = 15
 PAUSE = (2.0, 6.0)
 """Seconds between two faults."""
 BATCH = 1000
-MOST_TOLD = 50
-
-
-class Plan(NamedTuple):
-    """What is to be done."""
-
-    seconds: int
-    occurrences: int
-    replicas: int
-    seed: int
-
-
-class Happened(NamedTuple):
-    """One fault."""
-
-    at: float
-    name: str
-    seconds: float
 
 
 def kinds(fleet: Fleet, chance: random.Random) -> dict[str, Callable[[], None]]:
@@ -124,15 +102,17 @@ def settle(fleet: Fleet, expected: int) -> None:
 def chaos(plan: Plan) -> tuple[Verdict, list[Happened], int]:
     """Run the whole thing; answers the verdict, what happened, and how many stale results were refused."""
     chance = random.Random(plan.seed)
-    with tempfile.TemporaryDirectory(prefix="chaos-") as folder, Counter() as counter:
-        with fleet(Path(folder), plan.replicas) as replicas:
-            server = replicas.ready()
-            expected = create(server, counter, plan)
-            tell(f"seed {plan.seed}: {expected:,} occurrences in {plan.seconds} s on {plan.replicas} replicas")
-            happened = torment(replicas, chance, time.time() + HEAD_START + plan.seconds)
-            settle(replicas, expected)
-            verdict = judge(replicas.ready(), replicas.cluster, dict(counter.seen), expected)
-            return verdict, happened, refused(Path(folder))
+    with (
+        tempfile.TemporaryDirectory(prefix="chaos-") as folder,
+        Counter() as counter,
+        fleet(Path(folder), plan.replicas) as replicas,
+    ):
+        expected = create(replicas.ready(), counter, plan)
+        tell(f"seed {plan.seed}: {expected:,} occurrences in {plan.seconds} s on {plan.replicas} replicas")
+        happened = torment(replicas, chance, time.time() + HEAD_START + plan.seconds)
+        settle(replicas, expected)
+        verdict = judge(replicas.ready(), replicas.cluster, dict(counter.seen), expected)
+        return verdict, happened, refused(Path(folder))
 
 
 def refused(folder: Path) -> int:
@@ -143,53 +123,6 @@ def refused(folder: Path) -> int:
 
 def tell(text: str) -> None:
     print(f"{datetime.now(UTC):%H:%M:%S}  {text}", flush=True)
-
-
-def report(plan: Plan, verdict: Verdict, happened: list[Happened], refusals: int) -> str:
-    """Word what was done and found."""
-    tally = Tally(one.name for one in happened)
-    states = ", ".join(f"{n:,} {state}" for state, n in sorted(verdict.states.items()))
-    audit = verdict.audit
-    late, taken = (" · ".join(f"{n:,.2f}" for n in numbers) for numbers in (verdict.lateness, verdict.take_over))
-    return "\n".join(
-        [
-            "# Chaos report",
-            "",
-            f"`make chaos` on {datetime.now(UTC):%Y-%m-%d}, seed {plan.seed}, {platform.system()}, Python "
-            f"{platform.python_version()}, {cores()} cores shared by {plan.replicas} replicas, PostgreSQL (fsync on), the "
-            "targets, the proxies and the harness. "
-            f"{plan.seconds} s of faults, one after another; the lease is {LEASE:g} s.",
-            "",
-            "| | |",
-            "|---|---|",
-            f"| occurrences expected · recorded | {verdict.expected:,} · {verdict.recorded:,} |",
-            f"| **missing · doubled** (audit) | **{audit['missing_count']} · {audit['doubled_count']}** |",
-            f"| not to be verified (audit) | {audit['unverified_count']} |",
-            f"| **stale results taken, keys that changed, at-most-once sent twice** | **{len(verdict.faults)}** |",
-            f"| runs by state | {states} |",
-            f"| dispatches seen by the targets · runs sent more than once | {verdict.dispatched:,} · {verdict.again:,} |",
-            f"| attempts lost and taken over · leases that a worker learned it had lost | {verdict.lost:,} · {refusals:,} |",
-            f"| lateness p50 · p90 · p99 · worst, s | {late} |",
-            f"| from a lost attempt to the next one p50 · p90 · p99 · worst, s | {taken} |",
-            "",
-            "A run that is `failed` here was sent at most once, as its schedule asks, and its worker was lost.",
-            "",
-            "## What happened to them",
-            "",
-            "| fault | times |",
-            "|---|---|",
-            *[f"| {name} | {times} |" for name, times in sorted(tally.items())],
-            "",
-            *(
-                ["## What was wrong", "", *[f"- {fault}" for fault in verdict.faults[:MOST_TOLD]], ""]
-                * bool(verdict.faults)
-            ),
-        ]
-    )
-
-
-def cores() -> int:
-    return int(subprocess.run(["nproc"], check=True, capture_output=True, text=True).stdout)
 
 
 def main() -> int:
