@@ -52,7 +52,8 @@ def _head(plan: Plan) -> list[str]:
     return [
         "# Chaos report",
         "",
-        f"`make chaos` on {datetime.now(UTC):%Y-%m-%d}, seed {plan.seed}: {plan.replicas} replicas, {plan.seconds} s of faults.",
+        f"`make chaos` on {datetime.now(UTC):%Y-%m-%d}, seed {plan.seed}:",
+        f"{plan.replicas} replicas, {plan.seconds} s of faults, one after another.",
         f"{where}, shared by replicas, PostgreSQL (fsync on), targets, proxies and harness. The lease is {LEASE:g} s.",
         "",
     ]
