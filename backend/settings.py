@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 PREFIX = "SCHEDULER_"
 DATABASE_ALIASES = ("DIRECT_URL", "DATABASE_URL")
 SQLITE = "sqlite:///"
+POSTGRES = ("postgresql://", "postgres://")
 ENV_FILE = Path(".env")
 YAML_FILE = Path("scheduler.yaml")
 
@@ -81,7 +82,11 @@ class Settings(BaseSettings):
 
     data_dir: Path = _setting("Folder of the database and of the admin key.", "a folder", "path", default=Path("data"))
     database_url: str = _setting(
-        "Where schedules and runs are kept.", "sqlite:///PATH", "URL", default_factory=_default_database, repr=False
+        "Where schedules and runs are kept.",
+        "sqlite:///PATH or postgresql://…",
+        "URL",
+        default_factory=_default_database,
+        repr=False,
     )
     bind_host: str = _setting(
         "Address the server listens on.", "a host name or address", "address", default="127.0.0.1", min_length=1
@@ -140,13 +145,13 @@ class Settings(BaseSettings):
 
     @field_validator("database_url")
     @classmethod
-    def _is_a_sqlite_file(cls, value: str) -> str:
-        fix = "set SCHEDULER_DATABASE_URL=sqlite:///PATH, which outranks its aliases"
-        if value.startswith(("postgres:", "postgresql:", "postgresql+")):
-            raise FieldError("PostgreSQL support is not in this version yet", fix)
+    def _names_a_database(cls, value: str) -> str:
+        fix = "set SCHEDULER_DATABASE_URL=sqlite:///PATH or postgresql://…, which outranks its aliases"
+        if value.startswith(POSTGRES):
+            return value
         path = value.removeprefix(SQLITE)
         if path == value or not path or not path.isprintable():
-            raise FieldError("it is not a sqlite:///PATH url", fix)
+            raise FieldError("it is neither a sqlite:///PATH nor a postgresql:// url", fix)
         if path.startswith(":memory:"):
             raise FieldError("a database in memory would forget its runs", fix)
         return value

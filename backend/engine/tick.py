@@ -13,6 +13,8 @@ from backend.store.planning import Turn
 from backend.store.port import EngineStore
 
 BATCH = 1000
+ELSEWHERE = 0.05
+"""Seconds until the next look when others are at work on all that is due."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,9 @@ class Tick:
             self.check_leases()
         if turn.next_at is None:
             return self.poll
+        if not turn.schedules and turn.next_at <= turn.now:
+            # Another engine is at all that is due: look again soon, but do not ask in a circle meanwhile.
+            return min(self.poll, ELSEWHERE)
         return min(self.poll, max(0.0, (turn.next_at - turn.now) / SECOND))
 
     def _report(self, turn: Turn, milliseconds: float) -> None:

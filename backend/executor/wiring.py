@@ -28,6 +28,7 @@ from backend.service.schedules import Surroundings
 from backend.settings import Settings, base_environment
 from backend.store.port import Store
 from backend.store.retention import Retention
+from backend.store.wakeup import LEASES, RUNS, TIMES
 from backend.targets.base import TargetRules, Tools
 from backend.triggers.zones import tzdata_version
 from backend.worker.loop import Worker, WorkerConfig
@@ -107,6 +108,15 @@ class System:
             entropy=secrets.token_bytes,
         )
 
+    def hear(self, hints: frozenset[str]) -> None:
+        """Look at once for what another server on the same database hints at."""
+        if TIMES in hints:
+            self.engine.bell.ring()
+        if RUNS in hints:
+            self.worker.wake()
+        if LEASES in hints:
+            self.worker.beating.bell.ring()
+
     async def run_loops(self) -> None:
         """Take turns until `drain`; a loop that ends otherwise raises."""
         await self.tzdata.before_the_first_turn()
@@ -150,7 +160,9 @@ async def system_on(
         loops = (*_loops(store, settings, worker, clock, events), loop_of("tzdata", tzdata.turn, clock, events))
         async with worker.serving():
             patience = max(stalled_after, 3 * settings.poll_interval)
-            yield System(settings, store, worker, loops, tzdata, clock, metrics, events, patience)
+            system = System(settings, store, worker, loops, tzdata, clock, metrics, events, patience)
+            store.hear(system.hear)
+            yield system
 
 
 def _loops(store: Store, settings: Settings, worker: Worker, clock: Clock, events: Events) -> tuple[Loop, ...]:

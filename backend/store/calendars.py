@@ -50,6 +50,7 @@ def put_calendar(namespace: str, store_id: str, wanted: Replacement) -> Operatio
 
     If we die before the commit, neither the calendar nor a schedule has changed.
     """
+    yield Query("hold_namespace", {"namespace": namespace})
     known = yield Query("calendar_by_id", {"namespace": namespace, "id": wanted.id})
     if known and known[0][1] == wanted.days:
         return Replaced(CalendarRow._make(known[0]), (), created=False)
@@ -90,6 +91,7 @@ def calendar_users(namespace: str, id_: str, limit: int) -> Operation[list[str]]
 
 def delete_calendar(namespace: str, id_: str) -> Operation[None]:
     """Forget a calendar; Conflict while schedules use it, NotFound if there is none."""
+    yield Query("hold_namespace", {"namespace": namespace})
     yield from get_calendar(namespace, id_)
     users = yield from calendar_users(namespace, id_, NAMED + 1)
     if users:

@@ -117,6 +117,8 @@ def finish_attempts(results: Sequence[AttemptResult], settle: Settler) -> Operat
     If we die before the commit, the target has run, and once the lease expires it is asked again with the same key
     (or, if it may be asked only once, the run ends as lost).
     """
+    # Of two runs of a schedule that end at once, one has to be the last: it queues what waits.
+    yield Query("hold_schedules", {"schedule_keys": sorted({result.run.schedule_key for result in results})})
     instant = yield from now()
     settled = [settle(result.ended, result.limits, instant) for result in results]
     rows = yield Batch("finish_runs", [_run_row(r, s, instant) for r, s in zip(results, settled, strict=True)])

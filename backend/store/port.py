@@ -32,6 +32,7 @@ from backend.store.runs import Place, RunFilter, RunRecord, RunRow
 from backend.store.schedules import DryRun, Listed, ScheduleFilter, Wish
 from backend.store.simulation import Replayable, replayable_schedules
 from backend.store.tzdata import TimezoneStore
+from backend.store.wakeup import Hear
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,8 @@ class EngineStore:
 
     async def prune(self, keep: retention.Retention, after_key: int, limit: int) -> retention.Pruned:
         """Delete one batch of what is too old; go on after the key it answers."""
+        if not after_key:
+            await self.runner.write(retention.keep_ranges(keep))
         return await self.runner.write(retention.prune(keep, after_key, limit))
 
     def timezones(self) -> TimezoneStore:
@@ -177,6 +180,8 @@ class Store:
     runner: Runner
     store_id: str
     close: Callable[[], None]
+    hear: Callable[[Hear], None] = lambda _: None
+    """Tells a callback what other servers on the same database hint at."""
 
     def engine(self) -> EngineStore:
         """Give the engine's port."""

@@ -149,10 +149,10 @@ def _with_attempts(rows: Sequence[Row], query: str) -> Operation[list[RunRecord]
 
 def start_manual_run(namespace: str, schedule_id: str, make: Callable[[Schedule, int], NewRun]) -> Operation[RunRecord]:
     """Record the run that `make` builds from the schedule and the instant."""
-    instant = yield from now()
     rows = yield Query("schedules_by_id", {"namespace": namespace, "ids": [schedule_id]})
     if not rows:
         raise no_such_schedule(schedule_id)
+    instant = yield from now()
     run = make(with_open_run(rows[0])[0], instant)
     yield Batch("insert_runs", [run._asdict()])
     return (yield from get_run(namespace, run.id))
@@ -160,8 +160,8 @@ def start_manual_run(namespace: str, schedule_id: str, make: Callable[[Schedule,
 
 def retry_run(namespace: str, id_: str, make: Callable[[Schedule, RunRow, int], NewRun]) -> Operation[RunRecord]:
     """Record a new run with the nominal time of one that has ended; Conflict while that is open."""
-    instant = yield from now()
     record = yield from get_run(namespace, id_)
+    instant = yield from now()
     if record.run.state not in FINAL_STATES:
         raise Conflict(f"run {id_} is {record.run.state}; only a run that has ended can be retried")
     rows = yield Query("schedules_by_id", {"namespace": namespace, "ids": [record.run.schedule_id]})
@@ -176,10 +176,10 @@ def start_backfill(
     namespace: str, schedule_id: str, make: Callable[[Schedule, int], Sequence[NewRun]]
 ) -> Operation[int]:
     """Record the runs that `make` builds from the schedule and the instant, and let the first of them begin."""
-    instant = yield from now()
     rows = yield Query("schedules_by_id", {"namespace": namespace, "ids": [schedule_id]})
     if not rows:
         raise no_such_schedule(schedule_id)
+    instant = yield from now()
     made = yield Batch("insert_runs", [run._asdict() for run in make(with_open_run(rows[0])[0], instant)])
     yield from promote([rows[0][0]], instant)
     return len(made)
@@ -194,8 +194,8 @@ def count_recorded(namespace: str, schedule_id: str, from_at: int, to_at: int) -
 
 def cancel_run(namespace: str, id_: str, by: str) -> Operation[RunRecord]:
     """End a run that has not ended. Whoever works on it loses the lease, and the right to record a result, at once."""
-    instant = yield from now()
     record = yield from get_run(namespace, id_)
+    instant = yield from now()
     error = f"{CANCELLED} by {by}"
     rows = yield Query("cancel_run", {"key": record.run.key, "now": instant, "error": error})
     if not rows:

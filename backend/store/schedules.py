@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from backend.errors import NotFound
 from backend.model.change import Change, Moment, Revise
+from backend.model.plan import Standing
 from backend.model.schedule import Schedule
 from backend.store.operation import Batch, Operation, Query, Row, now
 from backend.store.planning import drop_waiting, settle_schedules, standing, write_plans
@@ -37,13 +38,15 @@ class Wish(NamedTuple):
 
 def change_schedules(namespace: str, store_id: str, wish: Wish) -> Operation[list[Change]]:
     """Decide and write all changes; the first that is refused undoes them all."""
+    yield Query("hold_namespace", {"namespace": namespace})
+    gone = yield from _ids_to_drop(namespace, wish)
+    current = yield from _current(namespace, [*wish.ids, *gone])
     days = yield from calendar_days(namespace, wish.calendars)
+    # The clock is read when nobody else is at these schedules any more: nothing has happened to them after `now`.
     moment = Moment((yield from now()), store_id, calendars=days)
-    changes = yield from _decide(namespace, wish.ids, wish.revise, moment)
+    changes = _decide(wish.ids, wish.revise, current, moment)
     if wish.drop is not None:
-        made = yield Query("ids_from_source", {"namespace": namespace, "source": wish.source})
-        gone = [row[0] for row in made if row[0] not in set(wish.ids)]
-        changes += yield from _decide(namespace, gone, wish.drop, moment)
+        changes += _decide(gone, wish.drop, current, moment)
     written = yield from _write(changes, moment.now)
     if wish.dry_run:
         raise DryRun(written)
@@ -58,9 +61,20 @@ def calendar_days(namespace: str, ids: Sequence[str] | None) -> Operation[Mappin
     return {row[0]: row[1] for row in rows}
 
 
-def _decide(namespace: str, ids: Sequence[str], revise: Revise, moment: Moment) -> Operation[list[Change]]:
+def _ids_to_drop(namespace: str, wish: Wish) -> Operation[list[str]]:
+    if wish.drop is None:
+        return []
+    made = yield Query("ids_from_source", {"namespace": namespace, "source": wish.source})
+    kept = set(wish.ids)
+    return [row[0] for row in made if row[0] not in kept]
+
+
+def _current(namespace: str, ids: Sequence[str]) -> Operation[Mapping[str, Standing]]:
     rows = (yield Query("schedules_by_id", {"namespace": namespace, "ids": list(ids)})) if ids else []
-    current = {one.schedule.id: one for one in map(standing, rows)}
+    return {one.schedule.id: one for one in map(standing, rows)}
+
+
+def _decide(ids: Sequence[str], revise: Revise, current: Mapping[str, Standing], moment: Moment) -> list[Change]:
     changes = []
     for id_ in ids:
         schedule, busy, buffered = current.get(id_, (None, False, 0))

@@ -69,7 +69,7 @@ def retime_batch(release: str, retime: Retime, limit: int) -> Operation[Walk]:
     after_key = _place(facts.get(PLACE), release)
     rows = yield Query("zoned_schedules", {"after_key": after_key, "limit": limit})
     schedules = [with_open_run(row)[0] for row in rows]
-    retimed = yield from _write(retime(schedules), release)
+    retimed = yield from _write(retime(_live(schedules)), release)
     if len(rows) == limit:
         yield Query("change_info", {"key": PLACE, "value": json.dumps([release, schedules[-1].key])})
         return Walk(Walked.MORE, retimed)
@@ -88,10 +88,15 @@ def retime_due(
     params = {"after_at": soon.after_at, "after_key": soon.after_key, "until": until, "limit": limit}
     rows = yield Query("zoned_schedules_due", params)
     schedules = [with_open_run(row)[0] for row in rows]
-    retimed = yield from _write(retime(schedules), release)
+    retimed = yield from _write(retime(_live(schedules)), release)
     if len(rows) < limit:
         return retimed, None
     return retimed, Soon(soon.within, schedules[-1].next_scheduled_at or 0, schedules[-1].key)
+
+
+def _live(schedules: Sequence[Schedule]) -> list[Schedule]:
+    # Somebody may have been at work on one while we waited for it.
+    return [one for one in schedules if one.next_nominal_at is not None and one.deleted_at is None]
 
 
 def _facts() -> Operation[dict[str, str]]:

@@ -24,6 +24,8 @@ from backend.worker.recorder import Recorder
 
 BATCH = 1000
 BEATS_PER_LEASE = 3
+ELSEWHERE = 0.05
+"""Seconds until the next look when others are at work on all that waits."""
 GIVING_BACK = 3.0
 """Seconds that stopping and giving back may take, of which a command gets one to end by itself."""
 LOOKS_PER_LEASE = 15
@@ -120,6 +122,9 @@ class Worker:
             self._events.emit(RunsClaimed(self._config.name, len(claim.runs)))
         if claim.next_at is None or len(claim.runs) == room:
             return self._config.poll
+        if not claim.runs and claim.next_at <= claim.now:
+            # Another worker is about to lease all that waits: look again soon, but do not ask in a circle meanwhile.
+            return min(self._config.poll, ELSEWHERE)
         return min(self._config.poll, max(0.0, (claim.next_at - claim.now) / SECOND))
 
     def _room_for_backfills(self) -> int:

@@ -32,7 +32,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     clock, path = StillClock(), tmp_path / "scheduler.db"
     store = await open_store(f"sqlite:///{path}", clock=clock)
     try:
-        yield World(store, clock, path)
+        yield World(store, clock, f"sqlite:///{path}")
     finally:
         store.close()
 

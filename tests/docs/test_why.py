@@ -26,7 +26,7 @@ async def answers(folder: Path, definition: str, instants: list[str]) -> list[st
     clock, path = StillClock(FIRST_OF_DECEMBER), folder / "scheduler.db"
     store = await open_store(f"sqlite:///{path}", clock=clock)
     try:
-        await World(store, clock, path).put(**json.loads(definition))
+        await World(store, clock, f"sqlite:///{path}").put(**json.loads(definition))
         explanations = Explanations(store.namespace(DEFAULT_NAMESPACE))
         views = [await explanations.explain("job", at) for at in instants]
         return [f"{at}  {view.verdict}\n  {view.sentence}" for at, view in zip(instants, views, strict=True)]

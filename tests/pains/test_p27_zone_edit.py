@@ -21,7 +21,7 @@ NINE_IN_NEW_YORK = "2027-06-01T13:00:00Z"
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     store = await open_store(f"sqlite:///{tmp_path / 'scheduler.db'}", clock=(clock := StillClock()))
     try:
-        yield World(store, clock, tmp_path / "scheduler.db")
+        yield World(store, clock, f"sqlite:///{tmp_path}/scheduler.db")
     finally:
         store.close()
 

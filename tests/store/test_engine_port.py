@@ -71,7 +71,7 @@ async def test_an_occurrence_planned_from_two_stale_copies_is_recorded_once(worl
 
 async def test_two_engines_on_one_file_never_record_an_occurrence_twice(world: World) -> None:
     clocks = [StillClock(), StillClock()]
-    stores = [await open_store(f"sqlite:///{world.path}", clock=clock) for clock in clocks]
+    stores = [await open_store(world.url, clock=clock) for clock in clocks]
     for number in range(20):
         await world.put(f"s{number}", overlap_policy="allow_all")
 

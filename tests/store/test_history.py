@@ -79,11 +79,11 @@ async def test_a_missing_row_is_found(world: World) -> None:
 async def plant(world: World, nominal_at: int) -> None:
     """Copy a row of the ledger to another nominal time."""
     world.sql(
-        "insert into runs (id, schedule_key, namespace, nominal_at, backfill_id, trigger_type, state, scheduled_at, "
-        "queued_at, available_at, finished_at, retry_until_at, chained, revision) "
-        "select 'planted', key, namespace, ?1, '', 'schedule', 'succeeded', ?1, ?1, ?1, ?1, ?1, 0, 1 from schedules "
-        "where key = 1",
-        nominal_at,
+        "insert into runs (key, id, schedule_key, namespace, nominal_at, backfill_id, trigger_type, state, "
+        "scheduled_at, queued_at, available_at, finished_at, retry_until_at, chained, revision) "
+        f"select (select max(key) + 1 from runs), 'planted', key, namespace, {nominal_at}, '', 'schedule', "
+        f"'succeeded', {nominal_at}, {nominal_at}, {nominal_at}, {nominal_at}, {nominal_at}, 0, 1 from schedules "
+        "where key = 1"
     )
 
 
@@ -249,7 +249,7 @@ async def test_a_manual_run_that_is_pruned_leaves_the_ledger_complete(world: Wor
 
 async def test_the_ledger_begins_with_the_store_and_not_with_its_next_start(world: World) -> None:
     assert await world.store.engine().history().ledger_from() == START
-    again = await open_store(f"sqlite:///{world.path}", clock=StillClock(START + DAY))
+    again = await open_store(world.url, clock=StillClock(START + DAY))
     try:
         assert await again.engine().history().ledger_from() == START
     finally:
@@ -426,7 +426,7 @@ async def live(acts: list[tuple[str, Any]]) -> None:
         path, clock = Path(folder) / "scheduler.db", StillClock()
         store = await open_store(f"sqlite:///{path}", clock=clock)
         try:
-            world = World(store, clock, path)
+            world = World(store, clock, f"sqlite:///{path}")
             await world.put()
             for verb, value in acts:
                 try:

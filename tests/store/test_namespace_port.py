@@ -332,8 +332,10 @@ async def test_runs_are_listed_by_state_and_by_nominal_time(twenty: World, sched
 
 @pytest.mark.parametrize("schedule_id", [None, "a"])
 async def test_each_state_lists_its_own_runs_and_no_others(twenty: World, schedule_id: str | None) -> None:
+    one = (await twenty.runs(schedule_id="a"))[-1].id
     for state in RunState:
-        twenty.sql("update runs set state = ?1, lease_token = iif(?1 = 'running', 't', null) where key = 3", state)
+        token = "'t'" if state is RunState.RUNNING else "null"
+        twenty.sql(f"update runs set state = ?, lease_token = {token} where id = ?", state, one)
         expected = [run for run in await twenty.runs(schedule_id=schedule_id) if run.state == state]
         paged, after = [], None
         while page := await twenty.records(after=after, limit=2, schedule_id=schedule_id, state=state):

@@ -190,7 +190,7 @@ async def test_a_plan_from_a_stale_copy_displaces_nothing_that_came_of_it(world:
 @pytest.mark.parametrize("policy", ["buffer_one", "buffer_all", "cancel_other", "terminate_other"])
 async def test_two_engines_on_one_file_double_nothing_and_no_two_run_at_a_time(world: World, policy: str) -> None:
     clocks = [StillClock(), StillClock()]
-    stores = [await open_store(f"sqlite:///{world.path}", clock=clock) for clock in clocks]
+    stores = [await open_store(world.url, clock=clock) for clock in clocks]
     for number in range(5):
         await world.put(f"s{number}", overlap_policy=policy)
 

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
-
-import apsw
 
 from backend.engine.definition import ScheduleDefinition
 from backend.engine.errand import load_errand
@@ -30,6 +26,7 @@ from backend.store.planning import Reaping, Turn
 from backend.store.port import Store
 from backend.store.runs import Place, RunFilter, RunRecord, RunRow
 from backend.store.schedules import Wish
+from tests.databases import sql
 
 START = 1_800_000_000 * SECOND
 LEASE = timedelta(seconds=15)
@@ -59,7 +56,7 @@ class World:
 
     store: Store
     clock: StillClock
-    path: Path
+    url: str
     entropy: Any = field(default_factory=lambda: itertools.count(1))
 
     async def put(self, id_: str = "job", **fields: Any) -> Schedule:
@@ -141,10 +138,8 @@ class World:
         return [run.state for run in reversed(await self.runs(**wanted))]
 
     def sql(self, statement: str, *params: Any) -> list[tuple[Any, ...]]:
-        """Ask the file itself, on a connection of our own."""
-        with closing(apsw.Connection(str(self.path))) as raw:
-            raw.set_busy_timeout(5000)
-            return list(raw.execute(statement, params))
+        """Ask the database itself, on a connection of our own."""
+        return sql(self.url, statement, *params)
 
 
 def result_of(

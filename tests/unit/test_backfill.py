@@ -67,7 +67,7 @@ async def town(folder: Path) -> AsyncIterator[Town]:
     path = folder / "scheduler.db"
     store = await open_store(f"sqlite:///{path}", clock=clock)
     try:
-        yield Town(store, clock, path)
+        yield Town(store, clock, f"sqlite:///{path}")
     finally:
         store.close()
 

@@ -190,17 +190,19 @@ def test_direct_url_outranks_database_url(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["SCHEDULER_DATABASE_URL", "DIRECT_URL", "DATABASE_URL"])
-@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+asyncpg"])
-def test_postgresql_is_refused_for_now_and_its_password_is_not_shown(monkeypatch, name, scheme):
-    monkeypatch.setenv(name, f"{scheme}://me:hush@host/db")
-    message = refusal()
-    assert "PostgreSQL support is not in this version yet" in message
-    assert name in message
-    assert "hush" not in message
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres"])
+def test_a_postgresql_url_is_taken_and_its_password_is_not_shown(monkeypatch, name, scheme):
+    monkeypatch.setenv(name, f"{scheme}://me:hush@host/db?schema=mine")
+    settings = load_settings()
+    assert settings.database_url == f"{scheme}://me:hush@host/db?schema=mine"
+    assert "hush" not in repr(settings)
 
 
-@pytest.mark.parametrize("url", ["mysql://me:hush@host/db", "sqlite://", "sqlite:///", "sqlite:///:memory:", "hush.db"])
-def test_a_database_that_is_no_sqlite_file_is_refused(url):
+ELSEWHERE = ["mysql://me:hush@host/db", "postgresql+asyncpg://me:hush@host/db"]
+
+
+@pytest.mark.parametrize("url", [*ELSEWHERE, "sqlite://", "sqlite:///", "sqlite:///:memory:", "hush.db"])
+def test_a_database_of_another_kind_is_refused(url):
     message = refusal(database_url=url)
     assert "SCHEDULER_DATABASE_URL" in message
     assert "hush" not in message

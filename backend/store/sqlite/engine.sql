@@ -25,6 +25,14 @@ exists (select 1 from runs r where r.schedule_key = s.key and r.lane = 0
 -- The database's clock, in microseconds; the only statement that reads time.
 select cast(unixepoch('subsec') * 1000000 as integer)
 
+-- name: hold_namespace
+-- Nothing to do: writers take turns.
+select 1 where false
+
+-- name: hold_schedules
+-- Nothing to do: writers take turns.
+select 1 where false
+
 -- name: claim_due
 -- Schedules whose next time has come, oldest first; whether each has an open run, and how many wait for that.
 select {{schedule_columns}}, {{has_open_run}}, {{buffered_runs}}
@@ -205,6 +213,10 @@ select state, count(*) from runs where state in ('buffered', 'held', 'queued', '
 -- name: count_schedules
 -- Schedules by state.
 select state, count(*) from schedules where deleted_at is null group by state
+
+-- name: keep_ranges
+-- Nothing to do: the ledger is one table.
+select 1 where false
 
 -- fragment: open_range
 -- The row that stands for occurrences in a row, and may still be extended.

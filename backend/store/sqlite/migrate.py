@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-from importlib.resources import files
 from pathlib import Path
 
 import apsw
 
-from backend.errors import ConfigurationError, SchedulerError, StoreUnavailable
+from backend.errors import SchedulerError, StoreUnavailable
+from backend.store.migrations import Migrations, load_migrations, refuse_foreign, sha256_of
 from backend.store.sqlite.connection import Connection
 
 PACKAGE = "backend.store.sqlite.migrations"
@@ -21,10 +20,9 @@ create table if not exists schema_migrations (
 """
 
 
-def migrations() -> dict[int, tuple[str, str]]:
-    """Read all migrations: version → (name, SQL text), in order."""
-    entries = sorted(entry.name for entry in files(PACKAGE).iterdir() if entry.name.endswith(".sql"))
-    return {int(name[:4]): (name, files(PACKAGE).joinpath(name).read_text()) for name in entries}
+def migrations() -> Migrations:
+    """Read all migrations, in order."""
+    return load_migrations(PACKAGE)
 
 
 def migrate(path: Path) -> list[str]:
@@ -61,7 +59,7 @@ def check(path: Path) -> list[str]:
 def _problems(raw: apsw.Connection) -> list[str]:
     applied = _applied(raw) if _has_ledger(raw) else {}
     missing = [f"migration {name} is missing" for version, (name, _) in migrations().items() if version not in applied]
-    _refuse_foreign(applied)
+    refuse_foreign(migrations(), applied)
     pages = [str(row[0]) for row in raw.execute("pragma integrity_check") if row[0] != "ok"]
     references = [f"table {row[0]}: row {row[1]} refers to nothing" for row in raw.execute("pragma foreign_key_check")]
     return missing + pages + references
@@ -74,7 +72,7 @@ def _has_ledger(raw: apsw.Connection) -> bool:
 def _apply_missing(raw: apsw.Connection) -> list[str]:
     if _has_ledger(raw):
         applied = _applied(raw)
-        _refuse_foreign(applied)
+        refuse_foreign(migrations(), applied)
         if len(applied) == len(migrations()):
             return []
     raw.execute("begin immediate")
@@ -91,12 +89,12 @@ def _apply_missing(raw: apsw.Connection) -> list[str]:
 def _apply(raw: apsw.Connection) -> list[str]:
     raw.execute(LEDGER).fetchall()
     applied = _applied(raw)
-    _refuse_foreign(applied)
+    refuse_foreign(migrations(), applied)
     names = []
     for version, (name, text) in migrations().items():
         if version not in applied:
             raw.execute(text).fetchall()
-            raw.execute("insert into schema_migrations values (?, ?, ?)", (version, name, _sha256(text)))
+            raw.execute("insert into schema_migrations values (?, ?, ?)", (version, name, sha256_of(text)))
             names.append(name)
     return names
 
@@ -104,23 +102,3 @@ def _apply(raw: apsw.Connection) -> list[str]:
 def _applied(raw: apsw.Connection) -> dict[int, str]:
     rows = raw.execute("select version, sha256 from schema_migrations")
     return {int(str(version)): str(sha256) for version, sha256 in rows}
-
-
-def _refuse_foreign(applied: dict[int, str]) -> None:
-    ours = migrations()
-    for version, sha256 in applied.items():
-        if version not in ours:
-            raise ConfigurationError(
-                f"SCHEDULER_DATABASE_URL: the schema is at version {version}, newer than this program, "
-                "so start a newer one"
-            )
-        name, text = ours[version]
-        if sha256 != _sha256(text):
-            raise ConfigurationError(
-                f"SCHEDULER_DATABASE_URL: migration {name} was applied with another text, "
-                "so start the program that made the database, or another database"
-            )
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

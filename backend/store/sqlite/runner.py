@@ -10,6 +10,7 @@ from backend.clock import Clock
 from backend.store.operation import Operation
 from backend.store.sqlite.connection import Connection
 from backend.store.sqlite.threads import Job, Reader, Writer
+from backend.store.wakeup import Hear
 
 T = TypeVar("T")
 READERS = 2
@@ -31,6 +32,9 @@ class SqliteRunner:
 
     async def read(self, operation: Operation[T]) -> T:
         return await self._readers[0].submit(operation)
+
+    def hear(self, listener: Hear) -> None:
+        """Do nothing: only the processes of one machine share a file, and they poll."""
 
     def close(self) -> None:
         """Finish what is queued and close the file."""

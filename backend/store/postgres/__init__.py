@@ -1,0 +1,1 @@
+"""PostgreSQL: one transaction per operation, any number of servers on one database."""

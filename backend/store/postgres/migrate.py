@@ -1,0 +1,104 @@
+"""Brings a PostgreSQL schema to the newest version: numbered files, each applied once, all in one transaction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import asyncpg
+
+from backend.errors import SchedulerError
+from backend.store.migrations import Migrations, load_migrations, refuse_foreign, sha256_of
+from backend.store.postgres.failures import opening
+from backend.store.postgres.url import Target
+
+PACKAGE = "backend.store.postgres.migrations"
+PATIENCE = 300.0
+LEDGER = """
+create table if not exists schema_migrations (
+  version integer primary key,
+  name text not null,
+  sha256 text not null
+)
+"""
+ORPHANS = {
+    "runs": "select count(*) from runs r where not exists (select 1 from schedules s where s.key = r.schedule_key)",
+    "attempts": "select count(*) from attempts a where not exists (select 1 from runs x where x.key = a.run_key)",
+}
+
+
+def migrations() -> Migrations:
+    """Read all migrations, in order."""
+    return load_migrations(PACKAGE)
+
+
+async def migrate(target: Target) -> list[str]:
+    """Apply what is missing and return the names applied; several processes may do so at once.
+
+    Raises ConfigurationError when an applied migration differs from ours or the schema is newer than this code.
+    """
+    with opening():
+        connection = await _connect(target)
+        try:
+            async with connection.transaction():
+                return await _apply_missing(connection, target)
+        finally:
+            await connection.close(timeout=1)
+
+
+async def check(target: Target) -> list[str]:
+    """Name what is wrong with the database: missing or foreign migrations, rows that belong to nothing."""
+    try:
+        with opening():
+            connection = await _connect(target)
+            try:
+                async with connection.transaction(readonly=True):
+                    return await _problems(connection, target)
+            finally:
+                await connection.close(timeout=1)
+    except SchedulerError as error:
+        return [str(error)]
+
+
+async def _connect(target: Target) -> asyncpg.Connection[Any]:
+    cached = 0 if target.pooled else 100
+    return await asyncpg.connect(
+        target.dsn, timeout=target.connect_timeout, command_timeout=PATIENCE, statement_cache_size=cached
+    )
+
+
+async def _apply_missing(connection: asyncpg.Connection[Any], target: Target) -> list[str]:
+    # The lock ends with the transaction: behind a pooler there is no session that would end.
+    await connection.execute(
+        "select pg_advisory_xact_lock(hashtext('scheduler migrations'), hashtext($1))", target.schema
+    )
+    if not await connection.fetchval("select to_regnamespace($1) is not null", f'"{target.schema}"'):
+        await connection.execute(f'create schema "{target.schema}"')
+    await connection.execute(f'set local search_path = "{target.schema}"')
+    await connection.execute(LEDGER)
+    applied = await _applied(connection)
+    refuse_foreign(migrations(), applied)
+    names = []
+    for version, (name, text) in migrations().items():
+        if version not in applied:
+            await connection.execute(text)
+            row = (version, name, sha256_of(text))
+            await connection.execute("insert into schema_migrations values ($1, $2, $3)", *row)
+            names.append(name)
+    return names
+
+
+async def _applied(connection: asyncpg.Connection[Any]) -> dict[int, str]:
+    rows = await connection.fetch("select version, sha256 from schema_migrations")
+    return {row[0]: row[1] for row in rows}
+
+
+async def _problems(connection: asyncpg.Connection[Any], target: Target) -> list[str]:
+    await connection.execute(f'set local search_path = "{target.schema}"')
+    known = await connection.fetchval("select to_regclass('schema_migrations') is not null")
+    applied = await _applied(connection) if known else {}
+    missing = [f"migration {name} is missing" for version, (name, _) in migrations().items() if version not in applied]
+    refuse_foreign(migrations(), applied)
+    if missing:
+        return missing
+    counted = {table: await connection.fetchval(text) for table, text in ORPHANS.items()}
+    return [f"table {table}: {number} rows belong to nothing" for table, number in counted.items() if number]

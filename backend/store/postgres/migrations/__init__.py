@@ -1,0 +1,1 @@
+"""Numbered migrations; the schema is their sum."""

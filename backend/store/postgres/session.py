@@ -1,0 +1,132 @@
+"""One transaction on one connection: begins, runs an operation's statements, commits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import asyncpg
+
+from backend.clock import Clock
+from backend.store.operation import Batch, Now, Operation, Query, Row, Statement
+from backend.store.postgres.statements import LOCKED, ROWS, Compiled, load_statements
+from backend.store.postgres.url import Target
+from backend.store.wakeup import LEASES, RUNS, TIMES
+
+T = TypeVar("T")
+STATEMENT_TIMEOUT, LOCK_TIMEOUT, IDLE_TIMEOUT = "15s", "5s", "10s"
+WAITING = frozenset({"queued", "retrying"})
+
+# What a statement's success means to other servers; of these that answer states, only if one waits for a worker.
+HINTS: Mapping[str, str] = {
+    "insert_schedules": TIMES,
+    "update_schedules": TIMES,
+    "insert_runs": RUNS,
+    "finish_runs": RUNS,
+    "promote_held": RUNS,
+    "promote_buffered": RUNS,
+    "reap_runs": RUNS,
+    "ask_to_stop": LEASES,
+    "revoke_running": LEASES,
+    "cancel_run": LEASES,
+}
+_ANSWERS_STATES = {"insert_runs": 0, "finish_runs": 2}
+_ANSWERS_ROWS = frozenset({"promote_held", "promote_buffered", "cancel_run"})
+
+
+def settings_of(target: Target) -> str:
+    """Say how a transaction is to run; per transaction, so that a pooler between us and the database may not matter."""
+    return (
+        f'set local search_path = "{target.schema}"; set local jit = off; '
+        f"set local statement_timeout = '{STATEMENT_TIMEOUT}'; set local lock_timeout = '{LOCK_TIMEOUT}'; "
+        f"set local idle_in_transaction_session_timeout = '{IDLE_TIMEOUT}'"
+    )
+
+
+class Session:
+    """A transaction. `locks` is off for one that only reads. `clock` replaces the database's clock in tests."""
+
+    def __init__(self, connection: Any, *, locks: bool, clock: Clock | None) -> None:  # noqa: ANN401 - pool proxy
+        self._connection: asyncpg.Connection[Any] = connection
+        self._statements = load_statements()
+        self._locks = locks
+        self._clock = clock
+        self._now: list[Row] | None = None
+        self._hints: set[str] = set()
+
+    async def run(self, operation: Operation[T], begin: str, channel: str) -> T:
+        """Begin, drive the operation to its end, and commit; what raises undoes it."""
+        try:
+            await self._connection.execute(begin)
+            result = await self._drive(operation)
+            await self._connection.execute(self._commit(channel))
+        except BaseException:
+            await self._roll_back()
+            raise
+        return result
+
+    async def _drive(self, operation: Operation[T]) -> T:
+        try:
+            statement = next(operation)
+            while True:
+                statement = operation.send(await self._execute(statement))
+        except StopIteration as done:
+            result: T = done.value
+            return result
+
+    def _commit(self, channel: str) -> str:
+        # One round trip; whoever listens hears of it only once it is durable.
+        hints = ",".join(sorted(self._hints))
+        return f"notify \"{channel}\", '{hints}'; commit" if hints else "commit"
+
+    async def _roll_back(self) -> None:
+        if self._connection.is_closed():
+            return
+        try:
+            async with asyncio.timeout(1):
+                await self._connection.execute("rollback")
+        except BaseException:
+            with suppress(Exception):
+                self._connection.terminate()
+
+    async def _execute(self, statement: Statement) -> list[Row]:
+        match statement:
+            case Query(name, params):
+                return await self._named(name, params)
+            case Batch(name, rows):
+                return await self._named(name, {}, rows) if rows else []
+            case Now():
+                return await self._read_clock()
+
+    async def _named(self, name: str, params: Mapping[str, Any], rows: Any = None) -> list[Row]:  # noqa: ANN401
+        if self._locks and name in self._statements.locks:
+            locked = await self._fetch(self._statements.locks[name], params, rows)
+            params = {**params, LOCKED: [row[0] for row in locked]}
+        found = await self._fetch(self._statements.named[name], params, rows)
+        self._note(name, found)
+        return found
+
+    async def _fetch(self, statement: Compiled, params: Mapping[str, Any], rows: Any) -> list[Row]:  # noqa: ANN401
+        if rows is not None:
+            params = {**params, ROWS: statement.batch(rows)}
+        found = await self._connection.fetch(statement.text, *statement.arguments(params))
+        return [tuple(record) for record in found]
+
+    async def _read_clock(self) -> list[Row]:
+        # Asked once: all that a transaction does happens at one instant.
+        if self._now is None:
+            if self._clock is not None:
+                self._now = [(self._clock.now(),)]
+            else:
+                self._now = await self._fetch(self._statements.named["clock"], {}, None)
+        return self._now
+
+    def _note(self, name: str, rows: list[Row]) -> None:
+        hint = HINTS.get(name)
+        if hint is None or (name in _ANSWERS_ROWS and not rows):
+            return
+        place = _ANSWERS_STATES.get(name)
+        if place is None or any(row[place] in WAITING for row in rows):
+            self._hints.add(hint)

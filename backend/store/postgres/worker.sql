@@ -1,0 +1,117 @@
+-- fragment: delayed
+-- Waits for its time; everything else that is queued does not, so that a clock that goes back delays no new run.
+(state = 'retrying' or (state = 'queued' and chained > 0))
+
+-- name: claim_runs
+-- Lease the runs of a lane that have waited longest, and note what they are dispatched under.
+-- What another worker is about to lease is passed over: this waits for nobody.
+with fresh as materialized (
+  select key, nominal_at, available_at from runs
+  where state = 'queued' and chained = 0 and lane = :lane::integer
+  order by available_at limit :limit::bigint
+  for no key update skip locked),
+again as materialized (
+  select key, nominal_at, available_at from runs
+  where {{delayed}} and lane = :lane::integer and available_at <= :now::bigint
+  order by available_at limit :limit::bigint
+  for no key update skip locked),
+x as materialized (
+  select * from (select * from fresh union all select * from again) w order by available_at limit :limit::bigint)
+update runs r
+set state = 'running', attempt = r.attempt + 1, started_at = coalesce(r.started_at, :now::bigint),
+    attempt_started_at = :now::bigint, lease_token = :token, lease_until = :until, worker = :worker,
+    (delivery, revision) = (select s.delivery, s.revision from schedules s where s.key = r.schedule_key)
+from x
+where r.key = x.key and r.nominal_at = x.nominal_at
+returning r.key, r.id, r.schedule_key, r.namespace, r.nominal_at, r.scheduled_at, r.attempt_started_at, r.attempt,
+          r.losses, r.released, r.retry_until_at, r.trigger_type, r.missed_count, r.missed_first_at, r.missed_last_at,
+          r.input
+
+-- name: next_available
+-- When the next waiting run of a lane may be claimed.
+select min(w.available_at) from (
+  (select least(available_at, :now::bigint) as available_at from runs
+   where state = 'queued' and chained = 0 and lane = :lane::integer order by runs.available_at limit 1)
+  union all
+  (select available_at from runs where {{delayed}} and lane = :lane::integer order by available_at limit 1)) w
+
+-- name: errands_of
+-- What the runs of these schedules have to carry out; null where the definition is not JSON.
+select s.key, s.id, case when d.content is not null then json_build_array(
+         d.content -> 'version', d.content #> '{definition,target}', d.content #> '{definition,input}',
+         d.content #> '{definition,timeout}', d.content #> '{definition,retry}',
+         d.content #> '{definition,delivery}')::text end
+from schedules s cross join lateral (select readable_json(s.definition) as content) d
+where s.key = any(:schedule_keys::bigint[])
+
+-- name: extend_leases
+-- Prolong leases that are still held, and hear which runs are to stop; one that is not answered has lost its lease.
+with held as materialized (
+  select r.key, r.nominal_at, x.until
+  from json_to_recordset(:rows::json) as x (key bigint, token text, until bigint) join runs r on {{in_range}}
+  where r.lease_token = x.token and r.state = 'running'
+  order by r.key
+  for no key update of r)
+update runs r set lease_until = x.until
+from held x
+where r.key = x.key and r.nominal_at = x.nominal_at
+returning r.key, r.cancel_requested
+
+-- name: finish_runs
+-- Write results back; only the holder of the lease may. One that is asked to stop is not attempted again.
+with held as materialized (
+  select r.nominal_at, x.*
+  from json_to_recordset(:rows::json) as x (
+    key bigint, token text, now bigint, state text, reason text, error text, finished_at bigint, available_at bigint,
+    released integer) join runs r on {{in_range}}
+  where r.lease_token = x.token and r.state = 'running'
+  order by r.key
+  for no key update of r)
+update runs r
+set state = case when r.cancel_requested = 1 and x.finished_at is null then 'cancelled' else x.state end,
+    finished_at = case when r.cancel_requested = 1 then x.now else x.finished_at end,
+    reason = x.reason, error = x.error, available_at = x.available_at,
+    released = r.released + x.released, lease_token = null, lease_until = null, worker = null
+from held x
+where r.key = x.key and r.nominal_at = x.nominal_at
+returning r.key, r.attempt, r.state
+
+-- name: insert_attempts
+-- Record ended attempts.
+insert into attempts (run_key, number, state, started_at, finished_at, worker, error, status_code, output,
+                      output_truncated)
+select x.run_key, x.number, x.state, x.started_at, x.finished_at, x.worker, x.error, x.status_code, x.output,
+       x.output_truncated
+from json_to_recordset(:rows::json) as x (
+  run_key bigint, number integer, state text, started_at bigint, finished_at bigint, worker text, error text,
+  status_code integer, output text, output_truncated boolean)
+on conflict (run_key, number) do nothing
+
+-- name: end_streaks
+-- A success ends a streak of failures.
+update schedules set failure_streak = 0, permanent_streak = 0, streak_since_at = null
+where key = any(:schedule_keys::bigint[]) and failure_streak > 0
+
+-- name: lengthen_streaks
+-- Failed runs lengthen the streak, or begin one after a success; one that is not permanent ends that of permanent ones.
+update schedules s
+set failure_streak = x.failures + case when x.after_success then 0 else s.failure_streak end,
+    permanent_streak = x.permanent
+                       + case when x.all_permanent and not x.after_success then s.permanent_streak else 0 end,
+    streak_since_at = case when x.after_success then x.now else coalesce(s.streak_since_at, x.now) end
+from json_to_recordset(:rows::json) as x (
+  schedule_key bigint, failures bigint, permanent bigint, all_permanent boolean, after_success boolean, now bigint)
+where s.key = x.schedule_key
+
+-- name: pause_failing
+-- Pause schedules whose streak is long enough, with a note that says why.
+update schedules as s
+set state = 'paused', note_by = 'scheduler', note_at = :now::bigint, paused_cursor_at = s.cursor_at,
+    skip_reason = null, skip_count = 0, skip_range_at = null,
+    note = 'paused after ' || s.failure_streak || ' failed runs in a row: ' || x.error
+from json_to_recordset(:failures::json) as x (schedule_key bigint, error text)
+where s.key = x.schedule_key
+  and s.state = 'active' and s.deleted_at is null and s.pause_after_failures > 0
+  and (s.permanent_streak >= s.pause_after_failures
+       or (s.failure_streak >= s.pause_after_failures and s.streak_since_at <= :now::bigint - :streak_span::bigint))
+returning s.namespace, s.id, s.note, s.key

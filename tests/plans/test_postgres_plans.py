@@ -1,0 +1,208 @@
+"""What PostgreSQL does for a statement on 100,000 schedules and 100,000 runs in several partitions: a page's work.
+
+Plans are made both for the values at hand and, as for a statement that has been run often, for any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import asyncpg
+import orjson
+import pytest
+
+from backend.model.instants import DAY, MINUTE, SECOND
+from backend.store.postgres.statements import Compiled, compiled, load_statements
+from tests.databases import POSTGRES, database, in_thread, run_sql
+from tests.store.world import START
+
+MANY = 100_000
+APART = 48 * SECOND
+"""So that the runs fill three partitions."""
+MOST_ROWS = 5_000
+STATEMENTS = load_statements()
+
+SCHEDULES = f"""
+insert into schedules (namespace, id, name, owner, target_kind, state, definition, triggers, revision, source,
+  created_at, created_by, updated_at, effective_at, cursor_at, next_nominal_at, next_scheduled_at, misfire_policy,
+  misfire_threshold, catchup_window, overlap_policy, delivery, pause_after_failures, deleted_at)
+select 'default', 'job-' || i, 'Job ' || i, 'owner-' || (i % 1000), 'http', 'active', '{{}}', '[]', 1,
+  'file-' || (i % 50), {START}, 'x', {START}, {START}, {START}, due, due, 'fire_once', 0, 0, 'skip', 'at_least_once', 5,
+  case when i % 100 = 0 then {START} end
+from (select i, case when i % 100 <> 0 then {START} + (i % 1440) * {MINUTE} end as due
+      from generate_series(1::bigint, {MANY}) i) n
+"""
+# Ten runs each of ten thousand schedules; one in a hundred is open.
+RUNS = f"""
+insert into runs (key, id, schedule_key, namespace, nominal_at, backfill_id, trigger_type, state, scheduled_at,
+  queued_at, available_at, finished_at, retry_until_at, chained, revision, lease_token, lease_until, worker, attempt)
+select (range_of(at) << 40) | i, lpad(to_hex(at / 1000), 12, '0') || '-7000-8000-' || lpad(to_hex(i), 12, '0'),
+  1 + i % 10000, 'default', at, '', 'schedule', state, at, at, at,
+  case when state in ('succeeded', 'failed', 'skipped') then at end, at, 0, 1,
+  case when state = 'running' then 't' end, case when state = 'running' then {START} + i end,
+  case when state = 'running' then 'w' end, 1
+from (select i, {START} + i * {APART} as at,
+        case i % 400 when 0 then 'queued' when 100 then 'running' when 200 then 'retrying' when 300 then 'held'
+          else case i % 10 when 1 then 'failed' when 2 then 'skipped' else 'succeeded' end end as state
+      from generate_series(0::bigint, {MANY} - 1) i) n
+"""
+FILL = (
+    f"select make_ranges({START}), make_ranges({START + 56 * DAY})",
+    SCHEDULES,
+    RUNS,
+    "insert into schedule_tags select namespace, 'team:' || (key % 100), key from schedules where deleted_at is null",
+    (
+        "insert into attempts (run_key, number, state, started_at, finished_at, worker) "
+        "select key, 1, 'succeeded', queued_at, finished_at, 'w' from runs where finished_at is not null"
+    ),
+    "analyze schedules, runs, attempts, schedule_tags",
+)
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with database(POSTGRES, tmp_path_factory.mktemp("plans")) as url:
+        for statement in FILL:
+            run_sql(url, statement)
+        yield url
+
+
+def running(number: int) -> int:
+    """The key of one of the runs that are leased."""
+    at = START + (100 + 400 * number) * APART
+    return (at // (28 * DAY) << 40) | (100 + 400 * number)
+
+
+def rows(*fields: dict[str, Any]) -> str:
+    return orjson.dumps(list(fields)).decode()
+
+
+FIFTY = list(range(1, 51))
+LATE = START + 90 * DAY
+IDS = [f"job-{number}" for number in FIFTY]
+PAGE = {"namespace": "default", "limit": 50}
+LISTED = {**PAGE, "before": "g", "floor": "", "from": None, "to": None}
+OF_ONE = {"schedule_key": 2, "before_at": 2**62, "before": "g", "limit": 50, "from": None, "to": None}
+FILTER = {"state": None, "name": None, "target": None, "due_before": None, "q": None, "tag": None, "after": 0}
+HELD = rows(*({"key": running(n), "token": "t", "until": LATE} for n in range(50)))
+ENDED = rows(
+    *(
+        {"key": running(n), "token": "t", "now": LATE, "state": "succeeded", "reason": None, "error": None}
+        | {"finished_at": LATE, "available_at": LATE, "released": 0}
+        for n in range(50)
+    )
+)
+RUN_ID = f"{(START + 5 * APART) // 1000:012x}-7000-8000-{5:012x}"
+LEASE = {"now": LATE, "until": LATE, "token": "t", "worker": "w", "lane": 0, "limit": 50}
+PROMOTION = {"schedule_keys": FIFTY, "now": START, "retry_until_at": START}
+OLD = {"runs_before": LATE, "failures_before": START, "limit": 50}
+SURPLUS = {"schedule_key": 2, "ended_before": LATE, "failures_before": LATE, "keep": 3, "limit": 50}
+
+WORK: list[tuple[str, dict[str, Any]]] = [
+    ("lock claim_due", {"now": LATE, "limit": 50}),
+    ("claim_due", {"locked": FIFTY}),
+    ("lock claim_due_latest", {"now": LATE, "above": START, "limit": 50}),
+    ("next_due", {}),
+    ("hold_schedules", {"schedule_keys": FIFTY}),
+    ("claim_runs", LEASE),
+    ("next_available", {"lane": 0, "now": LATE}),
+    ("extend_leases", {"rows": HELD}),
+    ("finish_runs", {"rows": ENDED}),
+    ("lock expired_leases", {"now": LATE, "limit": 50}),
+    ("promote_held", PROMOTION),
+    ("promote_buffered", PROMOTION),
+    ("complete_schedules", {"schedule_keys": FIFTY}),
+    ("lock schedules_holding", {"limit": 50}),
+    ("lock schedules_by_id", {"namespace": "default", "ids": IDS}),
+    ("schedules_by_id", {"namespace": "default", "ids": IDS}),
+    ("drop_waiting_runs", {"schedule_keys": FIFTY, "now": LATE}),
+    ("lock run_by_id", {"namespace": "default", "id": RUN_ID}),
+    ("run_by_id", {"namespace": "default", "id": RUN_ID}),
+    ("cancel_run", {"key": running(1), "now": LATE, "error": "x"}),
+    ("list_runs", {**LISTED, "state": None}),
+    ("list_unsuccessful_runs", {**LISTED, "state": "failed"}),
+    ("list_unsuccessful_runs", {**LISTED, "state": "dead"}),
+    ("list_schedule_runs", {**OF_ONE, "state": None}),
+    ("list_open_schedule_runs", {**OF_ONE, "state": "queued"}),
+    ("last_runs", {"schedule_keys": FIFTY}),
+    ("attempts_of", {"run_keys": [running(n) + 1 for n in range(50)]}),
+    ("attempts_in_brief", {"run_keys": [running(n) + 1 for n in range(50)]}),
+    ("list_schedules", {**PAGE, **FILTER}),
+    ("list_schedules_of_owner", {**PAGE, **FILTER, "owner": "owner-77"}),
+    ("prune_old_runs", OLD),
+    ("prune_old_runs", {**OLD, "runs_before": START}),
+    ("prune_surplus_runs", SURPLUS),
+    ("ledger_before", {"schedule_key": 2, "before": LATE}),
+    ("schedules_after", {"after_key": 0, "limit": 50}),
+]
+
+
+def statement(name: str) -> Compiled:
+    return STATEMENTS.locks[name.removeprefix("lock ")] if name.startswith("lock ") else STATEMENTS.named[name]
+
+
+def written(value: object) -> str:
+    match value:
+        case None:
+            return "null"
+        case int():
+            return str(value)
+        case list():
+            return "'{" + ",".join(map(str, value)) + "}'"
+        case _:
+            return "'" + str(value).replace("'", "''") + "'"
+
+
+async def explained(url: str, one: Compiled, values: dict[str, Any], mode: str) -> dict[str, Any]:
+    connection = await asyncpg.connect(url, server_settings={"search_path": "scheduler", "jit": "off"})
+    try:
+        types = [parameter.name for parameter in (await connection.prepare(one.text)).get_parameters()]
+        names = {"bool": "boolean"}
+        typed = [f"{name[:-2]}[]" if name.endswith("[]") else names.get(name, name) for name in types]
+        await connection.execute(f"begin; set local plan_cache_mode = {mode}")
+        await connection.execute(f"prepare one{'(' + ','.join(typed) + ')' if typed else ''} as {one.text}")
+        given = ",".join(written(values[name]) for name in one.names)
+        call = f"one({given})" if given else "one"
+        found = await connection.fetchval(f"explain (analyze, timing off, format json) execute {call}")
+        return dict(orjson.loads(found)[0]["Plan"])
+    finally:
+        await connection.close()
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", []):
+        yield from nodes(child)
+
+
+def touched(plan: dict[str, Any]) -> int:
+    """Rows that all scans of tables read, those included that a filter then left out."""
+    scans = [node for node in nodes(plan) if "Relation Name" in node and "Scan" in node["Node Type"]]
+    counted = ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Index Recheck")
+    return sum(int(sum(node.get(name, 0) for name in counted) * node["Actual Loops"]) for node in scans)
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+@pytest.mark.parametrize(("name", "values"), WORK, ids=[name for name, _ in WORK])
+def test_a_statement_touches_rows_in_proportion_to_its_page_not_to_the_table(
+    url: str, name: str, values: dict[str, Any], mode: str
+) -> None:
+    plan = in_thread(lambda: explained(url, statement(name), values, mode))
+    assert touched(plan) <= MOST_ROWS, orjson.dumps(plan, option=orjson.OPT_INDENT_2).decode()
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [("lock claim_due", "schedules_due"), ("claim_runs", "available_at"), ("lock expired_leases", "lease_until")],
+)
+def test_a_claim_walks_the_index_made_for_it(url: str, name: str, index: str) -> None:
+    values = next(values for one, values in WORK if one == name)
+    plan = in_thread(lambda: explained(url, statement(name), values, "force_generic_plan"))
+    assert any(index in node.get("Index Name", "") for node in nodes(plan)), plan
+
+
+def test_a_walk_over_a_whole_table_would_have_been_noticed(url: str) -> None:
+    walk = compiled("select count(*) from runs where error = :error::text")
+    plan = in_thread(lambda: explained(url, walk, {"error": "x"}, "force_custom_plan"))
+    assert touched(plan) == MANY
