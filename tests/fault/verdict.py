@@ -20,8 +20,9 @@ where r.state not in {OPEN}
 """
 DOUBLED = "select schedule_key, nominal_at from scheduler.runs where backfill_id = '' group by 1, 2 having count(*) > 1"
 PERCENTILES = """
-select coalesce(round((percentile_cont(array[0.5, 0.9, 0.99, 1]) within group (order by {value}))[n]::numeric, 3), 0)
-from {source}, generate_series(1, 4) n group by n order by n
+select coalesce(round(part::numeric, 3), 0)
+from (select percentile_cont(array[0.5, 0.9, 0.99, 1]) within group (order by {value}) as parts from {source}) p
+left join lateral unnest(parts) with ordinality as u (part, place) on true order by place
 """
 LATENESS = "(started_at - scheduled_at) / 1e6"
 TAKE_OVER = "(n.started_at - a.started_at) / 1e6"
