@@ -141,6 +141,48 @@ def database(kind: str, folder: Path) -> Iterator[str]:
         run_sql(server(), f"drop database {name} with (force)")
 
 
+PLACE = "database-url"
+
+
+@contextmanager
+def placed(kind: str, folder: Path) -> Iterator[None]:
+    """Let servers that are started in this folder, or below it, use a database of this kind."""
+    if kind == SQLITE:
+        yield
+        return
+    with database(kind, folder) as url:
+        (folder / PLACE).write_text(url)
+        yield
+
+
+def placed_url(folder: Path) -> str | None:
+    """Name the database that servers in this folder use; None: a file in it."""
+    places = [parent / PLACE for parent in (folder, *folder.parents)]
+    return next((place.read_text() for place in places if place.is_file()), None)
+
+
+@contextmanager
+def all_locked(url: str) -> Iterator[None]:
+    """Let nobody write, by a transaction that is left open."""
+
+    async def hold() -> None:
+        connection = await asyncpg.connect(url)
+        await connection.execute("begin; lock table scheduler.schedules, scheduler.runs in exclusive mode")
+        held.set()
+        await asyncio.to_thread(done.wait)
+        await connection.close()
+
+    held, done = threading.Event(), threading.Event()
+    thread = threading.Thread(target=lambda: asyncio.run(hold()), daemon=True)
+    thread.start()
+    assert held.wait(30)
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
 def sql(url: str, statement: str, *params: Any) -> list[tuple[Any, ...]]:
     """Ask the database itself, on a connection of our own. Parameters are written `?`."""
     if url.startswith("sqlite"):

@@ -24,6 +24,7 @@ from backend.service.keys import ensure_admin_key
 from backend.settings import Settings
 from backend.store.open import open_store
 from tests.acceptance.json_schema import mismatches
+from tests.databases import placed_url
 
 PREFIX = "/api/v1"
 PROBLEM = "application/problem+json"
@@ -240,7 +241,7 @@ async def api_on(folder: Path, *, turning: bool = False, **settings: Any) -> Asy
         "retry_maximum": "50ms",
     }
     chosen = Settings(data_dir=folder, **(given | settings))
-    store = await open_store(f"sqlite:///{folder / 'scheduler.db'}")
+    store = await open_store(placed_url(folder) or f"sqlite:///{folder / 'scheduler.db'}")
     try:
         key = (await ensure_admin_key(store.admin(), folder)).read_text().strip()
         async with system_on(store, chosen, clock=SystemClock(), events=Events(), stalled_after=STALLED) as system:

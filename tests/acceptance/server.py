@@ -20,6 +20,8 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from tests.databases import all_locked, placed_url, sql
+
 T = TypeVar("T")
 
 ROOT = Path(__file__).parents[2]
@@ -91,7 +93,7 @@ class Server:
             return subprocess.Popen(
                 self._command,
                 cwd=self.folder,
-                env={**ours, **DEFAULTS, **given, "PYTHONPATH": str(ROOT)},
+                env={**ours, **DEFAULTS, **_database_of(self.folder), **given, "PYTHONPATH": str(ROOT)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=errors,
@@ -237,9 +239,25 @@ class Server:
 
 
 def query(folder: Path, statement: str, *params: object) -> list[tuple[Any, ...]]:
-    """Read the database file, past the server."""
+    """Read the database, past the server."""
+    if url := placed_url(folder):
+        return sql(url, statement, *params)
     with closing(sqlite3.connect(f"file:{folder}/data/scheduler.db?mode=ro", uri=True, timeout=PATIENCE)) as file:
         return file.execute(statement, params).fetchall()
+
+
+def execute(folder: Path, statement: str) -> None:
+    """Change the database, past the server."""
+    if url := placed_url(folder):
+        sql(url, statement)
+        return
+    with closing(sqlite3.connect(folder / "data" / "scheduler.db", timeout=10, isolation_level=None)) as file:
+        file.execute(statement)
+
+
+def _database_of(folder: Path) -> dict[str, str]:
+    url = placed_url(folder)
+    return {"SCHEDULER_DATABASE_URL": url} if url else {}
 
 
 def leased(folder: Path) -> list[tuple[Any, ...]]:
@@ -260,6 +278,10 @@ def _ask(where: tuple[str, int], method: str, path: str, headers: dict[str, str]
 @contextmanager
 def write_lock(folder: Path) -> Iterator[None]:
     """Hold the database's write lock, as a backup or a forgotten shell would."""
+    if url := placed_url(folder):
+        with all_locked(url):
+            yield
+        return
     with closing(sqlite3.connect(folder / "data" / "scheduler.db", isolation_level=None)) as file:
         file.execute("begin immediate")
         yield

@@ -12,6 +12,8 @@ import pytest
 from tests.acceptance.server import Server, stamp, until
 from tests.acceptance.sink import Sink, listening_sink
 
+pytestmark = pytest.mark.each_database
+
 DUE = 1000
 
 
