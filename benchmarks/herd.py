@@ -2,6 +2,7 @@
 
     python -m benchmarks.herd                     1,000 and 10,000 schedules, no-op target
     python -m benchmarks.herd -n 1000 --http      with POST requests to a sink on loopback
+    python -m benchmarks.herd --database URL      on a PostgreSQL
 
 The store has its durable settings (WAL, synchronous=FULL). Beside the product runs, in the same run and on the same
 disk, the bare limit: the same rows written by plain set-based SQL without any scheduler. Trust the ratios; absolute
@@ -79,7 +80,8 @@ class Herd:
 
 async def main(arguments: argparse.Namespace) -> None:
     kind = "HTTP to a loopback sink" if arguments.http else "no-op"
-    print(f"herd, {kind} target, concurrency {arguments.concurrency}, SQLite WAL + FULL\n")
+    store = "PostgreSQL" if arguments.database else "SQLite WAL + FULL"
+    print(f"herd, {kind} target, concurrency {arguments.concurrency}, {store}; bare SQL: SQLite WAL + FULL\n")
     print(
         f"{'N':>7} {'materialised/s':>15} {'finished/s':>11} {'lateness p50':>13} {'p99':>9} "
         f"{'bare SQL: insert/s':>19} {'life cycle/s':>13} {'ratio':>6}"
@@ -118,8 +120,16 @@ async def one_round(size: int, arguments: argparse.Namespace) -> Round:
         shutil.rmtree(folder)
 
 
+def database_of(folder: Path, arguments: argparse.Namespace) -> str:
+    """Name a database for one round: a file, or a schema that is left to whoever named the server."""
+    if arguments.database is None:
+        return f"sqlite:///{folder}/scheduler.db"
+    joint = "&" if "?" in arguments.database else "?"
+    return f"{arguments.database}{joint}schema={folder.name.replace('-', '_')}"
+
+
 async def run_herd(folder: Path, herd: Herd, arguments: argparse.Namespace) -> int:
-    store = await open_store(f"sqlite:///{folder}/scheduler.db")
+    store = await open_store(database_of(folder, arguments))
     events = Events()
     events.subscribe(herd.observe)
     rules = TargetRules(allow_commands=False, allow_private_urls=True)
@@ -248,6 +258,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--http", action="store_true", help="POST to a sink on loopback instead of doing nothing")
     parser.add_argument("--concurrency", type=int, default=1000, help="attempts in flight (the server's default is 64)")
     parser.add_argument("--rounds", type=int, default=3, help="the median of so many is printed")
+    parser.add_argument("--database", default=None, help="a postgresql:// URL; each round makes a schema of its own")
     parser.add_argument(
         "--folder", default=None, help="where the database is made; default: the system's temporary one"
     )

@@ -51,6 +51,7 @@ class BatchItemView(BaseModel):
     id: str
     created: bool
     change: str
+    warnings: list[str] = Field(description="Of what was created or updated: what a person may not expect.")
 
 
 class BatchView(BaseModel):

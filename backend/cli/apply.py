@@ -16,7 +16,7 @@ from cyclopts import Parameter
 from backend.cli.client import LONG_PATIENCE
 from backend.cli.failures import Missing, Refused, WrongUsage, error_text, field_errors, headline
 from backend.cli.options import DEFAULTS, Common, connect
-from backend.cli.output import Column, Row, print_line, print_table, tell
+from backend.cli.output import Column, Row, print_line, print_table, print_warnings, tell
 from backend.cli.yaml_file import LARGEST, ScheduleFile, read_schedules
 
 STDIN = "-"
@@ -67,6 +67,8 @@ def apply(
     except Refused as refused:
         raise FileRefused(refused.problem, located(described, refused.problem)) from refused
     tell(answer, partial(show_changes, dry_run=dry_run), as_json=common.json)
+    if not common.json:
+        print_warnings(surprises(described, answer))
 
 
 def read_bytes(file: str) -> bytes:
@@ -85,6 +87,15 @@ def located(described: ScheduleFile, problem: dict[str, Any]) -> Iterator[str]:
     for error in field_errors(problem):
         field = str(error.get("field") or "")
         yield f"{described.name}:{described.line_of(field)}: {field}: {error_text(error)}"
+
+
+def surprises(described: ScheduleFile, answer: dict[str, Any]) -> Iterator[str]:
+    """Word what a person may not expect of what was created or updated, with its line."""
+    places = {schedule["id"]: place for place, schedule in enumerate(described.schedules)}
+    for item in answer["items"]:
+        for warning in item.get("warnings") or ():
+            line = described.line_of(f"schedules[{places[item['id']]}].triggers")
+            yield f"{described.name}:{line}: {item['id']}: {warning}"
 
 
 def show_changes(answer: dict[str, Any], *, dry_run: bool) -> None:

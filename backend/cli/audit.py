@@ -6,10 +6,11 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from backend.cli import times
 from backend.cli.client import Client
 from backend.cli.failures import DONE, REFUSED
 from backend.cli.options import DEFAULTS, Common, connect
-from backend.cli.output import print_line, tell
+from backend.cli.output import counted, print_line, tell
 
 Json = dict[str, Any]
 COUNTS = ("schedules", "expected", "recorded", "missing_count", "doubled_count", "unverified_count")
@@ -28,7 +29,7 @@ def audit(
     common: Common = DEFAULTS,
 ) -> int:
     """Compare what should have fired with what is recorded; exit code 1 if anything is missing or doubled."""
-    found = collect(connect(common), {"schedule": id_, "from": from_, "to": to})
+    found = collect(connect(common), {"schedule": id_, "from": times.instant(from_), "to": times.instant(to)})
     tell(found, show_audit, as_json=common.json)
     return REFUSED if found["missing_count"] or found["doubled_count"] else DONE
 
@@ -48,7 +49,8 @@ def show_audit(found: Json) -> None:
     """Print the counts, and what was found."""
     good = not found["missing_count"] and not found["doubled_count"]
     print_line(
-        f"{found['expected']} occurrences of {found['schedules']} schedules, {found['from']} to {found['to']}: "
+        f"{counted(found['expected'], 'occurrence')} of {counted(found['schedules'], 'schedule')}, "
+        f"{found['from']} to {found['to']}: "
         f"{found['missing_count']} missing, {found['doubled_count']} doubled",
         "green" if good else "red",
     )

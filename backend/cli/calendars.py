@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from datetime import date
 from pathlib import PurePath
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from backend.cli.apply import STDIN, read_bytes
-from backend.cli.failures import WrongUsage
+from backend.cli.apply import STDIN, FileRefused, read_bytes
+from backend.cli.failures import Missing, Refused, WrongUsage, error_text, field_errors
 from backend.cli.options import DEFAULTS, Common, connect
 from backend.cli.output import Column, Row, print_line, print_table, tell
 
 Json = dict[str, Any]
 ICAL = "BEGIN:VCALENDAR"
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+LINE = re.compile(r"(?:the event on )?line (\d+): ")
+OF_FILE = re.compile(r"body|days")
 LARGEST = 2**20
+MOST_WRONG = 20
+"""Lines without a date that are named."""
 
 Id = Annotated[str, Parameter(name="ID", help="Id of the calendar.")]
 
@@ -53,8 +59,24 @@ def put(
     name = "stdin" if file == STDIN else file
     text = _text(name, read_bytes(file))
     body = text if text.lstrip("\ufeff \r\n").upper().startswith(ICAL) else {"days": days_of(name, text)}
-    answer = connect(common).put("calendars", id_ or PurePath(file).stem, body=body)
+    try:
+        answer = connect(common).put("calendars", id_ or PurePath(file).stem, body=body)
+    except Missing:
+        raise
+    except Refused as refused:
+        raise FileRefused(refused.problem, located(name, refused.problem)) from refused
     tell(answer, show_put, as_json=common.json)
+
+
+def located(name: str, problem: Json) -> Iterator[str]:
+    """Word each error with the file and the line that it names, if it is about what the file says."""
+    for error in field_errors(problem):
+        text, field = error_text(error), str(error.get("field") or "body")
+        place = LINE.match(text)
+        if place:
+            yield f"{name}:{place[1]}: {text[place.end() :]}"
+        else:
+            yield f"{name}: {text}" if OF_FILE.match(field) else f"{field}: {text}"
 
 
 def delete(id_: Id, /, *, common: Common = DEFAULTS) -> None:
@@ -64,14 +86,22 @@ def delete(id_: Id, /, *, common: Common = DEFAULTS) -> None:
 
 
 def days_of(name: str, text: str) -> list[str]:
-    """Read a date from each line; what follows a # is a comment."""
-    days = []
-    for number, line in enumerate(text.splitlines(), 1):
-        day = line.partition("#")[0].strip()
-        if day and DAY.fullmatch(day) is None:
-            raise WrongUsage(f"{name}:{number}: {day[:40]!r} is not a date; give one such as 2026-12-25 on each line")
-        days += [day] if day else []
-    return days
+    """Read a date from each line; what follows a # is a comment. WrongUsage names every line that has none."""
+    lines = ((number, line.partition("#")[0].strip()) for number, line in enumerate(text.splitlines(), 1))
+    days = [(number, day) for number, day in lines if day]
+    wrong = [f"{name}:{number}: {day[:40]!r} is not a date" for number, day in days if not _is_date(day)]
+    if wrong:
+        rest = len(wrong) - MOST_WRONG
+        more = [f"… and {rest} more"] if rest > 0 else []
+        raise WrongUsage("\n".join([*wrong[:MOST_WRONG], *more, "give one such as 2026-12-25 on each line"]))
+    return [day for _, day in days]
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return bool(DAY.fullmatch(text) and date.fromisoformat(text))
+    except ValueError:
+        return False
 
 
 def _text(name: str, content: bytes) -> str:

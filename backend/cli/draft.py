@@ -38,8 +38,21 @@ class When:
         tuple[str, ...],
         Parameter(negative="", show_default=False, help="Single instant: 2026-12-01T09:00:00. May be repeated."),
     ] = ()
+    rrule: Annotated[
+        tuple[str, ...],
+        Parameter(
+            negative="", show_default=False, help='Rule of RFC 5545, quoted: "FREQ=MONTHLY;BYDAY=1MO". May be repeated.'
+        ),
+    ] = ()
+    dtstart: Annotated[str | None, Parameter(help="Local time that --rrule counts from: 2026-01-05T09:00:00.")] = None
     timezone: Annotated[
-        str | None, Parameter(help="IANA zone of --cron and --at, such as Europe/London; UTC unless given.")
+        str | None, Parameter(help="IANA zone of --cron, --rrule and --at, such as Europe/London; UTC unless given.")
+    ] = None
+    dst_gap: Annotated[
+        str | None, Parameter(help="What becomes of a time of --cron that the clock jumps over: shift or skip.")
+    ] = None
+    dst_overlap: Annotated[
+        str | None, Parameter(help="When a time of --cron that comes twice fires: first, second or both.")
     ] = None
 
 
@@ -74,20 +87,32 @@ class Details:
 
 
 def triggers(when: When) -> list[Json]:
-    """Write the triggers; WrongUsage if there is none."""
+    """Write the triggers; WrongUsage if there is none, or an option without what it belongs to."""
+    _check_options(when)
     zone = when.timezone or "UTC"
-    found: list[Json] = [{"kind": "cron", "expression": rule, "timezone": zone} for rule in when.cron]
+    clock_changes = _given({"dst_gap": when.dst_gap, "dst_overlap": when.dst_overlap})
+    found: list[Json] = [{"kind": "cron", "expression": rule, "timezone": zone} | clock_changes for rule in when.cron]
     found += [
         {"kind": "interval", "every": every} | ({"anchor": when.anchor} if when.anchor else {}) for every in when.every
     ]
     found += [{"kind": "once", "at": at, "timezone": zone} for at in when.at]
-    if not found:
-        raise WrongUsage("it never fires; give --cron, --every or --at")
+    found += [{"kind": "rrule", "rule": rule, "dtstart": when.dtstart, "timezone": zone} for rule in when.rrule]
+    return found
+
+
+def _check_options(when: When) -> None:
+    if not (when.cron or when.every or when.at or when.rrule):
+        raise WrongUsage("it never fires; give --cron, --every, --at or --rrule")
     if when.anchor and not when.every:
         raise WrongUsage("--anchor goes with --every")
-    if when.timezone is not None and not when.cron and not when.at:
-        raise WrongUsage("--timezone goes with --cron and --at; an interval is the same in every zone")
-    return found
+    if when.timezone is not None and not (when.cron or when.at or when.rrule):
+        raise WrongUsage("--timezone goes with --cron, --rrule and --at; an interval is the same in every zone")
+    if when.rrule and not when.dtstart:
+        raise WrongUsage("--rrule needs the local time that it counts from, such as --dtstart 2026-01-05T09:00:00")
+    if when.dtstart and not when.rrule:
+        raise WrongUsage("--dtstart goes with --rrule")
+    if (when.dst_gap or when.dst_overlap) and not when.cron:
+        raise WrongUsage("--dst-gap and --dst-overlap go with --cron")
 
 
 def target(http: Http, command: Sequence[str]) -> Json:

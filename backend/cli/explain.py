@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -39,14 +40,33 @@ def show_explanation(answer: Json) -> None:
         ("at", f"{answer['at']}, local {answer['local_time']} {answer['timezone']}"),
         ("rule", rule.get("description")),
         ("window", _window(window)),
-        ("due", jitter.get("scheduled_time")),
-        ("paused", pause and f"{pause.get('by') or times.NONE}, {pause.get('at')} {pause.get('note')}".rstrip()),
+        ("due", jitter and _due(jitter, answer["at"])),
+        ("paused", pause and _paused(pause)),
         ("run", run and f"{run['id']} {run['state']}{_stands_for(run)}"),
-        ("revision", revision and f"{revision['number']}, {revision['changed_at']} by {revision['changed_by']}"),
+        ("beside", ", ".join(f"{run['id']} {run['trigger_type']} {run['state']}" for run in answer["other_runs"])),
+        ("revision", revision and _revision(revision)),
         ("before", nearest.get("previous") or "none"),
         ("after", nearest.get("next") or "none"),
     ]
     print_fields([(name, str(value)) for name, value in rows if value])
+
+
+def _short(text: str | None) -> str:
+    """Write an instant to the millisecond."""
+    return re.sub(r"(\.\d{3})\d+", r"\1", text or times.NONE)
+
+
+def _paused(pause: Json) -> str:
+    return f"{pause.get('by') or times.NONE}, {_short(pause.get('at'))} {pause.get('note')}".rstrip()
+
+
+def _revision(revision: Json) -> str:
+    return f"{revision['number']}, {_short(revision['changed_at'])} by {revision['changed_by']}"
+
+
+def _due(jitter: Json, at: str) -> str:
+    due = _short(jitter["scheduled_time"])
+    return due if jitter["nominal_time"] == at else f"{due}, the occurrence of {jitter['nominal_time']}"
 
 
 def _window(window: Json) -> str:

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from backend.cli.failures import Failure, WrongUsage
 from backend.cli.options import DEFAULTS, Common, connect
-from backend.cli.output import print_error, print_json, print_line
+from backend.cli.output import counted, print_error, print_json, print_line
 from backend.cli.schedules import ALL, Filters
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ def export(
         print_error(f"note: paused here, which a file cannot say; a new server would run them: {', '.join(paused)}")
     if output is not None:
         _write(output, yaml_text(document))
-        print_line(f"{len(found)} schedules written to {output}") if not common.json else print_json(document)
+        written = f"{counted(len(found), 'schedule')} written to {output}"
+        print_line(written) if not common.json else print_json(document)
     elif common.json:
         print_json(document)
     else:
@@ -78,7 +79,8 @@ def sparse(model: BaseModel) -> Json:
     for name, field in type(model).model_fields.items():
         value = getattr(model, name)
         if name in ALWAYS or value != field.get_default(call_default_factory=True):
-            kept[name] = _sparse(value, written[name]) if name != "retry" else written[name]
+            said = name if name in written else str(field.alias)  # `from`, which Python keeps for itself
+            kept[said] = _sparse(value, written[said]) if name != "retry" else written[name]
     return kept
 
 

@@ -45,6 +45,11 @@ class Refused(Failure):
         """The HTTP status."""
         return int(self.problem["status"])
 
+    @property
+    def field_errors(self) -> list[dict[str, Any]]:
+        """What is wrong with which field."""
+        return field_errors(self.problem)
+
 
 class Missing(Refused):
     """What was asked for does not exist in this namespace."""

@@ -66,7 +66,9 @@ scheduler backfill digest --from 2026-11-01T00:00:00Z --to 2026-11-08T00:00:00Z 
     (
         "preview",
         preview.preview,
-        'scheduler preview "0 9 * * mon-fri" --timezone Europe/London -n 5\nscheduler preview --every 90m',
+        """scheduler preview "0 9 * * mon-fri" --timezone Europe/London -n 5
+scheduler preview --rrule "FREQ=MONTHLY;BYDAY=1MO" --dtstart 2026-01-05T09:00:00
+scheduler preview -f schedules.yaml""",
     ),
     ("audit", audit.audit, "scheduler audit\nscheduler audit digest --from 2026-12-01T00:00:00Z --json"),
     (

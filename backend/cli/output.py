@@ -90,6 +90,13 @@ def print_error(text: str) -> None:
     console(sys.stderr).print(_styled(clean(text), "red"), soft_wrap=True)
 
 
+def print_warnings(texts: Iterable[str]) -> None:
+    """Print what a person may not expect, beside an answer that a program may read."""
+    sys.stdout.flush()
+    for text in texts:
+        console(sys.stderr).print(_styled(one_line(f"warning: {text}"), "yellow"), soft_wrap=True)
+
+
 def print_line(text: str, style: str = "") -> None:
     """Print one line for a person."""
     console().print(_styled(one_line(text), style), soft_wrap=True)
@@ -161,6 +168,15 @@ def with_note(line: str, note: str, available: int) -> list[str]:
         return [f"  {note}"]
     room = max(available - len(INDENT), NARROWEST)
     return [f"\n{INDENT}{part}" for part in textwrap.wrap(note, room, max_lines=3, placeholder=" …")]
+
+
+def counted(number: int, noun: str) -> str:
+    """Write a number of things.
+
+    >>> counted(1, "start"), counted(2, "start")
+    ('1 start', '2 starts')
+    """
+    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def print_fields(fields: Sequence[tuple[str, str]]) -> None:

@@ -14,6 +14,7 @@ from backend.cli.output import Column, Row, console, print_rows
 
 Json = dict[str, Any]
 State = Literal[
+    "buffered",
     "held",
     "queued",
     "running",

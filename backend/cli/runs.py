@@ -41,7 +41,7 @@ def runs(
     if watch:
         follow(Watch(client, wanted, every_change=verbose), as_json=common.json)
         return
-    query = {"state": wanted.state, "from": wanted.from_, "to": wanted.to}
+    query = {"state": wanted.state, "from": times.instant(wanted.from_), "to": times.instant(wanted.to)}
     tell(client.collect(*wanted.path, query=query, limit=limit), _list_runs, as_json=common.json)
 
 

@@ -14,6 +14,7 @@ from backend.cli.output import Column, Row, print_table
 
 Json = dict[str, Any]
 OFFSET = re.compile(r"(?:[Zz]|[+-]\d\d:\d\d)\Z")
+FEW = 2
 COLUMNS = (
     Column("ID", flexible=True),
     Column("STATE"),
@@ -36,7 +37,7 @@ def _cells(schedule: Json, now: datetime) -> Sequence[str]:
     return (
         schedule["id"],
         schedule["state"],
-        ", ".join(trigger_text(trigger) for trigger in schedule.get("triggers") or ()),
+        when_text(schedule),
         times.local(upcoming),
         times.relative(upcoming, now) if upcoming else "",
         last["state"] if last else times.NONE,
@@ -65,7 +66,37 @@ def trigger_text(trigger: Json) -> str:
         case "once":
             at = str(trigger["at"])
             return f"at {at}" if OFFSET.search(at) else f"at {at} {zone}"
+        case "rrule":
+            return f"{trigger['rule']} from {trigger['dtstart']} {zone}"
     return str(trigger.get("kind"))
+
+
+def exclusion_text(exclusion: Json) -> str:
+    """Word an exclusion in a few characters.
+
+    >>> exclusion_text({"kind": "range", "from": "2026-12-24", "to": "2027-01-01"})
+    '2026-12-24 to 2027-01-01 UTC'
+    """
+    zone = exclusion.get("timezone") or "UTC"
+    match exclusion.get("kind"):
+        case "cron":
+            return f"{exclusion['expression']} {zone}"
+        case "date":
+            return f"{exclusion['date']} {zone}"
+        case "range":
+            return f"{exclusion['from']} to {exclusion['to']} {zone}"
+        case "calendar":
+            return f"calendar {exclusion['calendar']} {zone}"
+    return str(exclusion.get("kind"))
+
+
+def when_text(schedule: Json) -> str:
+    """Word all triggers in a line; what is excluded by its name if it is little, else by its number."""
+    fires = ", ".join(trigger_text(trigger) for trigger in schedule.get("triggers") or ())
+    excluded = [exclusion_text(one) for one in schedule.get("exclusions") or ()]
+    if not excluded:
+        return fires
+    return f"{fires}, except " + (", ".join(excluded) if len(excluded) <= FEW else f"{len(excluded)} exclusions")
 
 
 def target_text(to: Json) -> str:
@@ -97,9 +128,12 @@ def describe(schedule: Json, now: datetime) -> list[tuple[str, str]]:
         ("error", schedule.get("error")),
         ("name", schedule.get("name") if schedule.get("name") != schedule["id"] else None),
         *[("when", trigger_text(trigger)) for trigger in schedule.get("triggers") or ()],
-        *[("except", trigger_text(trigger)) for trigger in schedule.get("exclusions") or ()],
+        *[("except", exclusion_text(one)) for one in schedule.get("exclusions") or ()],
+        ("in words", schedule.get("description")),
+        *[("warning", text) for text in schedule.get("warnings") or ()],
         ("target", target_text(schedule.get("target") or {})),
         ("next", next_text(schedule, now).removeprefix("next ") if next_time(schedule) else None),
+        ("jitter", _jitter(schedule)),
         ("window", _window(schedule)),
         ("owner", schedule.get("owner")),
         ("tags", " ".join(f"{key}={value}" for key, value in (schedule.get("tags") or {}).items())),
@@ -131,7 +165,14 @@ def _window(schedule: Json) -> str:
         for word, field in (("from", "start_at"), ("until", "end_at"))
         if schedule.get(field)
     ]
-    return " ".join(bounds) + (f" at most {schedule['max_runs']} runs" if schedule.get("max_runs") else "")
+    most = schedule.get("max_runs")
+    limit = [f"at most {most} run{'s' if most > 1 else ''}"] if most else []
+    return ", ".join([" ".join(bounds)] * bool(bounds) + limit)
+
+
+def _jitter(schedule: Json) -> str:
+    jitter = schedule.get("jitter")
+    return f"up to {jitter} later, each occurrence by an amount of its own" if jitter not in {None, "0s"} else ""
 
 
 def _json(document: object) -> str:
@@ -153,18 +194,30 @@ def occurrences(answer: Json) -> list[Json]:
 
 
 def print_occurrences(found: Sequence[Json], now: datetime) -> None:
-    """Print next times: in the rule's own zone, in UTC, how far away, and what is odd about them."""
+    """Print next times: in the rule's own zone, in UTC, how far away, and what is odd about them.
+
+    Where jitter delays any, a column says when each fires in fact.
+    """
     columns = [Column("LOCAL"), Column("ZONE", flexible=True), Column("UTC"), Column("", right=True)]
     seconds = any(times.moment(item["nominal_time"]).second for item in found)
-    print_table(columns, [Row(_occurrence(item, now, seconds=seconds), item.get("note") or "") for item in found])
+    delayed = any(_fires(item) != item["nominal_time"] for item in found)
+    if delayed:
+        columns.insert(3, Column("FIRES"))
+    rows = [_occurrence(item, now, seconds=seconds, delayed=delayed) for item in found]
+    print_table(columns, [Row(row, item.get("note") or "") for row, item in zip(rows, found, strict=True)])
 
 
-def _occurrence(item: Json, now: datetime, *, seconds: bool) -> Sequence[str]:
-    nominal = item["nominal_time"]
+def _fires(item: Json) -> str:
+    return str(item.get("scheduled_time") or item["nominal_time"])
+
+
+def _occurrence(item: Json, now: datetime, *, seconds: bool, delayed: bool) -> Sequence[str]:
+    nominal, fires = item["nominal_time"], _fires(item)
     when = times.moment(item.get("local_time") or nominal)
     return (
         f"{when:%a} {times.clock_text(when, seconds=seconds)}",
         item.get("timezone") or "UTC",
         nominal,
-        times.relative(nominal, now) if times.moment(nominal) >= now else "",
+        *([times.utc_after(fires, nominal)] if delayed else []),
+        times.relative(fires, now) if times.moment(fires) >= now else "",
     )

@@ -13,7 +13,7 @@ from backend.cli.draft import Details, Http, When, definition, json_object, targ
 from backend.cli.failures import Refused, WrongUsage
 from backend.cli.mistakes import at_least_one
 from backend.cli.options import DEFAULTS, Common, connect
-from backend.cli.output import print_fields, print_json, print_line, tell
+from backend.cli.output import print_fields, print_json, print_line, print_warnings, tell
 from backend.cli.run_rows import DROPPED, print_runs
 from backend.cli.runs import announce
 from backend.cli.schedule_rows import describe, next_text, occurrences, print_occurrences, print_schedules, silence
@@ -23,7 +23,7 @@ Id = Annotated[str, Parameter(name="ID", help="The schedule's id.")]
 Count = Annotated[int, Parameter(name=["--count", "-n"], validator=at_least_one, help="How many.")]
 State = Literal["active", "paused", "completed", "error"]
 SHOWN, SKIPS = 5, 2
-RAN = ("running", "retrying", "queued", "held", "succeeded", "failed", "timed_out", "dead", "cancelled")
+RAN = ("buffered", "running", "retrying", "queued", "held", "succeeded", "failed", "timed_out", "dead", "cancelled")
 NO_TIMES, NO_HTTP, NO_DETAILS = When(), Http(), Details()
 
 
@@ -45,6 +45,8 @@ def add(
             raise Exists(refused.problem, id_) from refused
         raise
     tell(created, _created, as_json=common.json)
+    if not common.json:
+        print_warnings(created.get("warnings") or ())
 
 
 class Exists(Refused):
@@ -80,7 +82,7 @@ class Filters:
             "target": self.target,
             "owner": self.owner,
             "name": self.name,
-            "due_before": self.due_before,
+            "due_before": times.instant(self.due_before),
             "q": self.search,
         }
 

@@ -18,23 +18,38 @@ from backend.cli import times
 from backend.cli.apply import located, read_bytes
 from backend.cli.bars import Series, svg_plot, terminal_plot
 from backend.cli.client import LONG_PATIENCE
-from backend.cli.failures import Missing, Refused, WrongUsage, headline
+from backend.cli.failures import Missing, Refused, WrongUsage, error_text, field_errors, headline
 from backend.cli.options import DEFAULTS, Common, connect
-from backend.cli.output import console, print_line, print_text, tell
+from backend.cli.output import console, counted, print_line, print_text, tell
 from backend.cli.yaml_file import ScheduleFile, read_schedules
 
 Json = dict[str, Any]
 LENGTH = re.compile(r"[0-9P][0-9A-Za-z.]*", re.ASCII)
 NAMED = 5
 PATIENCE = 3 * LONG_PATIENCE
+OPTIONS = frozenset({"from", "to", "outage", "durations"})
 
 
-class DraftsRefused(Refused):
-    """The server refused drafts; each error is worded with its line."""
+class SimulationRefused(Refused):
+    """The server refused; each error is worded with the option or the file's line that it concerns."""
 
-    def __init__(self, problem: Json, described: ScheduleFile) -> None:
+    def __init__(self, problem: Json, described: ScheduleFile | None) -> None:
         super().__init__(problem)
-        self.args = ("\n".join((headline(problem), *located(described, problem))),)
+        self.args = ("\n".join((headline(problem), *_worded(problem, described))),)
+
+
+def _worded(problem: Json, described: ScheduleFile | None) -> Iterator[str]:
+    of_drafts = []
+    for error in field_errors(problem):
+        field = str(error.get("field") or "body")
+        if field.startswith("schedules[") and described is not None:
+            of_drafts.append(error)
+        elif (option := re.split(r"[.\[]", field)[0]) in OPTIONS:
+            yield f"--{field if option == 'durations' else field.replace('.', ': ')}: {error_text(error)}"
+        else:
+            yield f"{field}: {error_text(error)}"
+    if described is not None:
+        yield from located(described, {"errors": of_drafts})
 
 
 @Parameter(name="*")
@@ -70,6 +85,7 @@ def simulate(
 ) -> None:
     """Foresee the load: starts per minute, the peak and who makes it. Nothing fires."""
     described = read_schedules(what.file, read_bytes(what.file)) if what.file is not None else None
+    from_, to = times.instant(from_), times.instant(to)
     body: Json = {"from": from_, "to": to}
     if described is not None:
         body["schedules"] = described.schedules
@@ -84,12 +100,10 @@ def simulate(
         except Missing:
             raise
         except Refused as refused:
-            if described is None:
-                raise
-            raise DraftsRefused(refused.problem, described) from refused
+            raise SimulationRefused(refused.problem, described) from refused
     series = series_of(answer, from_, to)
     if svg is not None:
-        _write(svg, svg_plot(series, f"{answer['total']} starts, {headline_of(answer)}"))
+        _write(svg, svg_plot(series, f"{counted(answer['total'], 'start')}, {headline_of(answer)}"))
     tell(answer, lambda found: show_simulation(found, series), as_json=common.json)
 
 
@@ -143,31 +157,39 @@ def headline_of(answer: Json) -> str:
 def show_simulation(answer: Json, series: Series) -> None:
     """Print the plot, and what it means."""
     print_text("\n".join(terminal_plot(series)))
-    print_line(f"{answer['total']} starts of {answer['schedules']} schedules; {headline_of(answer)}", "bold")
+    starts, schedules = counted(answer["total"], "start"), counted(answer["schedules"], "schedule")
+    print_line(f"{starts} of {schedules}; {headline_of(answer)}", "bold")
     if answer["peak_schedules"]:
-        print_line(f"in the peak: {_named([(one['id'], one['starts']) for one in answer['peak_schedules']])}")
-    overlaps = answer["overlaps"]
-    if overlaps["count"]:
-        counts = ", ".join(f"{overlaps[key]} {key}" for key in ("skipped", "waited", "replaced") if overlaps[key])
-        print_line(f"{overlaps['count']} overlap a run of their schedule" + (f": {counts}" if counts else ""), "yellow")
-        print_line(f"of them: {_named([(one['id'], one['count']) for one in overlaps['schedules']])}")
+        print_line(f"in the peak: {_named(answer['peak_schedules'], 'starts', answer['peak_schedule_count'])}")
+    if answer["overlaps"]["count"]:
+        _show_overlaps(answer["overlaps"])
     if answer["misfires"] is not None:
         _show_misfires(answer["misfires"])
     for note in answer["notes"]:
         print_line(f"note: {note}", "yellow")
 
 
+def _show_overlaps(overlaps: Json) -> None:
+    counts = ", ".join(f"{overlaps[key]} {key}" for key in ("skipped", "waited", "replaced") if overlaps[key])
+    text = "1 overlaps a run of its schedule" if overlaps["count"] == 1 else "{count} overlap a run of their schedule"
+    print_line(text.format_map(overlaps) + (f": {counts}" if counts else ""), "yellow")
+    if overlaps["at_return"]:
+        print_line(f"of them {overlaps['at_return']} as the server returns, which plans at once what is late and due")
+    print_line(f"of them: {_named(overlaps['schedules'], 'count', overlaps['schedule_count'])}")
+
+
 def _show_misfires(misfires: Json) -> None:
     dropped = ", ".join(f"{number} {reason}" for reason, number in misfires["dropped"].items())
-    text = f"{misfires['late']} fall into the outage; after it {misfires['run'] or 'none'} run"
+    late, run = misfires["late"], misfires["run"]
+    text = f"{late} fall{'s' * (late == 1)} into the outage; after it {run or 'none'} run{'s' * (run == 1)} late"
     print_line(text + (f", {dropped}" if dropped else ""))
     if misfires["schedules"]:
-        print_line(f"of them: {_named([(one['id'], one['late']) for one in misfires['schedules']])}")
+        print_line(f"of them: {_named(misfires['schedules'], 'late', misfires['schedule_count'])}")
 
 
-def _named(pairs: list[tuple[str, int]]) -> str:
-    text = ", ".join(f"{id_} ({number})" for id_, number in pairs[:NAMED])
-    return text + (f" and {len(pairs) - NAMED} more" if len(pairs) > NAMED else "")
+def _named(schedules: list[Json], key: str, count: int) -> str:
+    text = ", ".join(f"{one['id']} ({one[key]})" for one in schedules[:NAMED])
+    return text + (f" and {count - NAMED} more" if count > NAMED else "")
 
 
 def _write(file: Path, text: str) -> None:

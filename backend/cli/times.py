@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 from backend.clock import SystemClock
 
 NONE = "–"
+DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+S = TypeVar("S", str, str | None)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -18,6 +22,15 @@ def utc_now() -> datetime:
 def moment(text: str) -> datetime:
     """Read an RFC 3339 instant."""
     return datetime.fromisoformat(text)
+
+
+def instant(text: S) -> S:
+    """Let a date stand for its beginning in UTC; what else is an instant, the server judges.
+
+    >>> instant("2026-12-01"), instant("2026-12-01T09:00:00Z")
+    ('2026-12-01T00:00:00Z', '2026-12-01T09:00:00Z')
+    """
+    return f"{text}T00:00:00Z" if text and DATE.fullmatch(text) else text
 
 
 def between(start: str | None, end: str | None) -> timedelta | None:
@@ -83,6 +96,16 @@ def local(text: str | None) -> str:
         return NONE
     when = moment(text).astimezone()
     return f"{clock_text(when)} {when.tzname()}"
+
+
+def utc_after(text: str, before: str) -> str:
+    """Write an instant in UTC to the second, beside an earlier one, whose date it leaves out.
+
+    >>> utc_after("2026-12-01T09:11:18.6Z", "2026-12-01T09:00:00Z")
+    '09:11:18Z'
+    """
+    when, day = moment(text).astimezone(UTC), moment(before).astimezone(UTC).date()
+    return f"{when:%H:%M:%SZ}" if when.date() == day else f"{when:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def both(text: str | None, now: datetime) -> str:

@@ -30,7 +30,7 @@ class Watch:
     def __init__(self, client: Client, wanted: Wanted, *, every_change: bool) -> None:
         self._client = client
         self._path = wanted.path
-        self._since = wanted.from_
+        self._since = times.instant(wanted.from_)
         self._state = wanted.state
         self._every_change = every_change
         self._known: dict[str, str] = {}

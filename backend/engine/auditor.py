@@ -18,6 +18,8 @@ SCHEDULES = 50
 """Schedules that are read at a time."""
 OCCURRENCES = 2000
 """Rows and occurrences of a schedule that are compared at a time."""
+AT_FIRST = 100
+"""Rows of each that are read together with other schedules; who has more is read on alone."""
 SPAN = 60 * MINUTE
 EVERY = 300.0
 BREATH = 0.1
@@ -48,7 +50,8 @@ class Audit:
             broken_off = await self.one(place)
             if broken_off is not None:
                 return broken_off
-        pages = await self.reader.ledger_pages(place.key, self._stretch(self.from_at), tzdata_version(), SCHEDULES)
+        stretch = self._stretch(self.from_at)._replace(rows=min(AT_FIRST, OCCURRENCES))
+        pages = await self.reader.ledger_pages(place.key, stretch, tzdata_version(), SCHEDULES)
         for page in pages:
             self.found.schedules += 1
             broken_off = await self.schedule(page, self.from_at)

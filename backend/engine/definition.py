@@ -22,7 +22,7 @@ from backend.triggers.registry import AnyTrigger
 VERSION: Final = 1
 ANSWERED_ONLY = frozenset(
     {"state", "note", "note_by", "note_at", "created_by", "created_at", "updated_at", "revision", "error", "source"}
-    | {"next_nominal_time", "next_scheduled_time", "last_run", "failure_streak"}
+    | {"next_nominal_time", "next_scheduled_time", "last_run", "failure_streak", "description", "warnings"}
 )
 """What an answer carries and a definition may repeat without effect, so that what was read can be written back."""
 
@@ -51,6 +51,14 @@ def _a_day_at_most(length: timedelta) -> timedelta:
     return length
 
 
+def check_window(start_at: int | None, end_at: int | None) -> None:
+    """Refuse a window that ends before it begins."""
+    if start_at is not None and end_at is not None and end_at < start_at:
+        raise FieldError("end_at is before start_at", "give a later end, or none", "end_at")
+
+
+Jitter = Annotated[Duration, AfterValidator(_a_day_at_most)]
+MaxRuns = Annotated[int, Field(ge=1, le=10**9)]
 Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
 PublicId = Annotated[
     str,
@@ -81,12 +89,12 @@ class ScheduleDefinition(BaseModel):
     misfire_threshold: Duration = timedelta(seconds=60)
     catchup_window: Duration = timedelta(days=365)
     overlap_policy: OverlapPolicy = OverlapPolicy.SKIP
-    jitter: Annotated[Duration, AfterValidator(_a_day_at_most)] = Field(
+    jitter: Jitter = Field(
         default=timedelta(0), description="Spread: each occurrence is up to so much later, always by the same amount."
     )
     start_at: Instant | None = Field(default=None, description="No occurrence before.")
     end_at: Instant | None = Field(default=None, description="No occurrence after.")
-    max_runs: int | None = Field(default=None, ge=1, le=10**9, description="Completed after so many runs of its own.")
+    max_runs: MaxRuns | None = Field(default=None, description="Completed after so many runs of its own.")
     retry: RetryPolicy = Field(default_factory=RetryPolicy)
     timeout: Annotated[Duration, AfterValidator(_bounded)] = timedelta(minutes=3)
     delivery: Delivery = Delivery.AT_LEAST_ONCE
@@ -94,8 +102,7 @@ class ScheduleDefinition(BaseModel):
 
     @model_validator(mode="after")
     def _has_a_window(self) -> ScheduleDefinition:
-        if self.start_at is not None and self.end_at is not None and self.end_at < self.start_at:
-            raise FieldError("end_at is before start_at", "give a later end, or none", "end_at")
+        check_window(self.start_at, self.end_at)
         return self
 
     @model_validator(mode="before")

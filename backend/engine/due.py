@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -14,8 +14,10 @@ WALK = 3000
 """Instants of one schedule that one walk visits at the most."""
 RESERVE = 1000
 """Of a walk that does not reach now, the newest instants left to the next walk, which may treat them otherwise."""
-MOST_EXCLUDED = 20_000
-"""Stretches of exclusions that a search for the next time jumps over at the most."""
+MOST_ASKED = 20_000
+"""Questions to triggers and exclusions that a search for the next time asks at the most: some 30 ms."""
+MOST_ASKED_IN_WALK = 1_000_000
+"""Of a whole walk: eight times what the largest definition asks whose exclusions mostly let it fire."""
 
 Delay = Callable[[int, int | None], int]
 """(nominal time, the following one) → how much later the occurrence is due, in microseconds."""
@@ -42,12 +44,32 @@ def next_nominal(timing: str, after: int, effective_at: int) -> int | None:
 
     `timing` is the stored JSON text. Schedules that share it share the answer.
     """
-    return _next(timing, after, max(after, effective_at))
+    return _next(_same(timing), after, max(after, effective_at))[0]
+
+
+def instants_after(timing: str, after: int, effective_at: int) -> Iterator[int]:
+    """Go from one instant to the next, as `next_nominal` does. FieldError: the exclusions make it too long a way."""
+    asked = 0
+    while True:
+        instant, questions = _next(_same(timing), after, max(after, effective_at))
+        asked += questions
+        if asked > MOST_ASKED_IN_WALK:
+            raise FieldError("the exclusions make the walk over time too long", "exclude less", "exclusions")
+        if instant is None:
+            return
+        yield instant
+        after = instant
+
+
+@lru_cache(maxsize=1024)
+def _same(text: str) -> str:
+    """Give one object for equal texts: each is read from the database anew, and what `_next` remembers holds it."""
+    return text
 
 
 @lru_cache(maxsize=65536)
-def _next(text: str, after: int, recurring_after: int) -> int | None:
-    return find_next(load_timing(text), after, recurring_after)
+def _next(text: str, after: int, recurring_after: int) -> tuple[int | None, int]:
+    return _search(load_timing(text), after, recurring_after)
 
 
 def find_next(timing: Timing, after: int, recurring_after: int) -> int | None:
@@ -55,15 +77,21 @@ def find_next(timing: Timing, after: int, recurring_after: int) -> int | None:
 
     Nothing is remembered. FieldError: the exclusions leave nothing within reach.
     """
+    return _search(timing, after, recurring_after)[0]
+
+
+def _search(timing: Timing, after: int, recurring_after: int) -> tuple[int | None, int]:
+    """Find the next instant, and tell how many questions to triggers and exclusions it took."""
     if timing.start_at is not None:
         after, recurring_after = max(after, timing.start_at - 1), max(recurring_after, timing.start_at - 1)
-    for _ in range(MOST_EXCLUDED):
+    each = len(timing.triggers) + len(timing.exclusions)
+    for asked in range(each, MOST_ASKED + 1, each):
         found = _first(timing, after, recurring_after)
         if found is None or (timing.end_at is not None and found > timing.end_at):
-            return None
+            return None, asked
         allowed = skip_excluded(timing.exclusions, found)
         if allowed is None:
-            return found
+            return found, asked
         after = recurring_after = max(found, allowed - 1)
     raise FieldError("the exclusions leave no occurrence within reach", "exclude less", "exclusions")
 
@@ -79,13 +107,14 @@ def due_instants(
     """Walk from `first`, the stored next time, to `until` (inclusive), visiting at most WALK instants.
 
     An instant is due when its delay is over too, unless `wait` is False. A delay ends before the following instant,
-    so their order stays.
+    so their order stays. FieldError: the exclusions make it too long a way.
     """
     instants: list[int] = []
     delays: dict[int, int] = {}
     instant = first
+    coming = instants_after(timing, first or 0, effective_at)
     while instant is not None and instant <= until:
-        following = next_nominal(timing, instant, effective_at)
+        following = next(coming, None)
         late_by = delay(instant, following)
         if late_by:
             delays[instant] = late_by

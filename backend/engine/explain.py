@@ -93,6 +93,28 @@ def concerning(episode: Episode, rule: Rule, at: int) -> Episode:
     return episode._replace(run=None, blocker=None)
 
 
+class Delayed(NamedTuple):
+    """An occurrence, and when it is due after the delay that jitter gives it."""
+
+    nominal_at: int
+    scheduled_at: int
+
+
+def nearest(episode: Episode, rule: Rule, verdict: Verdict, at: int) -> tuple[int | None, int | None]:
+    """Find the occurrences before and after an instant, by the timing in force; what an end took away is none."""
+    schedule = episode.schedule
+    end = schedule.deleted_at
+    if end is None and schedule.next_nominal_at is None:
+        end = schedule.cursor_at
+    if verdict is Verdict.COMPLETED and (end is None or at <= end):
+        return None, None  # the last one that a run was left for is not the rule's last
+    before = at if end is None else min(at, end + 1)
+    following = next_nominal(rule.text, at, rule.effective_at)
+    if following is not None and end is not None and following > end:
+        following = None
+    return previous_nominal(rule.text, before, rule.effective_at), following
+
+
 def judge(episode: Episode, rule: Rule, at: int) -> Verdict:
     """Decide why there is, or is not, or will be a run at the instant."""
     if episode.run is not None:

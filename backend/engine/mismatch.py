@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import NamedTuple
 
 from backend.model.instants import SECOND as MICROSECONDS
@@ -49,8 +48,8 @@ def _days(fields: CronFields, local: int) -> Iterator[Mismatch]:
     if fields.days_of_month(first, length) >> today.day & 1:
         return
     # Where either of two day fields may match, neither does; where both must, at least one does not.
-    dates = replace(fields, weekdays=WEEKDAY.full, special_weekdays=(), both_days=True)
-    weekdays = replace(fields, dates=DATE.full, special_dates=(), both_days=True)
+    dates = fields._replace(weekdays=WEEKDAY.full, special_weekdays=(), both_days=True)
+    weekdays = fields._replace(dates=DATE.full, special_dates=(), both_days=True)
     if not dates.days_of_month(first, length) >> today.day & 1:
         yield Mismatch(DATE.name, str(today.day), fields.texts[3].lower())
     if not weekdays.days_of_month(first, length) >> today.day & 1:

@@ -111,10 +111,14 @@ def _admitted(schedule: Schedule, due: Due, now: int, *, open_run: bool, buffere
 
 def delay_of(schedule: Schedule) -> Delay:
     """Say how much later than their nominal time the occurrences of a schedule are due."""
-    if not schedule.jitter:
+    return jitter_delay(f"{schedule.namespace}/{schedule.id}", schedule.jitter)
+
+
+def jitter_delay(seed: str, jitter: int) -> Delay:
+    """Give what delays each occurrence; `seed` is namespace and id of the schedule, `jitter` in microseconds."""
+    if not jitter:
         return no_delay
-    seed = f"{schedule.namespace}/{schedule.id}"
-    return lambda nominal_at, following: delay(seed, nominal_at, schedule.jitter, following)
+    return lambda nominal_at, following: delay(seed, nominal_at, jitter, following)
 
 
 def scheduled_next(schedule: Schedule) -> Schedule:

@@ -60,6 +60,7 @@ class Forecast(NamedTuple):
     """The first minutes with the most starts, counted from the beginning of the range."""
     peak_schedules: Sequence[tuple[str, int]]
     """Who starts in these minutes, and how often, most first."""
+    peak_schedule_count: int
     offered: Sequence[tuple[str, Offered]]
     """What became of occurrences that overlapped or were late, by schedule, where there were any."""
     unplannable: Sequence[tuple[str, str]]
@@ -90,7 +91,7 @@ def simulate(lines: Sequence[Line], span: Range, outage: Range | None = None) ->
             yield from found.add_plain(plain, nominals, span)
         for line in members if len(plain) < len(members) else ():
             if not line.is_plain or outage is not None:
-                track = Track(line.overlap_policy, line.duration, span, outage)
+                track = Track(line.overlap_policy, line.duration, span, outage, runs_left=line.runs_left)
                 yield from _replay(line, nominals, track, outage)
                 yield from found.add(line.id, track, span)
     return found.forecast()
@@ -147,6 +148,7 @@ class Findings:
             peak=peak,
             peak_minutes=minutes,
             peak_schedules=who.most_common(MOST_NAMED),
+            peak_schedule_count=len(who),
             offered=self.offered,
             unplannable=self.unplannable,
         )

@@ -28,12 +28,14 @@ def dump_timing(timing: Timing) -> str:
     triggers = dump_triggers(timing.triggers)
     if timing == Timing(timing.triggers):
         return triggers
-    rest = {
-        "exclusions": [exclusion.model_dump(mode="json") for exclusion in timing.exclusions],
-        "start_at": timing.start_at,
-        "end_at": timing.end_at,
-    }
-    return f'{{"triggers":{triggers},{json.dumps(rest, sort_keys=True, separators=(",", ":"))[1:]}'
+    exclusions = ",".join(map(_dumped, timing.exclusions))
+    end_at, start_at = json.dumps(timing.end_at), json.dumps(timing.start_at)
+    return f'{{"triggers":{triggers},"end_at":{end_at},"exclusions":[{exclusions}],"start_at":{start_at}}}'
+
+
+@lru_cache(maxsize=256)
+def _dumped(exclusion: Exclusion) -> str:
+    return json.dumps(exclusion.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
 
 
 @lru_cache(maxsize=10_000)
@@ -44,10 +46,16 @@ def load_timing(text: str) -> Timing:
     document = json.loads(text)
     return Timing(
         parse_triggers(json.dumps(document["triggers"])),
-        _adapter().validate_python(document["exclusions"]),
+        _exclusions(json.dumps(document["exclusions"], separators=(",", ":"))),
         document["start_at"],
         document["end_at"],
     )
+
+
+@lru_cache(maxsize=256)
+def _exclusions(text: str) -> tuple[AnyExclusion, ...]:
+    # Thousands of schedules may carry the days of one calendar.
+    return _adapter().validate_json(text)
 
 
 @lru_cache(maxsize=1)

@@ -75,9 +75,8 @@ class Audits:
         began_at, now = await history.ledger_from(), await history.now()
         # The end of the first page holds for all: what comes meanwhile belongs to another audit.
         place, end = _place(cursor, min(to_at or now + 1, now + 1))
+        _check_range(from_at, to_at, now)
         begin = max(from_at or 0, began_at)
-        if from_at is not None and to_at is not None and to_at < from_at:
-            raise Refused([FieldProblem("to", "it is before from", "give a later end")])
         audit = Audit(history, begin, end - 1, left=MOST_OCCURRENCES)
         following = await self._one(audit, schedule_id, place) if schedule_id else await self._all(audit, place)
         return _view(audit, began_at, following)
@@ -91,6 +90,16 @@ class Audits:
         while following is not None and audit.left > 0:
             following = await audit.batch(following)
         return following
+
+
+def _check_range(from_at: int | None, to_at: int | None, now: int) -> None:
+    if from_at is None:
+        return
+    if from_at > now:
+        rule = f"{rfc3339(from_at)} is to come; an audit is of what is over"
+        raise Refused([FieldProblem("from", rule, f"give at most {rfc3339(now)}")])
+    if to_at is not None and to_at <= from_at:
+        raise Refused([FieldProblem("to", "it is not after from", "give a later end")])
 
 
 def _place(cursor: str | None, end: int) -> tuple[Bookmark, int]:

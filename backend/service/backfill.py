@@ -90,7 +90,7 @@ class Backfills:
         schedule = (await self.store.schedule(schedule_id)).schedule
         # Walking thousands of instants takes its time, in which loop and writer have live runs to see to.
         instants = await asyncio.to_thread(_occurrences, schedule, request)
-        recorded = await self.store.count_recorded(schedule_id, request.from_, request.to)
+        recorded = await self.store.count_recorded(schedule_id, instants)
         if request.dry_run:
             return _view(None, instants, recorded)
         if not instants:

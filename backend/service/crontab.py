@@ -6,21 +6,19 @@ The notation is that of crontab(5) as Debian's cron and cronie read it.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import count
 from typing import Any, NamedTuple
 
 from backend.engine.definition import ScheduleDefinition
-from backend.errors import Refused
+from backend.errors import FieldProblem, Refused
+from backend.service.crontab_ids import make_ids, slug
 from backend.service.validation import parse
 
 SHELL = "/bin/sh"
 # What cron never does must not begin with the import: kill after minutes, run again, give up after failures.
 LIKE_CRON: Mapping[str, Any] = {"timeout": "7d", "retry": {"max_attempts": 1}, "pause_after_failures": 0}
 LONGEST_NAME = 200
-LONGEST_SLUG = 60
 
 _BLANKS = re.compile(r"[ \t]+")
 _VARIABLE = re.compile(r"""(?:"([A-Za-z_]\w*)"|'([A-Za-z_]\w*)'|([A-Za-z_]\w*))[ \t]*=[ \t]*(.*)""", re.ASCII)
@@ -28,7 +26,6 @@ _QUOTED = re.compile(r"""(["'])(.*?)\1""")
 _USER = re.compile(r"[A-Za-z_][\w.-]*\$?", re.ASCII)
 _BEFORE_PERCENT = re.compile(r"(?:[^\\%]|\\.|\\\Z)*")
 _NO_NAME = re.compile(r"\W|\w+=|m(in\w*)?[ \t]+h|([\d*,/-]+[ \t]+){3}", re.IGNORECASE)
-_REDIRECTION = re.compile(r"\d*&?>.*", re.DOTALL)
 
 
 class Problem(NamedTuple):
@@ -136,7 +133,8 @@ class _Reader:
         if "\0" in text:
             self._refuse(number, "line", "it holds a NUL character", "leave it out")
         elif text.startswith("#"):
-            self._comment = [*comment, text[1:]]
+            comment.append(text[1:])
+            self._comment = comment
         elif variable := _VARIABLE.fullmatch(text):
             self._set(number, variable[1] or variable[2] or variable[3], variable[4].rstrip(" \t"))
         elif text.strip():
@@ -211,38 +209,6 @@ def _name(comment: Sequence[str]) -> str | None:
     return (name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…") or None
 
 
-def make_ids(labels: Sequence[str], prefix: str) -> list[str]:
-    """Make readable ids of names or commands; where several are alike, the later ones are numbered from 2."""
-    taken: dict[str, None] = {}
-    seen: Counter[str] = Counter()
-    for label in labels:
-        base = prefix + (slug(label) or "job")
-        seen[base] = next(n for n in count(seen[base] + 1) if _numbered(base, n) not in taken)
-        taken[_numbered(base, seen[base])] = None
-    return list(taken)
-
-
-def _numbered(base: str, number: int) -> str:
-    return base if number == 1 else f"{base}-{number}"
-
-
-def slug(text: str) -> str:
-    """Shorten a name or a command to what an id may hold: no folders, no redirections.
-
-    >>> slug("/usr/local/bin/backup.sh --full > /dev/null 2>&1"), slug("Prüfe täglich")
-    ('backup.sh-full', 'prufe-taglich')
-    """
-    words = (word.rstrip("/").rpartition("/")[2] for word in _REDIRECTION.sub("", text).split())
-    plain = unicodedata.normalize("NFKD", " ".join(words)).encode("ascii", "ignore").decode().lower()
-    pieces = re.findall(r"[a-z0-9._]+", plain)
-    kept = ""
-    for piece in pieces:
-        if len(kept) + 1 + len(piece) > LONGEST_SLUG:
-            break
-        kept = f"{kept}-{piece}"
-    return (kept or "-".join(pieces)[:LONGEST_SLUG]).strip("-._")
-
-
 def _definition(entry: _Entry, id_: str, timezone: str | None) -> dict[str, Any]:
     variables = {name: variable.value for name, variable in entry.variables.items()}
     zone = entry.zone.value.removeprefix(":") if entry.zone else timezone
@@ -270,15 +236,26 @@ def _argv(shell: str, command: str, stdin: str | None) -> list[str]:
 
 def _refusals(entry: _Entry, document: Mapping[str, Any]) -> Iterator[Problem]:
     """Ask the validator of all entrances, so that every bad line is found before the server is asked."""
-    if document["triggers"][0]["timezone"] is None:
+    trigger = document["triggers"][0]
+    found: list[FieldProblem] = []
+    if trigger["timezone"] is None:
         fix = "give the zone of the machine that the crontab is from, such as --timezone Europe/London"
         yield Problem(entry.line, "timezone", "there is no CRON_TZ above, and this machine does not name its zone", fix)
-        return
+    else:
+        found += _problems(document)
+    if trigger["timezone"] is None or any(problem.field.endswith(".timezone") for problem in found):
+        # Without its zone a rule is not read, and whatever else is wrong with it would be told only the next time.
+        found += _problems({**document, "triggers": [trigger | {"timezone": "UTC"}]})
+    for problem in dict.fromkeys(found):
+        yield Problem(entry.line_of(problem.field), problem.field, problem.rule, problem.fix)
+
+
+def _problems(document: Mapping[str, Any]) -> Sequence[FieldProblem]:
     try:
         parse(ScheduleDefinition, document)
     except Refused as refused:
-        for problem in refused.problems:
-            yield Problem(entry.line_of(problem.field), problem.field, problem.rule, problem.fix)
+        return refused.problems
+    return ()
 
 
 def _warnings(reader: _Reader, *, system: bool) -> Iterator[str]:
@@ -292,8 +269,20 @@ def _warnings(reader: _Reader, *, system: bool) -> Iterator[str]:
             f"line {used['TZ']}: TZ is taken for the zone of the times too; Debian's cron and cronie read it for the "
             "commands alone, so set CRON_TZ if the times are of another zone"
         )
+    yield from dict.fromkeys(_outranked(entries))
     if "MAILTO" in used:
         yield f"line {used['MAILTO']}: MAILTO is only a variable here: output is kept with each run, and not mailed"
     first = next((entry.line for entry in entries if not system and entry.command.split()[0] == "root"), None)
     if first:
         yield f"line {first}: the command is `root`; a crontab with a column of users needs --system"
+
+
+def _outranked(entries: Sequence[_Entry]) -> Iterator[str]:
+    """Say of each TZ below a CRON_TZ that the times stay where they are."""
+    for entry in entries:
+        zone, tz = entry.zone, entry.variables.get("TZ")
+        if zone and tz and tz.line > zone.line and tz.value not in {"", zone.value}:
+            yield (
+                f"line {tz.line}: TZ is for the commands alone here, since CRON_TZ (line {zone.line}) goes first: the "
+                f"times below stay in {zone.value}"
+            )

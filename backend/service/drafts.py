@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
+from backend.duration import format_duration
 from backend.engine.definition import ScheduleDefinition, dump_definition, load_definition, says_the_same
 from backend.engine.due import next_nominal
+from backend.engine.misfire import Lateness
 from backend.engine.plan import give_up, plan, scheduled_next
-from backend.engine.timing import dump_timing
+from backend.engine.timing import dump_timing, load_timing
 from backend.errors import Conflict, FieldError, FieldProblem, PreconditionFailed, Refused
 from backend.model.change import Change, Moment
 from backend.model.instants import DAY, MINUTE, SECOND, micros, rfc3339
 from backend.model.plan import Planned
 from backend.model.run import FINAL_STATES, RunState
 from backend.model.schedule import Schedule, ScheduleState
+from backend.service.silence import silence
 from backend.service.timings import timing_of, without_days
 from backend.service.validation import joined
 from backend.triggers.base import Trigger
@@ -69,7 +73,7 @@ def check_revision(current: Schedule | None, if_match: int | None) -> None:
 
 def _create(draft: Draft, moment: Moment) -> Change:
     definition = settled(draft.definition, None, moment.now)
-    cursor_at = _cursor_before(definition.triggers, (), moment.now, draft.at)
+    cursor_at = _cursor_before(definition, (), moment.now, draft.at)
     schedule = _BLANK._replace(
         namespace=definition.namespace,
         id=str(definition.id),
@@ -83,7 +87,8 @@ def _create(draft: Draft, moment: Moment) -> Change:
     )
     schedule = _planned_anew(_defined(schedule, definition, moment, draft.at), draft.at)
     if schedule.next_nominal_at is None:
-        raise Refused([FieldProblem(joined(draft.at, "triggers"), "no occurrence is left", "give a time to come")])
+        why = silence(load_timing(schedule.triggers), cursor_at, moment.now)
+        raise Refused([replace(why, field=joined(draft.at, why.field))])
     return Change("created", schedule, draft.by, tags=_tags(definition))
 
 
@@ -102,7 +107,7 @@ def _update(
     )
     if (changed.triggers, changed.max_runs) != (current.triggers, current.max_runs):
         old = _definition_of(current)
-        cursor_at = _cursor_before(definition.triggers, old.triggers if old else (), moment.now, draft.at)
+        cursor_at = _cursor_before(definition, old.triggers if old else (), moment.now, draft.at)
         _refuse_decided(definition.triggers, old.triggers if old else (), before.cursor_at, draft.at)
         changed = _taken_over(changed, cursor_at, planned, moment, at=draft.at)
         changed = _reactivated(changed, busy=open_run or moment.buffered > 0 or _opened(planned))
@@ -203,18 +208,28 @@ def _anchor_for(interval: IntervalTrigger, known: Sequence[Trigger], at: int) ->
     return next((anchor for anchor in same if anchor is not None), at // SECOND * SECOND)
 
 
-def _cursor_before(triggers: tuple[Trigger, ...], old: tuple[Trigger, ...], now: int, at: str) -> int:
+def _cursor_before(definition: ScheduleDefinition, old: tuple[Trigger, ...], now: int, at: str) -> int:
     """Find where planning begins: now, or just before a one-shot that is accepted although it is over."""
     cursor = now
-    for place, trigger in enumerate(triggers):
+    for place, trigger in enumerate(definition.triggers):
         if not isinstance(trigger, OnceTrigger) or trigger.instant > now or trigger in old:
             continue
-        if now - trigger.instant > PAST_TOLERANCE and not trigger.allow_past:
-            field = joined(at, f"triggers[{place}].at")
-            rule = f"{rfc3339(trigger.instant)} is in the past"
-            raise Refused([FieldProblem(field, rule, 'give a time to come, or set "allow_past": true')])
+        if problem := _too_late(trigger, definition, now):
+            rule, fix = problem
+            raise Refused([FieldProblem(joined(at, f"triggers[{place}].at"), rule, fix)])
         cursor = min(cursor, trigger.instant - 1)
     return cursor
+
+
+def _too_late(trigger: OnceTrigger, definition: ScheduleDefinition, now: int) -> tuple[str, str] | None:
+    """Say why a one-shot that is over is not accepted, and what would be."""
+    instant, window = rfc3339(trigger.instant), definition.catchup_window
+    if now - trigger.instant > PAST_TOLERANCE and not trigger.allow_past:
+        return f"{instant} is in the past", 'give a time to come, or set "allow_past": true'
+    if Lateness(now, micros(definition.misfire_threshold), micros(window)).is_expired(trigger.instant):
+        rule = f"{instant} is older than the catch-up window of {format_duration(window)}, so it would never run"
+        return rule, "give a later time or a longer catchup_window"
+    return None
 
 
 def _refuse_decided(triggers: tuple[Trigger, ...], old: tuple[Trigger, ...], cursor_at: int, at: str) -> None:

@@ -4,99 +4,33 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any
-
-from pydantic import Field
 
 from backend.engine.definition import ScheduleDefinition, load_definition
 from backend.engine.due import next_nominal
-from backend.engine.explain import Rule, Verdict, concerning, in_force, judge, previous_nominal, rule_at
+from backend.engine.explain import Delayed, Rule, Verdict, concerning, in_force, judge, nearest, rule_at
 from backend.engine.mismatch import clock_note
 from backend.engine.plan import delay_of
 from backend.errors import FieldError, FieldProblem, Refused
-from backend.model.instants import DAY, LATEST, micros, parse_instant, rfc3339, rfc3339_or_none, to_datetime
+from backend.model.instants import DAY, LATEST, SECOND, micros, parse_instant, rfc3339, rfc3339_or_none, to_datetime
+from backend.service.explain_views import (
+    ExplanationView,
+    JitterView,
+    MismatchView,
+    NearestView,
+    OtherRunView,
+    PauseView,
+    RevisionView,
+    RuleView,
+    WindowView,
+)
 from backend.service.explain_words import Facts, sentence
-from backend.service.views import RunView, View, run_view
+from backend.service.views import run_view
 from backend.store.history import Episode
 from backend.store.port import NamespaceStore
 from backend.triggers.cron import CronTrigger
 from backend.triggers.describe import describe, note_at
 from backend.triggers.once import instant_of, parse_moment
 from backend.triggers.zones import tzdata_version, zone
-
-
-class RuleView(View):
-    """The timing in force, as stored and in words."""
-
-    triggers: list[dict[str, Any]]
-    description: str
-
-
-class MismatchView(View):
-    """A field of a cron rule that says no."""
-
-    field: str
-    value: str = Field(description="What the clock showed.")
-    rule: str = Field(description="What the rule says.")
-
-
-class WindowView(View):
-    """Between which instants the schedule fires."""
-
-    start_at: str | None
-    end_at: str | None
-
-
-class PauseView(View):
-    """Who paused the schedule, when, and why."""
-
-    by: str | None
-    at: str | None
-    note: str
-
-
-class RevisionView(View):
-    """The version of the schedule that was in force."""
-
-    number: int
-    changed_at: str
-    changed_by: str
-
-
-class NearestView(View):
-    """The occurrences around the instant, by the timing in force."""
-
-    previous: str | None
-    next: str | None
-
-
-class JitterView(View):
-    """When the occurrence is due, after its delay."""
-
-    delay_seconds: float
-    scheduled_time: str
-
-
-class ExplanationView(View):
-    """Why a schedule did, did not, will or will not fire at an instant."""
-
-    schedule_id: str
-    at: str
-    verdict: Verdict
-    sentence: str
-    timezone: str
-    local_time: str
-    rule: RuleView | None = Field(description="Null when this program cannot read it.")
-    trigger: dict[str, Any] | None = Field(description="The trigger that fires then.")
-    mismatch: list[MismatchView] = Field(description="Of a single cron trigger that does not fire then.")
-    dst: str | None = Field(description="What a clock change has to do with it.")
-    exclusion: dict[str, Any] | None
-    window: WindowView | None
-    pause: PauseView | None
-    revision: RevisionView | None
-    nearest: NearestView
-    run: RunView | None = Field(description="The run, or the record of why there is none; it may stand for many.")
-    jitter: JitterView | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +91,9 @@ def _explained(episode: Episode, at: int) -> ExplanationView:
     verdict = judge(episode, rule, at)
     display = rule.trigger or rule.timing.triggers[0]
     cron = _only_cron(rule) if verdict is Verdict.NOT_AN_OCCURRENCE else None
-    nearest = _nearest(rule, at)
-    facts = Facts(episode, rule, verdict, at, definition, _dst(rule, cron, at), nearest)
+    around = nearest(episode, rule, verdict, at)
+    delayed = _delayed(episode, rule, definition, (at, around[0] if verdict is Verdict.NOT_AN_OCCURRENCE else None))
+    facts = Facts(episode, rule, verdict, at, definition, _dst(rule, cron, at), around, delayed)
     return ExplanationView(
         schedule_id=episode.schedule.id,
         at=rfc3339(at),
@@ -174,9 +109,10 @@ def _explained(episode: Episode, at: int) -> ExplanationView:
         window=_window(rule),
         pause=_pause(episode, verdict),
         revision=_revision(episode, at),
-        nearest=NearestView(previous=rfc3339_or_none(nearest[0]), next=rfc3339_or_none(nearest[1])),
+        nearest=NearestView(previous=rfc3339_or_none(around[0]), next=rfc3339_or_none(around[1])),
         run=run_view(episode.run) if episode.run else None,
-        jitter=_jitter(episode, rule, definition, at),
+        other_runs=_other_runs(episode),
+        jitter=_jitter(delayed),
     )
 
 
@@ -198,6 +134,7 @@ def _unreadable(episode: Episode, at: int, why: str) -> ExplanationView:
         revision=_revision(episode, at),
         nearest=NearestView(previous=None, next=None),
         run=run_view(episode.run) if episode.run else None,
+        other_runs=_other_runs(episode),
         jitter=None,
     )
 
@@ -205,11 +142,6 @@ def _unreadable(episode: Episode, at: int, why: str) -> ExplanationView:
 def _only_cron(rule: Rule) -> CronTrigger | None:
     first = rule.timing.triggers[0]
     return first if len(rule.timing.triggers) == 1 and isinstance(first, CronTrigger) else None
-
-
-def _nearest(rule: Rule, at: int) -> tuple[int | None, int | None]:
-    previous = previous_nominal(rule.text, at, rule.effective_at)
-    return previous, next_nominal(rule.text, at, rule.effective_at)
 
 
 def _dst(rule: Rule, cron: CronTrigger | None, at: int) -> str | None:
@@ -250,14 +182,42 @@ def _revision(episode: Episode, at: int) -> RevisionView | None:
     return RevisionView(number=named.revision, changed_at=rfc3339(named.changed_at), changed_by=named.changed_by)
 
 
-def _jitter(episode: Episode, rule: Rule, definition: ScheduleDefinition | None, at: int) -> JitterView | None:
+def _other_runs(episode: Episode) -> list[OtherRunView]:
+    return [
+        OtherRunView(id=run.id, trigger_type=run.trigger_type, state=run.state, nominal_time=rfc3339(run.nominal_at))
+        for run in episode.beside
+    ]
+
+
+def _delayed(
+    episode: Episode, rule: Rule, definition: ScheduleDefinition | None, instants: tuple[int, int | None]
+) -> Delayed | None:
+    """Find the delay of the occurrence at the first instant, else of the one at the second that is due at the first."""
+    at, before = instants
     if episode.run is not None and episode.run.run.nominal_at == at:
-        scheduled_at = episode.run.run.scheduled_at
-    elif rule.is_occurrence and definition is not None:
-        schedule = episode.schedule._replace(jitter=micros(definition.jitter))
-        scheduled_at = at + delay_of(schedule)(at, next_nominal(rule.text, at, rule.effective_at))
+        found = Delayed(at, episode.run.run.scheduled_at)
+    elif definition is None:
+        return None
+    elif rule.is_occurrence:
+        found = _due(episode, rule, definition, at)
+    elif before is not None and _due(episode, rule, definition, before).scheduled_at // SECOND == at // SECOND:
+        found = _due(episode, rule, definition, before)
     else:
         return None
-    if scheduled_at == at:
+    return found if found.scheduled_at != found.nominal_at else None
+
+
+def _due(episode: Episode, rule: Rule, definition: ScheduleDefinition, nominal_at: int) -> Delayed:
+    schedule = episode.schedule._replace(jitter=micros(definition.jitter))
+    following = next_nominal(rule.text, nominal_at, rule.effective_at)
+    return Delayed(nominal_at, nominal_at + delay_of(schedule)(nominal_at, following))
+
+
+def _jitter(delayed: Delayed | None) -> JitterView | None:
+    if delayed is None:
         return None
-    return JitterView(delay_seconds=(scheduled_at - at) / 1_000_000, scheduled_time=rfc3339(scheduled_at))
+    return JitterView(
+        nominal_time=rfc3339(delayed.nominal_at),
+        delay_seconds=(delayed.scheduled_at - delayed.nominal_at) / 1_000_000,
+        scheduled_time=rfc3339(delayed.scheduled_at),
+    )

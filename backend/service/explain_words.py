@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 from types import MappingProxyType
 from typing import NamedTuple
 
 from backend.duration import format_duration
 from backend.engine.definition import ScheduleDefinition
-from backend.engine.explain import Rule, Verdict
+from backend.engine.explain import Delayed, Rule, Verdict
 from backend.engine.mismatch import Mismatch, mismatches
-from backend.model.instants import rfc3339
 from backend.model.policies import MisfirePolicy, OverlapPolicy
 from backend.model.run import RunState
 from backend.model.schedule import ScheduleState
+from backend.service.spoken_times import length_text, moment_text
 from backend.store.history import Episode
 from backend.store.runs import RunRow
 from backend.triggers.cron import CronTrigger
 from backend.triggers.describe import describe
+
+MOST_BESIDE = 3
+"""Runs that a sentence names."""
 
 
 class Facts(NamedTuple):
@@ -31,6 +33,7 @@ class Facts(NamedTuple):
     definition: ScheduleDefinition | None
     dst: str | None
     nearest: tuple[int | None, int | None]
+    delayed: Delayed | None
 
     @property
     def mismatches(self) -> list[Mismatch]:
@@ -48,27 +51,46 @@ class Facts(NamedTuple):
 
 def sentence(facts: Facts) -> str:
     """Answer "why?" in plain English."""
-    return SENTENCES[facts.verdict](facts) + (f" {_capital(facts.dst)}." if facts.dst else "")
+    dst = f"{_capital(facts.dst)}." if facts.dst else ""
+    return " ".join(filter(None, (SENTENCES[facts.verdict](facts), _delay(facts), dst, _beside(facts))))
+
+
+def _delay(facts: Facts) -> str:
+    delayed = facts.delayed
+    if delayed is None:
+        return ""
+    length = length_text(delayed.scheduled_at - delayed.nominal_at)
+    if delayed.nominal_at != facts.at:
+        return (
+            f"It is when the occurrence of {moment_text(delayed.nominal_at)} is due, which jitter delays by {length}."
+        )
+    is_to_come = facts.verdict in {Verdict.WILL_FIRE, Verdict.PENDING, Verdict.FIRED}
+    return f"By its jitter it is due {length} later, at {moment_text(delayed.scheduled_at)}." if is_to_come else ""
+
+
+def _beside(facts: Facts) -> str:
+    """Name the runs that somebody asked for."""
+    found = [f"run {run.id} ({run.trigger_type}, {run.state})" for run in facts.episode.beside]
+    if not found:
+        return ""
+    more = len(found) - MOST_BESIDE
+    named = ", ".join(found[:MOST_BESIDE]) + (f" and {more} more" if more > 0 else "")
+    return f"Somebody asked for {named} at this time."
 
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _span(length: int) -> str:
-    whole = max(length, 0) // 1_000_000 * 1_000_000
-    return format_duration(timedelta(microseconds=whole)) if whole else "less than a second"
-
-
 def _fired(facts: Facts) -> str:
     run = facts.run
     if run.finished_at is None:
-        when = f"it started at {rfc3339(run.started_at)}" if run.started_at else "it waits for its next attempt"
+        when = f"it started at {moment_text(run.started_at)}" if run.started_at else "it waits for its next attempt"
         return f"It fired: run {run.id} is {run.state}; {when}."
-    late = f", {_span(run.started_at - run.scheduled_at)} after its time" if run.started_at else ""
-    started = f"started at {rfc3339(run.started_at)}{late}, and " if run.started_at else ""
+    late = f", {length_text(run.started_at - run.scheduled_at)} after its time" if run.started_at else ""
+    started = f"started at {moment_text(run.started_at)}{late}, and " if run.started_at else ""
     error = f" ({run.error})" if run.error and run.state != RunState.SUCCEEDED else ""
-    return f"It fired: run {run.id} {started}ended at {rfc3339(run.finished_at)} as {run.state}{error}."
+    return f"It fired: run {run.id} {started}ended at {moment_text(run.finished_at)} as {run.state}{error}."
 
 
 def _cancelled(facts: Facts) -> str:
@@ -83,9 +105,9 @@ def _pending(facts: Facts) -> str:
         RunState.HELD: "waits until the one before it has ended",
         RunState.BUFFERED: "waits until the open run of the schedule has ended",
     }
-    waiting = waits.get(RunState(run.state), f"waits for a worker since {rfc3339(run.queued_at)}")
+    waiting = waits.get(RunState(run.state), f"waits for a worker since {moment_text(run.queued_at)}")
     if run.available_at > facts.episode.now:
-        waiting = f"starts at {rfc3339(run.available_at)}"
+        waiting = f"starts at {moment_text(run.available_at)}"
     return f"It is recorded as run {run.id}, which {waiting}."
 
 
@@ -104,7 +126,7 @@ def _not_an_occurrence(facts: Facts) -> str:
     if found:
         why = "; ".join(f"the {m.field} is {m.value}, and the rule says {m.rule}" for m in found)
         return f"It is no time of the rule: {why}. The rule fires {words}."
-    previous, following = (rfc3339(i) if i is not None else "none" for i in facts.nearest)
+    previous, following = (moment_text(i) if i is not None else "none" for i in facts.nearest)
     return f"It is no time of the rule, which fires {words}. The nearest are {previous} before and {following} after."
 
 
@@ -121,21 +143,28 @@ def _excluded(facts: Facts) -> str:
 def _outside_window(facts: Facts) -> str:
     start_at, end_at = facts.rule.timing.start_at, facts.rule.timing.end_at
     if start_at is not None and facts.at < start_at:
-        return f"The rule fires then, and the schedule only from its start_at on, {rfc3339(start_at)}."
-    return f"The rule fires then, and the schedule only until its end_at, {rfc3339(end_at or 0)}."
+        return f"The rule fires then, and the schedule only from its start_at on, {moment_text(start_at)}."
+    return f"The rule fires then, and the schedule only until its end_at, {moment_text(end_at or 0)}."
 
 
 def _before_creation(facts: Facts) -> str:
     schedule = facts.episode.schedule
-    made = f"{rfc3339(schedule.created_at)} by {schedule.created_by}"
-    return f"The schedule did not exist yet: it was created at {made}. For the past, backfill."
+    made = f"{moment_text(schedule.created_at)} by {schedule.created_by}"
+    hint = "" if facts.episode.beside else " For the past, backfill."
+    return f"The schedule did not exist yet: it was created at {made}.{hint}"
 
 
 def _late(facts: Facts) -> str:
     run = facts.run
     if run.queued_at < facts.at:  # a range row that has grown: it tells when it began, and not when it came here
         return "nobody planned it in time"
-    return f"nobody planned it until {rfc3339(run.queued_at)}, {_span(run.queued_at - facts.at)} late"
+    return f"nobody planned it until {moment_text(run.queued_at)}, {_lateness(facts)} late"
+
+
+def _lateness(facts: Facts) -> str:
+    """Say how long after its time, and its jitter, the occurrence was planned."""
+    run = facts.run
+    return length_text(run.queued_at - (run.scheduled_at if run.nominal_at == facts.at else facts.at))
 
 
 def _missed(facts: Facts) -> str:
@@ -156,8 +185,19 @@ def _overlap(facts: Facts) -> str:
     other = facts.episode.blocker
     if policy in {OverlapPolicy.CANCEL_OTHER, OverlapPolicy.TERMINATE_OTHER}:
         return f"It was skipped in favour of a newer one: that is overlap_policy {policy}."
-    which = f"run {other.id} of {rfc3339(other.nominal_at)}" if other else "an earlier run"
+    if other is not None and facts.at <= facts.run.queued_at == other.queued_at:
+        return _planned_together(facts, other, policy)
+    which = f"run {other.id} of {moment_text(other.nominal_at)}" if other else "an earlier run"
     return f"It was skipped because {which} was still open: that is overlap_policy {policy}."
+
+
+def _planned_together(facts: Facts, other: RunRow, policy: OverlapPolicy) -> str:
+    planned_at, nominal_at = moment_text(facts.run.queued_at), moment_text(other.nominal_at)
+    return (
+        f"It was skipped because it was planned only at {planned_at}, {_lateness(facts)} late (nobody planned "
+        f"before: the server was off or behind), together with the occurrence of {nominal_at}, whose run {other.id} "
+        f"therefore was open: that is overlap_policy {policy}."
+    )
 
 
 def _cap(facts: Facts) -> str:
@@ -172,7 +212,7 @@ def _paused(facts: Facts) -> str:
     if paused is not None and paused.verb == "paused":
         by, at, note = paused.changed_by, paused.changed_at, paused.note
     who = f" by {by}" if by else ""
-    since = f" since {rfc3339(at)}" if at is not None else ""
+    since = f" since {moment_text(at)}" if at is not None else ""
     why = f" ({note})" if note else ""
     if facts.episode.run is not None:
         return f"It was skipped because the schedule was paused{who}{since}{why}."
@@ -188,7 +228,7 @@ def _error(facts: Facts) -> str:
 
 def _deleted(facts: Facts) -> str:
     schedule = facts.episode.schedule
-    when = f"at {rfc3339(schedule.deleted_at)} by {schedule.note_by}" if schedule.deleted_at is not None else "then"
+    when = f"at {moment_text(schedule.deleted_at)} by {schedule.note_by}" if schedule.deleted_at is not None else "then"
     if facts.episode.run is not None:
         return f"Its run {facts.run.id} still waited when the schedule was deleted {when}."
     return f"There is no schedule any more: it was deleted {when}."
@@ -201,15 +241,18 @@ def _completed(facts: Facts) -> str:
     if schedule.max_runs is None:
         return "The schedule has nothing left to fire."
     left = max(schedule.max_runs - schedule.runs_made, 0)
+    none_left = not left or schedule.state == ScheduleState.COMPLETED
+    if facts.at <= facts.episode.now and none_left:
+        return f"It did not fire: {schedule.runs_made} of {schedule.max_runs} runs were made, and max_runs left none."
     what = f"{schedule.runs_made} of {schedule.max_runs} runs are made"
-    end = "none is left" if not left or schedule.state == ScheduleState.COMPLETED else f"{left} more come before it"
+    end = "none is left" if none_left else f"{left} more come before it"
     return f"It will not fire: {what}, and {end}, by max_runs."
 
 
 def _pruned(facts: Facts) -> str:
     return (
         "It was an occurrence, and what became of it is no longer known: "
-        f"the ledger begins at {rfc3339(facts.episode.complete_from)}."
+        f"the ledger begins at {moment_text(facts.episode.complete_from)}."
     )
 
 

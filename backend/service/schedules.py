@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from backend.engine.definition import ScheduleDefinition, load_definition
+from backend.engine.plan import delay_of
 from backend.errors import Conflict, FieldError, FieldProblem, Refused
 from backend.events import Events, ScheduleChanged, SchedulesChanged
 from backend.model.change import Change, Moment
 from backend.model.ids import uuid7
-from backend.model.schedule import Schedule
+from backend.model.schedule import Schedule, ScheduleState
 from backend.service import drafts
 from backend.service.cursors import read_cursor, write_cursor
 from backend.service.drafts import Draft
+from backend.service.summaries import summary_of
 from backend.service.times import upcoming
 from backend.service.timings import calendars_of
 from backend.service.validation import MOST_PROBLEMS, check_text, joined, parse
@@ -45,10 +47,11 @@ class Surroundings:
 
 
 class BatchItem(NamedTuple):
-    """What applying a file did to one schedule."""
+    """What applying a file did to one schedule, and what its times do that a person may not expect."""
 
     id: str
     change: str
+    warnings: Sequence[str] = ()
 
 
 class Batch(NamedTuple):
@@ -91,7 +94,7 @@ class Schedules:
         read = await asyncio.to_thread(self._read_all, batch.documents)
         puts = [Draft(definition, self.by, f"schedules[{n}]", batch.source) for n, definition in enumerate(read)]
         changes = await self._put(puts, prune_source=batch.source if batch.prune else None, dry_run=batch.dry_run)
-        return [BatchItem(c.schedule.id, "unchanged" if c.verb == "moved" else c.verb) for c in changes]
+        return await asyncio.to_thread(lambda: list(map(_item, changes)))
 
     def _read_all(self, documents: Sequence[object]) -> list[ScheduleDefinition]:
         read: list[ScheduleDefinition] = []
@@ -126,7 +129,8 @@ class Schedules:
 
     async def get(self, id_: str) -> dict[str, Any]:
         """Show one schedule, or raise NotFound."""
-        return schedule_view(await self.store.schedule(id_))
+        # After a restart, reading twenty rules and a hundred exclusions again takes 100 ms.
+        return await asyncio.to_thread(schedule_view, await self.store.schedule(id_))
 
     async def page(
         self, wanted: ScheduleFilter, *, cursor: str | None, limit: int
@@ -164,13 +168,24 @@ class Schedules:
         return await self.get(id_)
 
     async def upcoming(self, id_: str, now: int, count: int) -> list[OccurrenceView]:
-        """List the next times of a schedule, as far as its triggers alone decide them."""
+        """List the next times of a schedule: none of a completed one, of one with `max_runs` as many as are left."""
         schedule = (await self.store.schedule(id_)).schedule
+        left = count if schedule.max_runs is None else min(count, schedule.max_runs - schedule.runs_made)
+        if schedule.state == ScheduleState.COMPLETED or left < 1:
+            return []
         after = max(now, schedule.cursor_at)
 
         def look() -> list[OccurrenceView]:
             try:
-                return upcoming(schedule.triggers, after=after, effective_at=schedule.effective_at, count=count)
+                return upcoming(
+                    schedule.triggers,
+                    after=after,
+                    effective_at=schedule.effective_at,
+                    count=left,
+                    delay=delay_of(schedule),
+                )
+            except FieldError as error:
+                raise Conflict(f"the next times of {id_!r} are out of reach: {error}") from None
             except ValueError:
                 raise Conflict(f"the stored triggers of {id_!r} cannot be read; PUT a whole definition") from None
 
@@ -240,6 +255,12 @@ class Schedules:
         if any(plan.displaces for change in changes for plan in change.planned):
             self.around.check_leases()
         return changes
+
+
+def _item(change: Change) -> BatchItem:
+    if change.verb in {"created", "updated"}:
+        return BatchItem(change.schedule.id, change.verb, summary_of(change.schedule.triggers).warnings)
+    return BatchItem(change.schedule.id, "unchanged" if change.verb == "moved" else change.verb)
 
 
 def _named(definition: ScheduleDefinition, id_: str) -> ScheduleDefinition:

@@ -19,9 +19,17 @@ from backend.errors import FieldError, FieldProblem, Refused
 from backend.model.instants import DAY, MINUTE, SECOND, micros, rfc3339
 from backend.model.policies import MisfirePolicy, OverlapPolicy
 from backend.service.drafts import settled
+from backend.service.simulate_views import (
+    Misfires,
+    MisfiresOf,
+    Overlaps,
+    OverlapsOf,
+    Peak,
+    Simulation,
+    Starts,
+)
 from backend.service.timings import Days, calendars_of, timing_of
 from backend.service.validation import MOST_PROBLEMS, parse
-from backend.service.views import View
 from backend.store.port import NamespaceStore
 from backend.triggers.base import Instant
 
@@ -78,72 +86,6 @@ class SimulateRequest(Window):
             return micros(self.durations)
         found = self.durations.get(id_, self.durations.get(EVERYBODY))
         return micros(found) if found is not None else 0
-
-
-class Starts(View):
-    """A schedule, and how often it starts then."""
-
-    id: str
-    starts: int
-
-
-class Peak(View):
-    """The minutes with the most starts."""
-
-    starts: int
-    minutes: list[str] = Field(description="The first ten of them.")
-
-
-class OverlapsOf(View):
-    """A schedule, and what became of its occurrences while a run of it was open."""
-
-    id: str
-    count: int
-    skipped: int
-    waited: int
-    replaced: int
-
-
-class Overlaps(View):
-    """Occurrences that came while a run of their schedule was open, given how long runs take."""
-
-    count: int
-    skipped: int
-    waited: int
-    replaced: int = Field(description="Runs that were stopped to make room.")
-    schedules: list[OverlapsOf] = Field(description="The hundred with the most.")
-
-
-class MisfiresOf(View):
-    """A schedule, and what becomes of what it missed in the outage."""
-
-    id: str
-    late: int
-    run: int
-    dropped: dict[str, int]
-
-
-class Misfires(View):
-    """What became due during the outage, and what the misfire policies would do at its end."""
-
-    late: int
-    run: int
-    dropped: dict[str, int] = Field(description="How many do not run, by reason.")
-    schedules: list[MisfiresOf] = Field(description="The hundred with the most.")
-
-
-class Simulation(View):
-    """The starts of a range, before they happen."""
-
-    schedules: int = Field(description="How many were replayed.")
-    total: int
-    bucket_seconds: int = Field(description="How wide a bucket of `minutes` is: 60 up to seven days.")
-    minutes: list[tuple[str, int]] = Field(description="`[beginning, starts]` of each bucket that has any.")
-    peak: Peak
-    peak_schedules: list[Starts] = Field(description="Who starts in the peak minutes, the hundred with the most.")
-    overlaps: Overlaps
-    misfires: Misfires | None = Field(description="Only with an outage.")
-    notes: list[str]
 
 
 class Simulations(NamedTuple):
@@ -248,8 +190,10 @@ def _advance(replay: Generator[None, None, Forecast]) -> Forecast | None:
 def _view(request: SimulateRequest, forecast: Forecast, schedules: int) -> Simulation:
     width = next(width for width in WIDTHS if len(forecast.counts) <= MOST_BUCKETS * width)
     notes = [f"the range is longer than a week, so each bucket is {width} minutes wide"] if width > 1 else []
+    overlaps = _overlaps(forecast.offered)
     if not request.durations:
-        notes.append("no durations were given, so every run is taken to end at once")
+        but = "; what the end of the outage plans in one go overlaps nevertheless" if overlaps.at_return else ""
+        notes.append(f"no durations were given, so every run is taken to end at once{but}")
     notes += [f"{id_} is left out: {why}" for id_, why in forecast.unplannable[:MOST_NAMED]]
     return Simulation(
         schedules=schedules - len(forecast.unplannable),
@@ -261,7 +205,8 @@ def _view(request: SimulateRequest, forecast: Forecast, schedules: int) -> Simul
             minutes=[rfc3339(request.from_ + minute * MINUTE) for minute in forecast.peak_minutes],
         ),
         peak_schedules=[Starts(id=id_, starts=number) for id_, number in forecast.peak_schedules],
-        overlaps=_overlaps(forecast.offered),
+        peak_schedule_count=forecast.peak_schedule_count,
+        overlaps=overlaps,
         misfires=_misfires(forecast.offered) if request.outage else None,
         notes=notes,
     )
@@ -283,6 +228,8 @@ def _overlaps(offered: Sequence[tuple[str, Offered]]) -> Overlaps:
         skipped=sum(one.skipped for one in found),
         waited=sum(one.waited for one in found),
         replaced=sum(one.replaced for one in found),
+        at_return=sum(one.at_return for _, one in offered),
+        schedule_count=len(found),
         schedules=sorted(found, key=lambda one: (-one.count, one.id))[:MOST_NAMED],
     )
 
@@ -300,5 +247,6 @@ def _misfires(offered: Sequence[tuple[str, Offered]]) -> Misfires:
         late=sum(one.late for one in found),
         run=sum(one.run for one in found),
         dropped=dict(dropped),
+        schedule_count=len(found),
         schedules=sorted(found, key=lambda one: (-one.late, one.id))[:MOST_NAMED],
     )

@@ -47,9 +47,14 @@ def with_days(exclusions: Sequence[AnyExclusion], calendars: Days, at: str = "")
     if unknown:
         raise Refused(unknown)
     return tuple(
-        one.resolved(days_of(calendars[one.calendar])) if isinstance(one, CalendarExclusion) else one
-        for one in exclusions
+        _resolved(one, calendars[one.calendar]) if isinstance(one, CalendarExclusion) else one for one in exclusions
     )
+
+
+@lru_cache(maxsize=64)
+def _resolved(exclusion: CalendarExclusion, days: str) -> CalendarExclusion:
+    # A calendar that changes may have ten thousand users, and the writer waits for all of them.
+    return exclusion.resolved(days_of(days))
 
 
 def without_days(exclusions: Sequence[AnyExclusion]) -> tuple[AnyExclusion, ...]:

@@ -11,6 +11,7 @@ from backend.engine.definition import ScheduleDefinition
 from backend.model.instants import rfc3339, rfc3339_or_none
 from backend.model.run import RunState
 from backend.model.schedule import ScheduleState
+from backend.service.summaries import summary_of
 from backend.store.runs import AttemptRow, RunRecord, RunRow
 from backend.store.schedules import Listed
 
@@ -49,6 +50,8 @@ class ScheduleView(ScheduleDefinition):
     source: str | None = Field(description="What made it in a batch, such as a file's name.")
     next_nominal_time: str | None
     next_scheduled_time: str | None
+    description: str = Field(description="When it fires, in words.")
+    warnings: list[str] = Field(description="What its times do that a person may not expect.")
     failure_streak: int = Field(description="Runs that failed in a row.")
     last_run: LastRunView | None
 
@@ -58,6 +61,7 @@ def schedule_view(listed: Listed) -> dict[str, Any]:
     schedule, last = listed
     definition, unreadable = _definition_of(schedule.definition)
     waiting = schedule.state == ScheduleState.ACTIVE
+    description, warnings = summary_of(schedule.triggers)
     return definition | {
         "id": schedule.id,
         "name": schedule.name,
@@ -74,6 +78,8 @@ def schedule_view(listed: Listed) -> dict[str, Any]:
         "source": schedule.source,
         "next_nominal_time": rfc3339_or_none(schedule.next_nominal_at) if waiting else None,
         "next_scheduled_time": rfc3339_or_none(schedule.next_scheduled_at) if waiting else None,
+        "description": description,
+        "warnings": list(warnings),
         "failure_streak": schedule.failure_streak,
         "last_run": last and {"id": last.id, "state": last.state, "nominal_time": rfc3339(last.nominal_at)},
     }
@@ -210,6 +216,7 @@ class OccurrenceView(View):
     """A time to come, in UTC and as a clock on the wall shows it."""
 
     nominal_time: str
-    local_time: str
+    scheduled_time: str = Field(description="When it fires in fact: later by its part of the jitter, if there is one.")
+    local_time: str = Field(description="The nominal time in the zone.")
     timezone: str
     note: str | None = Field(description="What daylight saving does to it, if anything.")

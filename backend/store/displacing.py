@@ -7,21 +7,24 @@ from typing import Any
 
 from backend.model.plan import Displacement, Planned, Stop
 from backend.model.run import AttemptState
-from backend.store.operation import Batch, Operation, Query
+from backend.store.operation import Batch, Operation, Query, Row
 
 ERROR = "cancelled for a later occurrence (overlap_policy: {policy})"
 _POLICIES = {Stop.ASK: "cancel_other", Stop.REVOKE: "terminate_other"}
 
 
-def displace(planned: Sequence[Planned], instant: int) -> Operation[int]:
-    """Stop what newer occurrences displace, before those are recorded; answers how many displaced anything.
+def displace(planned: Sequence[Planned], instant: int) -> Operation[list[Planned]]:
+    """Stop what newer occurrences displace, before those are recorded; answers the plans as they are to be written.
 
     A plan made from a stale copy displaces nothing that came of it: it names what it makes room for.
     """
     wanted = [one.displaces for one in planned if one.displaces is not None]
     if not wanted:
-        return 0
+        return list(planned)
     rows = [_row(displacement, instant) for displacement in wanted]
+    carried: dict[int, Row] = {}
+    for row in rows:
+        [carried[row["schedule_key"]]] = yield Query("unreported", _only(row, "schedule_key", "nominal_at"))
     yield Batch("skip_buffered", [_only(row, "schedule_key", "nominal_at", "now") for row in rows])
     yield Batch("cancel_waiting", rows)
     asked = [d for d in wanted if d.how is Stop.ASK]
@@ -35,7 +38,26 @@ def displace(planned: Sequence[Planned], instant: int) -> Operation[int]:
         ]
         yield Batch("insert_attempts", attempts)
         yield Query("revoke_running", row)
-    return len(wanted)
+    return [one if one.displaces is None else _reporting(one, *carried[one.displaces.schedule_key]) for one in planned]
+
+
+def _reporting(planned: Planned, number: int, first_at: int | None, last_at: int | None) -> Planned:
+    """Let the newest occurrence report also what those were to report that will never begin."""
+    if not number or planned.displaces is None:
+        return planned
+    newest_at = planned.displaces.nominal_at
+    return planned._replace(
+        runs=[
+            run._replace(
+                missed_count=number + run.missed_count,
+                missed_first_at=first_at,
+                missed_last_at=run.missed_last_at or last_at,
+            )
+            if run.nominal_at == newest_at
+            else run
+            for run in planned.runs
+        ]
+    )
 
 
 def _row(displacement: Displacement, instant: int) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from backend.model.history import LedgerPage, LedgerRow, Revision, Stretch
 from backend.model.ids import DEFAULT_NAMESPACE, NamespaceId
+from backend.model.instants import SECOND
 from backend.model.schedule import Schedule
 from backend.store.operation import Batch, Operation, Query, Row, Runner, now
 from backend.store.planning import with_open_run
@@ -18,6 +19,8 @@ from backend.store.schedules import no_such_schedule
 NEVER = 2**62
 MOST_LIVES = 100
 """Deleted schedules of one id that are looked at, newest first."""
+MOST_BESIDE = 10
+"""Runs beside an occurrence that are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +155,8 @@ class Episode(NamedTuple):
     """The same row in full, if it stands for the instant."""
     blocker: RunRow | None
     """The run that was open when the row was written, if it was."""
+    beside: Sequence[RunRow]
+    """Runs of the same second that are no occurrences: of backfills, of retries, started by hand."""
     complete_from: int
     zoned_from: int
     """Before, times of zones other than UTC followed another release of the time zone database."""
@@ -184,6 +189,7 @@ def read_episode(namespace: str, id_: str, at: int, tzdata: str) -> Operation[Ep
         row=row,
         run=run,
         blocker=(yield from _blocker(run)),
+        beside=(yield from _beside(key, at)),
         complete_from=floor,
         zoned_from=_zoned_from(facts, tzdata),
     )
@@ -212,6 +218,12 @@ def _blocker(run: RunRecord | None) -> Operation[RunRow | None]:
     params = {"schedule_key": row.schedule_key, "before": row.nominal_at, "at": row.queued_at}
     found = yield Query("run_open_at", params)
     return RunRow._make(found[0]) if found else None
+
+
+def _beside(schedule_key: int, at: int) -> Operation[list[RunRow]]:
+    begin = at // SECOND * SECOND
+    params = {"schedule_key": schedule_key, "from": begin, "until": begin + SECOND, "limit": MOST_BESIDE}
+    return [RunRow._make(row) for row in (yield Query("runs_beside", params))]
 
 
 def raise_floors(deleted: Sequence[Row]) -> Operation[None]:

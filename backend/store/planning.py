@@ -104,7 +104,7 @@ class Recorded(NamedTuple):
 
 def write_plans(planned: Sequence[Planned], instant: int) -> Operation[Recorded]:
     """Write ledger rows and new positions."""
-    yield from displace(planned, instant)
+    planned = yield from displace(planned, instant)
     new = yield Batch("insert_runs", [run._asdict() for p in planned for run in p.runs])
     extensions = [p.extension for p in planned if p.extension]
     yield Batch("extend_range", [extension._asdict() for extension in extensions])

@@ -30,7 +30,7 @@ from backend.store.history import HistoryStore
 from backend.store.operation import Runner, now
 from backend.store.runs import Place, RunFilter, RunRecord, RunRow
 from backend.store.schedules import DryRun, Listed, ScheduleFilter, Wish
-from backend.store.simulation import Replayable, replayable_schedules
+from backend.store.simulation import Replayable, replayable_schedules, schedules_beside
 from backend.store.tzdata import TimezoneStore
 from backend.store.wakeup import Hear
 
@@ -113,6 +113,10 @@ class NamespaceStore:
         """Read the next few active schedules by key, as far as a simulation needs them."""
         return await self.runner.read(replayable_schedules(self.namespace, after, limit))
 
+    async def beside(self, instant: int, id_: str) -> int:
+        """Count the other schedules that fire next at the same place within an hour, of the newest thousand."""
+        return await self.runner.read(schedules_beside(self.namespace, instant, id_))
+
     def calendars(self) -> CalendarStore:
         """Give the port of the namespace's named calendars."""
         return CalendarStore(self.runner, self.store_id, self.namespace)
@@ -133,9 +137,9 @@ class NamespaceStore:
         """Record runs for a past range on a person's wish; answers how many."""
         return await self.runner.write(run_operations.start_backfill(self.namespace, schedule_id, make))
 
-    async def count_recorded(self, schedule_id: str, from_at: int, to_at: int) -> int:
-        """Count the occurrences of a range that became runs by themselves."""
-        return await self.runner.read(run_operations.count_recorded(self.namespace, schedule_id, from_at, to_at))
+    async def count_recorded(self, schedule_id: str, instants: Sequence[int]) -> int:
+        """Count how many of these occurrences became runs by themselves."""
+        return await self.runner.read(run_operations.count_recorded(self.namespace, schedule_id, instants))
 
     async def retry_run(self, id_: str, make: Callable[[Schedule, RunRow, int], NewRun]) -> RunRecord:
         """Record a new run for the nominal time of one that has ended."""

@@ -185,10 +185,10 @@ def start_backfill(
     return len(made)
 
 
-def count_recorded(namespace: str, schedule_id: str, from_at: int, to_at: int) -> Operation[int]:
-    """Count the occurrences in [from, to) that became runs by themselves."""
+def count_recorded(namespace: str, schedule_id: str, instants: Sequence[int]) -> Operation[int]:
+    """Count how many of these occurrences became runs by themselves."""
     key = yield from _schedule_key(namespace, schedule_id)
-    rows = yield Query("count_recorded", {"schedule_key": key, "from": from_at, "to": to_at})
+    rows = yield Query("count_recorded", {"schedule_key": key, "instants": list(instants)})
     return int(rows[0][0])
 
 

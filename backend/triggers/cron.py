@@ -14,12 +14,13 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from backend.errors import FieldError
 from backend.model.instants import LATEST, SECOND
 from backend.triggers.base import Trigger
-from backend.triggers.cron_fields import LONGEST, WEEKDAY, CronFields, parse_fields, resolve_hash
+from backend.triggers.cron_fields import DATE, LONGEST, WEEKDAY, CronFields, parse_fields, resolve_hash
 from backend.triggers.zones import CYCLE, DAY, EPOCH_ORDINAL, HORIZON, Timeline, timeline
 
 STEP_DAYS = 3653  # ten years, the farthest that one occurrence may follow another
 STEP_MONTHS = 122
 REFERENCE = 1_767_225_600 * SECOND  # 2026-01-01, from where a rule must fire to be accepted
+COMMON_DAYS = (1 << 29) - 2  # the days that every month has
 LENGTHS = (0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
@@ -187,7 +188,7 @@ def compile_rule(expression: str, timezone: str, dst_gap: DstGap, dst_overlap: D
 
 def _check_calendar(fields: CronFields) -> None:
     """Refuse a rule that can stay silent for more than ten years."""
-    if fields.every_day or _fires_every_year(fields):
+    if _fires_every_month(fields) or _fires_every_year(fields):
         return
     days = _first_and_last_days(fields)
     if not days or max(later - earlier for earlier, later in pairwise(days)) > STEP_DAYS:
@@ -196,8 +197,16 @@ def _check_calendar(fields: CronFields) -> None:
         )
 
 
+def _fires_every_month(fields: CronFields) -> bool:
+    """Tell at once that each month of the rule has a match, since all have 28 days and every weekday."""
+    dates = fields.dates & COMMON_DAYS
+    if fields.both_days:
+        return bool((dates and fields.weekdays == WEEKDAY.full) or (fields.weekdays and fields.dates == DATE.full))
+    return bool(dates or fields.weekdays)
+
+
 def _fires_every_year(fields: CronFields) -> bool:
-    """Tell cheaply that some month has a match on whatever weekday it begins; most rules stop at their first."""
+    """Tell cheaply that some month has a match on whatever weekday it begins."""
     return any(
         all(
             fields.days_of_month(first, length)

@@ -6,10 +6,11 @@ A set of numbers is an int whose bit `v` stands for the value `v`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
+from typing import NamedTuple, TypeVar
 
 from backend.errors import FieldError
 
@@ -25,6 +26,8 @@ ALIASES = {
     "@HOURLY": "0 * * * *",
 }
 SATURDAY = 6
+Special = TypeVar("Special")
+_MARKS = frozenset("LW#")  # one of them is in every item that depends on the month
 # A week's bits repeated over six weeks, to be shifted to the weekday on which a month begins.
 WEEKS = sum(1 << 7 * week for week in range(6))
 
@@ -66,8 +69,7 @@ WEEKDAY = Unit(
 UNITS = (SECOND, MINUTE, HOUR, DATE, MONTH, WEEKDAY)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CronFields:
+class CronFields(NamedTuple):
     """A cron expression as sets; `texts` are its six fields in capitals.
 
     `wildcard`: the rule follows real time, because minute or hour begins with a star. `both_days`: both day fields
@@ -128,8 +130,8 @@ def parse_fields(expression: str) -> CronFields:
     '0b110000000000000000000111'
     """
     texts = split_fields(expression)
-    date_specials, plain_dates = _specials(texts[3], DATE)
-    weekday_specials, plain_weekdays = _specials(texts[5], WEEKDAY)
+    special_dates, plain_dates = _specials(texts[3], DATE, _checked_date)
+    special_weekdays, plain_weekdays = _specials(texts[5], WEEKDAY, _checked_weekday)
     dates, months, weekdays = _numbers(plain_dates, DATE), _numbers(texts[4], MONTH), _numbers(plain_weekdays, WEEKDAY)
     return CronFields(
         texts=texts,
@@ -139,8 +141,8 @@ def parse_fields(expression: str) -> CronFields:
         dates=dates,
         months=months,
         weekdays=weekdays,
-        special_dates=tuple(_checked_date(item) for item in date_specials),
-        special_weekdays=tuple(_checked_weekday(item) for item in weekday_specials),
+        special_dates=special_dates,
+        special_weekdays=special_weekdays,
         wildcard=texts[1][0] == "*" or texts[2][0] == "*",
         both_days=texts[3][0] in "*?" or texts[5][0] in "*?",
         every_day=dates == DATE.full and weekdays == WEEKDAY.full and months == MONTH.full,
@@ -157,6 +159,9 @@ def split_fields(expression: str) -> tuple[str, ...]:
     if text.startswith("@"):
         text = _alias(text)
     texts = tuple(text.split())
+    if len(texts) == 7:
+        rule = "7 fields instead of 5 or 6, and none of them is for years"
+        raise _error(rule, "leave the year out, and bound the schedule by start_at and end_at")
     if len(texts) not in {5, 6}:
         raise _error(f"{len(texts)} {'field' if len(texts) == 1 else 'fields'} instead of 5 or 6", FIX)
     return texts if len(texts) == 6 else ("0", *texts)
@@ -172,14 +177,16 @@ def _alias(text: str) -> str:
     raise _error(f"{text[:40].lower()!r} is not a known alias", fixes.get(text.partition(" ")[0], known))
 
 
-def _specials(text: str, unit: Unit) -> tuple[list[re.Match[str]], str]:
-    """Separate the items that depend on the month (`L`, `15W`, `5#3`) from plain numbers."""
+def _specials(text: str, unit: Unit, read: Callable[[re.Match[str]], Special]) -> tuple[tuple[Special, ...], str]:
+    """Separate the items that depend on the month (`L`, `15W`, `5#3`), each once, from plain numbers."""
     assert unit.special is not None
     if text in {"*", "?"}:
-        return [], "*"
-    items = text.split(",")
-    found = [match for item in items if (match := unit.special.fullmatch(item))]
-    return found, ",".join(item for item in items if not unit.special.fullmatch(item)) if found else text
+        return (), "*"
+    if not _MARKS & set(text):
+        return (), text
+    items = {item: unit.special.fullmatch(item) for item in text.split(",")}
+    found = dict.fromkeys(read(match) for match in items.values() if match)
+    return tuple(found), ",".join(item for item, match in items.items() if not match)
 
 
 def _checked_date(item: re.Match[str]) -> str:
@@ -198,7 +205,8 @@ def _numbers(text: str, unit: Unit) -> int:
     if text == "*":
         return unit.full
     numbers = 0
-    for item in text.split(",") if text else ():
+    # Each item once: a long list of equal ones costs no more than one.
+    for item in dict.fromkeys(text.split(",")) if text else ():
         numbers |= _item(item, unit)
     return numbers
 
@@ -230,7 +238,7 @@ def _bounds(base: str, unit: Unit) -> tuple[int, int]:
 
 
 def _step(text: str, length: int, unit: Unit) -> int:
-    step = int(text) if re.fullmatch(r"[0-9]{1,4}", text) else 0
+    step = int(text) if _is_whole(text) else 0
     if step == 0:
         raise _error(f"{unit.name}: {text[:20]!r} is not a step", "use a number from 1 after the slash")
     if step > length:
@@ -241,18 +249,39 @@ def _step(text: str, length: int, unit: Unit) -> int:
 
 
 def _number(text: str, unit: Unit) -> int:
+    if _is_whole(text) and unit.first <= int(text) <= unit.last:
+        return int(text)
     if text in unit.words:
         return unit.words[text]
-    fix = f"use {unit.first}–{unit.last}, a list, a range or a step"
-    if unit.words:
-        fix = f"use {unit.first}–{unit.last}, {' '.join(unit.words).lower()}, a list, a range or a step"
+    raise _error(*_misplaced_last(text, unit) or (_why_no_number(text, unit), _fix_for(unit)))
+
+
+def _misplaced_last(text: str, unit: Unit) -> tuple[str, str] | None:
+    """Say what is wrong with an `L` that stands where a number should."""
+    if unit is DATE and text in {"L", "LW"}:
+        other = "use a trigger of kind rrule, where BYMONTHDAY=-4 is the third day before the last"
+        return f"day of month {text} stands alone, not in a range or with a step", other
+    if unit is WEEKDAY and text == "L":
+        return "day of week L has no day", "use 5L for the last Friday of the month, or 6 for Saturdays"
+    return None
+
+
+def _is_whole(text: str) -> bool:
+    # Of ASCII, which `split_fields` sees to, only 0 to 9 are digits.
+    return text.isdigit() and len(text) <= 4
+
+
+def _why_no_number(text: str, unit: Unit) -> str:
     if text.startswith("H"):
-        raise _error(f"{unit.name} {text[:20]} is a hash not yet resolved", fix)
-    if re.fullmatch(r"[0-9]{1,4}", text) is None:
-        raise _error(f"{unit.name} {text[:20]!r} is not a {'number or name' if unit.words else 'number'}", fix)
-    if not unit.first <= int(text) <= unit.last:
-        raise _error(f"{unit.name} {int(text)} is outside {unit.first}–{unit.last}", fix)
-    return int(text)
+        return f"{unit.name} {text[:20]} is a hash not yet resolved"
+    if _is_whole(text):
+        return f"{unit.name} {int(text)} is outside {unit.first}–{unit.last}"
+    return f"{unit.name} {text[:20]!r} is not a {'number or name' if unit.words else 'number'}"
+
+
+def _fix_for(unit: Unit) -> str:
+    words = f" {' '.join(unit.words).lower()}," if unit.words else ""
+    return f"use {unit.first}–{unit.last},{words} a list, a range or a step"
 
 
 def _error(rule: str, fix: str) -> FieldError:

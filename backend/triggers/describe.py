@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC
+from itertools import islice
 
 from backend.duration import format_duration
 from backend.model.instants import SECOND, from_datetime, rfc3339, to_datetime
 from backend.triggers.base import Trigger
-from backend.triggers.cron import CronRule, CronTrigger
-from backend.triggers.cron_fields import DATE, HOUR, MINUTE, MONTH, WEEKDAY, CronFields
+from backend.triggers.cron import CronRule, CronTrigger, DstGap, DstOverlap
+from backend.triggers.cron_fields import DATE, HOUR, MINUTE, MONTH, WEEKDAY, CronFields, Unit
 from backend.triggers.cron_fields import SECOND as SECONDS
 from backend.triggers.interval import IntervalTrigger
 from backend.triggers.once import OnceTrigger, parse_moment
@@ -19,6 +20,7 @@ from backend.triggers.words import MONTHS, ORDINALS, WEEKDAYS, clock, join, mont
 from backend.triggers.zones import Timeline, timeline
 
 MOST_TIMES = 6
+MOST_SKIPPED = 3
 
 
 def describe(trigger: Trigger) -> str:
@@ -32,7 +34,7 @@ def describe(trigger: Trigger) -> str:
     if isinstance(trigger, CronTrigger):
         fields = trigger.rule().fields
         parts = (_times(fields), _days(fields), _months(fields))
-        return " ".join(part for part in parts if part) + f" ({trigger.timezone})"
+        return " ".join(part for part in parts if part) + f"{_clock_changes(trigger)} ({trigger.timezone})"
     if isinstance(trigger, IntervalTrigger):
         anchor = "its creation" if trigger.anchor is None else rfc3339(trigger.anchor)
         return f"every {format_duration(trigger.every)}, counted from {anchor}"
@@ -43,6 +45,19 @@ def describe(trigger: Trigger) -> str:
     raise TypeError(f"no words for {type(trigger).__name__}")
 
 
+def _clock_changes(trigger: CronTrigger) -> str:
+    """Say what is not the default where the zone's clock jumps over a fixed time, or reads it twice."""
+    rule = trigger.rule()
+    if rule.fields.wildcard or len(rule.timeline.starts) <= 2:
+        return ""
+    words = {
+        DstGap.SKIP: ", not on days when the clock jumps over it",
+        DstOverlap.SECOND: ", the second time only when the clock reads it twice",
+        DstOverlap.BOTH: ", both times when the clock reads it twice",
+    }
+    return words.get(trigger.dst_gap, "") + words.get(trigger.dst_overlap, "")
+
+
 def _times(fields: CronFields) -> str:
     seconds, minutes, hours = _values(fields.seconds), _values(fields.minutes), _values(fields.hours)
     if len(minutes) * len(hours) * len(seconds) <= MOST_TIMES:
@@ -51,7 +66,8 @@ def _times(fields: CronFields) -> str:
     if seconds == [0]:
         return _each(minutes, MINUTE.name, 60) + (of_hours or _every_hour(minutes))
     if fields.minutes == MINUTE.full:
-        return _each(seconds, SECONDS.name, 60) + (of_hours or ("" if _stride(seconds, 60) else " of every minute"))
+        # `at second 5 of hours 1 and 2` would be heard as two seconds, `every 5 seconds of hour 1` is as it is.
+        return _each(seconds, SECONDS.name, 60) + ("" if _stride(seconds, 60) else " of every minute") + of_hours
     return f"{_each(seconds, SECONDS.name, 60)} of {plural(minutes, MINUTE.name)}{of_hours or ' of every hour'}"
 
 
@@ -123,7 +139,16 @@ def warnings(trigger: Trigger) -> list[str]:
     if not isinstance(trigger, CronTrigger):
         return []
     fields = trigger.rule().fields
-    return [*_day_warnings(fields), *_step_warnings(fields), *_month_warnings(fields)]
+    return [*_day_warnings(fields), *_step_warnings(fields), *_month_warnings(fields), *_policy_warnings(trigger)]
+
+
+def _policy_warnings(trigger: CronTrigger) -> list[str]:
+    given = {"dst_gap": trigger.dst_gap != DstGap.SHIFT, "dst_overlap": trigger.dst_overlap != DstOverlap.FIRST}
+    names = [name for name, differs in given.items() if differs]
+    if not names or not trigger.rule().fields.wildcard:
+        return []
+    verb = "has" if len(names) == 1 else "have"
+    return [f"{join(names)} {verb} no effect: a rule whose minute or hour begins with * follows real time"]
 
 
 def _day_warnings(fields: CronFields) -> list[str]:
@@ -131,6 +156,8 @@ def _day_warnings(fields: CronFields) -> list[str]:
     if "*" in {date, weekday} or "?" in {date, weekday}:
         return []
     if fields.both_days:
+        if fields.dates == DATE.full or fields.weekdays == WEEKDAY.full:
+            return []
         rule = "a field that begins with * counts as unrestricted"
         return [f"day-of-month {date} and day-of-week {weekday} must both match, because {rule}"]
     return [f"fires when either day-of-month {date} or day-of-week {weekday} matches, not only when both do"]
@@ -138,13 +165,17 @@ def _day_warnings(fields: CronFields) -> list[str]:
 
 def _step_warnings(fields: CronFields) -> list[str]:
     found = []
-    for text, unit in ((fields.texts[0], SECONDS), (fields.texts[1], MINUTE), (fields.texts[2], HOUR)):
-        size = unit.last + 1
-        star, _, step = text.partition("/")
-        if star == "*" and step and size % int(step):
-            rest = size - (size - 1) // int(step) * int(step)
-            found.append(f"{text} is uneven: the last step of each round is {rest} {unit.name}s, not {int(step)}")
+    for text, unit in zip(fields.texts, (SECONDS, MINUTE, HOUR), strict=False):
+        for item in dict.fromkeys(text.split(",")):
+            base, _, step = item.partition("/")
+            if base == "*" and step and (unit.last + 1) % int(step):
+                found.append(_uneven(item, unit, int(step)))
     return found
+
+
+def _uneven(item: str, unit: Unit, step: int) -> str:
+    rest = unit.last + 1 - unit.last // step * step
+    return f"{item} is uneven: the last step of each round is {rest} {unit.name}{'s' if rest > 1 else ''}, not {step}"
 
 
 def _month_warnings(fields: CronFields) -> list[str]:
@@ -174,6 +205,18 @@ def note_at(trigger: Trigger, instant: int) -> str | None:
         offsets = timeline(trigger.timezone)
         return _shift_note(_skipped(trigger, offsets), offsets, instant) or _repeat_note(offsets, instant)
     return None
+
+
+def skipped_times(trigger: Trigger, after: int, until: int) -> list[str]:
+    """Name times that the clock jumps over and the rule skips, in (after, until]; a few, and only of this table."""
+    if not isinstance(trigger, CronTrigger) or trigger.dst_gap != DstGap.SKIP or trigger.rule().fields.wildcard:
+        return []
+    rule = trigger.rule()
+    offsets = rule.timeline
+    periods = range(offsets.period_at(after // SECOND) + 1, offsets.period_at(until // SECOND) + 1)
+    gaps = (rule.match_in_gap(period) for period in periods if offsets.offsets[period] > offsets.offsets[period - 1])
+    missing = islice((gap for gap in gaps if gap is not None), MOST_SKIPPED)
+    return [f"{clock(one)} on {to_datetime(one * SECOND):%Y-%m-%d} does not exist, and is skipped" for one in missing]
 
 
 def _shifted(rule: CronRule, instant: int) -> int | None:

@@ -26,7 +26,6 @@ from backend.triggers.cron_fields import SECOND as SECONDS
 from backend.triggers.zones import CYCLE, DAY, EPOCH_ORDINAL, HORIZON, timeline
 
 MOST_DAYS = 20_000
-MOST_JUMPS = 30
 LONGEST_RUN = 400  # days in a row that one answer covers
 DATE_FIX = 'give a date such as "2026-12-25"'
 BOUND_FIX = 'give a local date or time without an offset, such as "2026-12-24" or "2026-12-24T18:00:00"'
@@ -226,15 +225,12 @@ KINDS: Mapping[str, type[Exclusion]] = MappingProxyType(
 def skip_excluded(exclusions: Sequence[Exclusion], instant: int) -> int | None:
     """Find the first instant, from an excluded one on, that might not be excluded; None when `instant` is not.
 
-    Exclusions that touch are jumped over, at most MOST_JUMPS of them: the answer is to be asked about again.
+    Each exclusion is asked once, about where those before it lead: the answer is to be asked about again.
     """
     reached = instant
-    for _ in range(MOST_JUMPS):
-        ends = (exclusion.excluded_until(reached) for exclusion in exclusions)
-        end = next((end for end in ends if end is not None), None)
-        if end is None:
-            break
-        reached = end
+    for exclusion in exclusions:
+        end = exclusion.excluded_until(reached)
+        reached = reached if end is None else end
     return None if reached == instant else reached
 
 

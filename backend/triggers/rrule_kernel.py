@@ -100,7 +100,7 @@ class Recurrence:
         """Find the last of the first `count` occurrences; None if it is too far away to be counted to."""
         first = self.start // DAY
         for period in self.periods(first, first + self.count_years * 366):
-            place = period.place(self.start)
+            place = period.place(self.start) if period.start <= first else 0
             found = period.size() - place
             if count <= found:
                 return period.second(place + count - 1)

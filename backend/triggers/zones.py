@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import struct
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from calendar import isleap
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from difflib import get_close_matches
@@ -31,12 +32,12 @@ _MEANT = {
     "CST": "America/Chicago",
     "CST6CDT": "America/Chicago",
     "EET": "Europe/Athens",
-    "EST": "America/Panama",
+    "EST": "America/New_York (or America/Panama, which has no daylight saving)",
     "EST5EDT": "America/New_York",
     "GMT": "UTC",
     "HST": "Pacific/Honolulu",
     "MET": "Europe/Brussels",
-    "MST": "America/Phoenix",
+    "MST": "America/Denver (or America/Phoenix, which has no daylight saving)",
     "MST7MDT": "America/Denver",
     "PST": "America/Los_Angeles",
     "PST8PDT": "America/Los_Angeles",
@@ -141,11 +142,29 @@ def _refusal(name: str) -> FieldError:
     if "/" not in name and (meant or name in zone_names()):
         fix = f"name a region and city, such as {meant or 'Europe/London'}"
         return FieldError(f"{name[:80]!r} is an abbreviation or alias, not a time zone", fix, "timezone")
-    allowed = {known.casefold(): known for known in zone_names() if "/" in known or known == "UTC"}
-    wanted = name[:80].casefold()
-    near = [wanted] if wanted in allowed else get_close_matches(wanted, allowed, n=3, cutoff=0.6)
-    fix = f"use {' or '.join(allowed[key] for key in near)}" if near else "use an IANA name such as Europe/London"
+    near = _nearest(name[:80].casefold())
+    fix = f"use {' or '.join(near)}" if near else "use an IANA name such as Europe/London"
     return FieldError(f"{name[:80]!r} is not a known time zone", fix, "timezone")
+
+
+def _nearest(wanted: str) -> list[str]:
+    """Name up to three zones that may be meant. Cities alone are compared: with their regions it takes 8 ms."""
+    region, _, city = wanted.rpartition("/")
+    cities = _cities()
+    found = [city] if city in cities else get_close_matches(city[:30], cities, n=3, cutoff=0.6)
+    best = [min(cities[one], key=lambda name: not name.casefold().startswith(region)) for one in found]
+    exact = [name for name in best if name.casefold() == wanted]
+    return exact or best
+
+
+@lru_cache(maxsize=1)
+def _cities() -> Mapping[str, Sequence[str]]:
+    """Collect the zones that may be used by the last part of their names, in small letters."""
+    cities: dict[str, list[str]] = {}
+    for name in sorted(zone_names()):
+        if "/" in name or name == "UTC":
+            cities.setdefault(name.rpartition("/")[2].casefold(), []).append(name)
+    return cities
 
 
 def _read_tzif(raw: bytes) -> tuple[int, list[tuple[int, int]], str]:
@@ -183,10 +202,23 @@ def _after(last: int, footer: str) -> list[tuple[int, int]]:
 
 
 def _yearly(begins: tuple[str, int], ends: tuple[str, int], standard: int, summer: int) -> Iterator[tuple[int, int]]:
+    for first, last in zip(_days(begins[0]), _days(ends[0]), strict=True):
+        to_summer = (first * DAY + begins[1] - standard, summer)
+        to_standard = (last * DAY + ends[1] - summer, standard)
+        yield from (to_summer, to_standard) if to_summer < to_standard else (to_standard, to_summer)
+
+
+def _days(rule: str) -> Iterator[int]:
+    """List the days of a POSIX rule, one a year, counted from the epoch."""
+    passed: dict[tuple[int, bool], int] = {}  # a year is one of 14: its first weekday, its February
+    new_year = 0
     for year in range(1970, LAST_TABLED_YEAR + 1):
-        to_summer = (_day(begins[0], year) * DAY + begins[1] - standard, summer)
-        to_standard = (_day(ends[0], year) * DAY + ends[1] - summer, standard)
-        yield from sorted((to_summer, to_standard))
+        leap = isleap(year)
+        kind = (new_year % 7, leap)
+        if kind not in passed:
+            passed[kind] = _day(rule, year) - new_year
+        yield new_year + passed[kind]
+        new_year += 366 if leap else 365
 
 
 def _clock(text: str) -> int:

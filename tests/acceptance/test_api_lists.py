@@ -154,12 +154,27 @@ async def test_a_batch_of_ten_thousand_is_one_transaction(api):
 async def test_a_batch_says_what_it_did_to_each(api):
     await api.put("/schedules/same", draft())
     await api.put("/schedules/other", draft())
-    done = await api.post("/schedules/batch", {"schedules": [draft("same"), draft("other", owner="u"), draft("new")]})
+    odd = draft("odd", triggers=[{"kind": "cron", "expression": "*/45 * * * *"}])
+    wanted = [draft("same"), draft("other", owner="u"), draft("new"), odd]
+    done = await api.post("/schedules/batch", {"schedules": wanted})
+    (warning,) = done.json["items"][3]["warnings"]
+    assert "uneven" in warning
     assert done.json["items"] == [
-        {"id": "same", "created": False, "change": "unchanged"},
-        {"id": "other", "created": False, "change": "updated"},
-        {"id": "new", "created": True, "change": "created"},
+        {"id": "same", "created": False, "change": "unchanged", "warnings": []},
+        {"id": "other", "created": False, "change": "updated", "warnings": []},
+        {"id": "new", "created": True, "change": "created", "warnings": []},
+        {"id": "odd", "created": True, "change": "created", "warnings": [warning]},
     ]
+    assert (await api.get("/schedules/odd")).json["warnings"] == [warning]
+    again = await api.post("/schedules/batch", {"schedules": [odd]})
+    assert again.json["items"] == [{"id": "odd", "created": False, "change": "unchanged", "warnings": []}]
+
+
+async def test_a_paused_schedule_is_not_due_before_any_time(api):
+    await api.put("/schedules/a", draft())
+    await api.put("/schedules/b", draft())
+    await api.post("/schedules/b/pause")
+    assert await ids(api, due_before="2999-01-01T00:00:00Z") == ["a"]
 
 
 async def test_a_batch_with_one_bad_definition_changes_nothing_and_names_it(api):

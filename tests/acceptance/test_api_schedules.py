@@ -203,3 +203,30 @@ async def test_times_agree_between_preview_upcoming_and_the_schedule(api):
     seen = await api.post("/preview", {"triggers": [HOURLY], "from": made.json["created_at"], "count": 3})
     assert seen.json["occurrences"] == upcoming
     assert upcoming[0]["nominal_time"] == made.json["next_nominal_time"]
+
+
+async def test_what_is_completed_has_no_next_times_and_a_limit_leaves_only_so_many(api):
+    await api.put("/schedules/two", draft(max_runs=2))
+    assert len((await api.get("/schedules/two/upcoming")).json["items"]) == 2
+    await api.put("/schedules/done", draft())
+    ended = {"kind": "rrule", "rule": "FREQ=DAILY;COUNT=2", "dtstart": "2000-01-01T09:00:00"}
+    assert (await api.put("/schedules/done", draft(triggers=[ended]))).json["state"] == "completed"
+    assert (await api.get("/schedules/done/upcoming")).json["items"] == []
+
+
+async def test_times_with_jitter_tell_when_they_fire_in_fact(api):
+    made = await api.put("/schedules/a", draft(jitter="30m"))
+    upcoming = (await api.get("/schedules/a/upcoming", count=3)).json["items"]
+    assert upcoming[0]["scheduled_time"] == made.json["next_scheduled_time"]
+    asked = {"triggers": [HOURLY], "jitter": "30m", "id": "a", "from": made.json["created_at"], "count": 3}
+    assert (await api.post("/preview", asked)).json["occurrences"] == upcoming
+
+
+async def test_a_preview_of_minute_0_warns_when_many_other_schedules_fire_there(api):
+    daily = {"kind": "cron", "expression": "0 9 * * *"}
+    for number in range(10):
+        await api.put(f"/schedules/s{number}", draft(triggers=[daily]))
+    asked = {"triggers": [daily | {"expression": "0 17 * * *"}]}
+    assert "10 other schedules fire at minute 0 too" in (await api.post("/preview", asked)).json["warnings"][0]
+    assert (await api.post("/preview", asked | {"id": "s3"})).json["warnings"] == []
+    assert (await api.post("/preview", {"triggers": [daily | {"expression": "5 17 * * *"}]})).json["warnings"] == []

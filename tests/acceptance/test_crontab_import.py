@@ -43,7 +43,25 @@ schedules:
     retry: {max_attempts: 2}
     timeout: 1h
     delivery: at_most_once
+  - id: monthly
+    triggers:
+      - {kind: rrule, rule: FREQ=MONTHLY;BYDAY=-1FR, dtstart: 2097-01-01T09:00:00, timezone: Europe/London}
+      - {kind: cron, expression: "H H(2-5) * * *", timezone: Africa/Cairo}
+    exclusions:
+      - {kind: date, date: 2097-12-25, timezone: Europe/London}
+      - {kind: range, from: 2097-12-27, to: "2098-01-01T06:00:00"}
+      - {kind: cron, expression: "* * * 8 *", timezone: Africa/Cairo}
+      - {kind: calendar, calendar: uk, timezone: Europe/London}
+    target: {kind: command, argv: ["true", "", "null", "~", "2026-01-01", "é\U0001f600", "a\nb"], env: {A: "0x1F"}}
+    start_at: 2097-02-01T00:00:00Z
+    end_at: 2099-02-01T00:00:00Z
+    max_runs: 7
+    jitter: 90s
+    catchup_window: 2h
+    overlap_policy: buffer_all
+    pause_after_failures: 0
 """
+UK = "2097-12-26\n"
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -130,13 +148,16 @@ def test_an_export_applied_again_changes_nothing_and_makes_the_same_on_an_empty_
     cli: Cli, server: Server, tmp_path: Path
 ):
     (server.folder / "others.yaml").write_text(OTHERS)
+    (server.folder / "uk.txt").write_text(UK)
+    assert cli("calendars", "put", "uk.txt", "--id", "uk").returncode == 0
     assert cli("apply", "-f", "others.yaml").returncode == 0
-    assert cli("export", "-o", "all.yaml").stdout == "5 schedules written to all.yaml\n"
-    assert cli("apply", "-f", "all.yaml").stdout == "5 unchanged\n"
+    assert cli("export", "-o", "all.yaml").stdout == "6 schedules written to all.yaml\n"
+    assert cli("apply", "-f", "all.yaml").stdout == "6 unchanged\n"
     with Server(tmp_path).ready() as empty:
         again = shell(empty)
         path = str(server.folder / "all.yaml")
-        assert "5 created" in again("apply", "-f", path).stdout
+        assert again("calendars", "put", str(server.folder / "uk.txt"), "--id", "uk").returncode == 0
+        assert "6 created" in again("apply", "-f", path).stdout
         assert definitions(empty) == definitions(server)
         assert again("export").stdout == (server.folder / "all.yaml").read_text()
 

@@ -115,6 +115,8 @@ async def test_an_audit_of_many_pages_adds_up(tmp_path, monkeypatch):
     ("query", "field"),
     [
         ({"from": "2026-01-02T00:00:00Z", "to": "2026-01-01T00:00:00Z"}, "to"),
+        ({"from": "2026-01-01T00:00:00Z", "to": "2026-01-01T00:00:00Z"}, "to"),
+        ({"from": "2999-01-01T00:00:00Z"}, "from"),
         ({"from": "then"}, "from"),
         ({"cursor": "abc"}, "cursor"),
     ],

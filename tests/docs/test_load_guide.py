@@ -61,4 +61,4 @@ def test_every_command_of_the_guide_does_what_it_says(
         assert code == 0, (command, printed.err)
         for line in lines:
             assert line in printed.out.splitlines(), (command, printed.out)
-    assert sum(len(lines) for _, lines in commands()) == 8
+    assert sum(len(lines) for _, lines in commands()) == 11

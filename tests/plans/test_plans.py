@@ -87,6 +87,7 @@ USED = [
     ("schedules_with_calendar", ["s USING INDEX schedules_with_calendar (namespace=?)"]),
     ("zoned_schedules", ["s USING INTEGER PRIMARY KEY (rowid>?)"]),
     ("replayable_schedules", ["s USING INDEX schedules_listed (namespace=? AND key>?)"]),
+    ("schedules_beside", ["s USING INDEX schedules_listed (namespace=?)"]),
     ("schedules_after", ["schedules USING INTEGER PRIMARY KEY (rowid>?)"]),
     ("prune_deleted_schedules", ["s USING COVERING INDEX schedules_deleted (deleted_at<?)"]),
 ]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from backend.engine.definition import ScheduleDefinition
+from backend.engine.timing import load_timing
 from backend.errors import Conflict, Refused
 from backend.model.change import Change, Moment
 from backend.model.ids import DEFAULT_NAMESPACE
@@ -155,3 +156,12 @@ async def test_deleted_schedules_use_no_calendar(world: World) -> None:
     assert (await put_days(world, TODAY)).changes == []
     await store.delete("uk")
     assert await store.page(after="", limit=10) == []
+
+
+async def test_users_of_one_calendar_share_its_days_however_many_they_are(world: World) -> None:
+    await put_days(world, TODAY, TOMORROW)
+    one = await put_user(world, "one")
+    other = await put_user(world, "other", triggers=[{"kind": "interval", "every": "2h", "anchor": rfc3339(START)}])
+    shared = [load_timing(schedule.triggers).exclusions for schedule in (one, other)]
+    assert one.triggers != other.triggers
+    assert shared[0] is shared[1]

@@ -11,12 +11,15 @@ from backend.engine.explain import Verdict
 from backend.errors import NotFound, Refused
 from backend.model.ids import DEFAULT_NAMESPACE
 from backend.model.instants import MINUTE, SECOND, parse_instant, rfc3339
+from backend.model.plan import NewRun
 from backend.model.run import AttemptState
+from backend.model.schedule import Schedule
 from backend.service import drafts
-from backend.service.explain import Explanations, ExplanationView
+from backend.service.explain import Explanations
+from backend.service.explain_views import ExplanationView
 from backend.store.retention import Retention
 from backend.triggers.zones import tzdata_version
-from tests.store.world import START, World
+from tests.store.world import START, World, manual_run
 
 pytestmark = pytest.mark.anyio
 MINUTELY = [{"kind": "cron", "expression": "* * * * *", "timezone": "Europe/London"}]
@@ -188,6 +191,58 @@ async def test_a_run_that_waited_when_the_schedule_was_deleted(world: World) -> 
     assert f"deleted at {rfc3339(at(1))} by tester" in view.sentence
 
 
+async def test_what_was_planned_late_together_with_the_run_before_it_says_so(world: World) -> None:
+    await world.put(triggers=[{"kind": "interval", "every": "10s"}])
+    world.clock.go(seconds=45.5)
+    await world.turn()
+    first = (await world.runs())[-1]
+    view = await why(world, START + 20 * SECOND)
+    assert view.verdict == Verdict.OVERLAP
+    assert "only at 2027-01-15T08:00:45.500Z, 25s late (nobody planned before: the server was off" in view.sentence
+    assert f"occurrence of {rfc3339(START + 10 * SECOND)}, whose run {first.id} therefore was open" in view.sentence
+    world.clock.go(seconds=4.5)
+    await world.turn()
+    assert f"because run {first.id}" in (await why(world, START + 50 * SECOND)).sentence
+
+
+async def backfill(world: World, minutes: float) -> str:
+    """Record a run of a backfill, as if somebody had asked for it."""
+    schedule = await world.schedule()
+
+    def make(_: Schedule, now: int) -> list[NewRun]:
+        run = manual_run(schedule, f"backfilled-{minutes}", now)
+        return [run._replace(nominal_at=at(minutes), backfill_id="b1", trigger_type="backfill")]
+
+    await world.store.namespace(DEFAULT_NAMESPACE).start_backfill("job", make)
+    return f"backfilled-{minutes}"
+
+
+async def test_runs_that_somebody_asked_for_are_named_beside_the_occurrence(world: World) -> None:
+    await world.put()
+    await pass_minutes(world, 2)
+    ids = [await backfill(world, 2), await backfill(world, -3)]
+    beside, before = await why(world, at(2)), await why(world, at(-3))
+    assert [view.verdict for view in (beside, before)] == ["overlap", "before_creation"]
+    for view, id_ in zip((beside, before), ids, strict=True):
+        assert [(run.id, run.trigger_type, run.state) for run in view.other_runs] == [(id_, "backfill", "queued")]
+        assert view.sentence.endswith(f"Somebody asked for run {id_} (backfill, queued) at this time.")
+    assert "For the past, backfill" not in before.sentence
+    assert "For the past, backfill" in (await why(world, at(-4))).sentence
+    assert (await why(world, at(1))).other_runs == []
+
+
+async def test_a_run_started_by_hand_is_named_for_the_second_in_which_it_was(world: World) -> None:
+    await world.put()
+    world.clock.go(seconds=90.25)
+    started = await world.trigger()
+    view = await why(world, START + 90 * SECOND)
+    assert view.verdict == "not_an_occurrence"
+    assert [run.id for run in view.other_runs] == [started.id]
+    assert f"run {started.id} (manual, queued)" in view.sentence
+    await world.delete()
+    assert "manual, skipped" in (await why(world, START + 90 * SECOND)).sentence
+
+
 # What has none
 
 
@@ -281,6 +336,21 @@ async def test_max_runs_says_how_many_are_made(world: World) -> None:
     assert (view.verdict, "until it was changed" in view.sentence) == ("completed", True)
 
 
+async def test_after_the_last_run_that_max_runs_allows_it_did_not_fire_and_nothing_comes(world: World) -> None:
+    await world.put(max_runs=3, overlap_policy="allow_all")
+    assert (await why(world, at(4))).nearest.model_dump() == {"previous": None, "next": None}
+    await pass_minutes(world, 3)
+    await world.work()
+    world.clock.go(minutes=10)
+    gone, to_come, between = [await why(world, at(minutes)) for minutes in (5, 50, 5.5)]
+    assert (gone.verdict, to_come.verdict, between.verdict) == ("completed", "completed", "not_an_occurrence")
+    assert gone.sentence == "It did not fire: 3 of 3 runs were made, and max_runs left none."
+    assert to_come.sentence == "It will not fire: 3 of 3 runs are made, and none is left, by max_runs."
+    for view in (gone, to_come, between):
+        assert (view.nearest.previous, view.nearest.next) == (rfc3339(at(3)), None)
+    assert (await why(world, at(2))).nearest.next == rfc3339(at(3))
+
+
 async def test_a_one_shot_that_is_over_is_completed(world: World) -> None:
     await world.put(triggers=[{"kind": "once", "at": rfc3339(at(1))}])
     await pass_minutes(world, 1)
@@ -344,6 +414,33 @@ async def test_jitter_says_when_it_is_due(world: World) -> None:
     assert (await why(world, at(1))).jitter == to_come.jitter
 
 
+async def test_the_sentence_tells_of_the_delay_and_the_delayed_start_of_its_occurrence(world: World) -> None:
+    await world.put(jitter="50s", overlap_policy="allow_all", misfire_policy="skip")
+    to_come = await why(world, at(2))
+    assert to_come.jitter is not None
+    due_at = parse_instant(to_come.jitter.scheduled_time)
+    delay, due = int(to_come.jitter.delay_seconds), to_come.jitter.scheduled_time[:19]
+    assert f"By its jitter it is due {delay}s later, at {due}" in to_come.sentence
+    for asked in (due_at, due_at // SECOND * SECOND):
+        view = await why(world, asked)
+        assert view.verdict == "not_an_occurrence"
+        assert view.jitter == to_come.jitter
+        assert view.jitter.nominal_time == rfc3339(at(2))
+        assert f"It is when the occurrence of {rfc3339(at(2))} is due, which jitter delays" in view.sentence
+    assert (await why(world, due_at + SECOND)).jitter is None
+
+
+async def test_instants_and_lengths_are_told_as_a_person_reads_them(world: World) -> None:
+    world.clock.go(seconds=0.123456)
+    await world.put(misfire_policy="skip")
+    world.clock.go(days=30)
+    await world.turn()
+    view = await why(world, at(5))
+    assert "created at" not in view.sentence
+    assert "nobody planned it until 2027-02-14T08:00:00.123Z, 29d23h late, more than 1m" in view.sentence
+    assert "created at 2027-01-15T08:00:00.123Z by" in (await why(world, at(-5))).sentence
+
+
 async def test_a_rule_that_cannot_be_read_is_said_to_be_so(world: World) -> None:
     await world.put()
     world.sql('update schedule_revisions set triggers = \'[{"kind":"tide"}]\'')
@@ -354,7 +451,7 @@ async def test_a_rule_that_cannot_be_read_is_said_to_be_so(world: World) -> None
 async def test_exclusions_that_leave_nothing_within_reach_are_said_to_be_the_error(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(due, "MOST_EXCLUDED", 50)
+    monkeypatch.setattr(due, "MOST_ASKED", 100)
     every_second = [{"kind": "cron", "expression": "* * * * * *", "timezone": "UTC"}]
     in_june = [{"kind": "cron", "expression": f"{s} * * * 6 *", "timezone": "UTC"} for s in ("*/2", "1-59/2")]
     await world.put(triggers=every_second, exclusions=in_june)

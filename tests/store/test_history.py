@@ -17,11 +17,12 @@ from backend.engine.audit import COUNTS_MORE, NO_OCCURRENCE, TWICE, Findings
 from backend.engine.auditor import Audit, Auditor, Bookmark
 from backend.errors import SchedulerError
 from backend.events import Events, Fact, LedgerAudited
-from backend.model.history import LedgerRow
+from backend.model.history import LedgerPage, LedgerRow
 from backend.model.ids import DEFAULT_NAMESPACE
 from backend.model.instants import DAY, MINUTE, SECOND, rfc3339
 from backend.model.policies import OverlapPolicy
 from backend.model.run import AttemptState
+from backend.store.history import HistoryStore
 from backend.store.open import open_store
 from backend.store.retention import Retention
 from backend.triggers.zones import tzdata_version
@@ -309,6 +310,26 @@ async def test_an_audit_in_small_parts_finds_what_one_in_a_whole_finds(
     assert (broken_off.schedules, broken_off.expected, clean(broken_off)) == (3, whole.expected, True)
 
 
+async def test_one_read_of_many_schedules_takes_few_rows_of_each(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auditor, "AT_FIRST", 3)
+    most: list[int] = []
+    read = HistoryStore.ledger_pages
+
+    async def counting(self: HistoryStore, *given: Any) -> list[LedgerPage]:
+        pages = await read(self, *given)
+        most.extend(len(page.rows) for page in pages)
+        return pages
+
+    monkeypatch.setattr(HistoryStore, "ledger_pages", counting)
+    for name in ("a", "b"):
+        await world.put(name, overlap_policy="allow_all")
+    for _ in range(8):
+        world.clock.go(minutes=1)
+        await world.turn()
+    found = await audited(world)
+    assert (clean(found), found.expected, most) == (True, 16, [3, 3])
+
+
 async def test_only_the_asked_time_is_compared(world: World) -> None:
     await world.put(overlap_policy="allow_all")
     for _ in range(10):
@@ -377,6 +398,8 @@ TRIGGERS: list[list[dict[str, Any]]] = [
     [{"kind": "cron", "expression": "H * * * *"}, {"kind": "interval", "every": "20m"}],
     [{"kind": "once", "at": rfc3339(START + 25 * MINUTE), "allow_past": True}, {"kind": "interval", "every": "30m"}],
 ]
+HALF_HOURS = {"kind": "cron", "expression": "30-59 * * * *", "timezone": "Europe/London"}
+SOON = Retention(timedelta(minutes=40), timedelta(hours=1), timedelta(days=30), 5)
 ACTS = st.one_of(
     st.tuples(st.just("go"), st.integers(1, 45 * 60)),
     st.tuples(st.just("turn"), st.just(0)),
@@ -395,6 +418,7 @@ ACTS = st.one_of(
                 "start_at": st.sampled_from([None, rfc3339(START + 10 * MINUTE)]),
                 "name": st.sampled_from(["a", "b"]),
                 "pause_after_failures": st.sampled_from([0, 1]),
+                "exclusions": st.sampled_from([[], [HALF_HOURS]]),
             }
         ),
     ),
@@ -402,6 +426,7 @@ ACTS = st.one_of(
     st.tuples(st.just("resume"), st.booleans()),
     st.tuples(st.just("delete"), st.just(0)),
     st.tuples(st.just("trigger"), st.just(0)),
+    st.tuples(st.just("prune"), st.just(0)),
 )
 
 
@@ -417,6 +442,8 @@ async def act(world: World, verb: str, value: Any) -> None:
             await world.put(**value)
         case "resume":
             await world.resume(catch_up=value)
+        case "prune":
+            await world.store.engine().prune(SOON, 0, 500)
         case _:
             await getattr(world, verb)()
 

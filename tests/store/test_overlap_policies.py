@@ -284,21 +284,6 @@ async def test_a_policy_changed_to_allow_all_lets_all_that_wait_go(world: World)
     assert await world.states() == ["running", "queued", "queued", "queued"]
 
 
-async def test_an_occurrence_skipped_in_favour_of_a_newer_one_does_not_count_towards_max_runs(world: World) -> None:
-    claim = await working(world, "cancel_other", max_runs=2)
-    await fire(world)
-    assert (await world.schedule()).next_nominal_at is None
-    await world.put(overlap_policy="cancel_other", max_runs=3)
-    await fire(world, 3)
-    assert await world.states() == ["running", "skipped", "skipped", "skipped", "buffered"]
-    assert (await world.schedule()).runs_made == 2
-    await world.finish(claim)
-    await world.work()
-    await fire(world)
-    assert (await world.work()).completed == [("default", "job")]
-    assert (await world.states()).count("succeeded") == 3
-
-
 async def test_a_buffered_run_can_be_cancelled(world: World) -> None:
     await working(world, "buffer_one")
     await fire(world)

@@ -157,6 +157,20 @@ async def test_a_dry_run_says_what_would_run_and_what_ran_already_and_records_no
         assert (world.facts, world.woken) == ([], 0)
 
 
+async def test_what_ran_by_an_earlier_rule_is_no_occurrence_that_ran_already(tmp_path):
+    async with town(tmp_path) as world:
+        await world.put(triggers=MINUTELY, overlap_policy="allow_all")
+        for _ in range(60):
+            world.clock.go(minutes=1)
+            await world.turn()
+        await world.put(triggers=[{"kind": "cron", "expression": "30 * * * *"}], overlap_policy="allow_all")
+        view = await world.backfill(to=world.clock.at, back=HOUR, dry_run=True)
+        assert (view.count, view.recorded) == (1, 1)
+        await world.put(triggers=[{"kind": "cron", "expression": "30 30 * * * *"}], overlap_policy="allow_all")
+        view = await world.backfill(to=world.clock.at, back=HOUR, dry_run=True)
+        assert (view.count, view.recorded) == (1, 0)
+
+
 async def test_an_occurrence_that_ran_already_runs_again_in_a_backfill_and_keeps_its_own_record(tmp_path):
     async with town(tmp_path) as world:
         await world.put()

@@ -54,9 +54,13 @@ def test_backfill_asks_for_the_range_and_says_what_runs(server: Server, cli: Cli
         "dry_run": False,
         "overlap_policy": "allow_all",
     }
-    server.on("POST", "/schedules/digest/backfill", 200, answer | {"backfill_id": None, "count": 1, "recorded": 0})
+    one = {"backfill_id": None, "count": 1, "recorded": 0, "nominal_times": ["2026-11-01T09:00:00Z"]}
+    server.on("POST", "/schedules/digest/backfill", 200, answer | one)
     _, out, _ = cli("backfill", "digest", *span, "--dry-run")
-    assert out == "would make 1 run, from 2026-11-01T09:00:00Z to 2026-11-02T09:00:00Z\n"
+    assert out.splitlines() == [
+        "would make 1 run, from 2026-11-01T09:00:00Z to 2026-11-02T09:00:00Z",
+        "  2026-11-01T09:00:00Z",
+    ]
     assert server.asked[-1].body["dry_run"] is True
 
 

@@ -51,6 +51,7 @@ def explanation(**changes: Any) -> dict[str, Any]:
         "revision": {"number": 3, "changed_at": "2026-11-01T00:00:00Z", "changed_by": "key:ops"},
         "nearest": {"previous": None, "next": "2026-11-24T09:00:00Z"},
         "run": run_of(1),
+        "other_runs": [],
         "jitter": None,
     } | changes
 
@@ -73,12 +74,25 @@ def test_explain_tells_of_a_pause_a_window_a_delay_and_a_record_of_many(cli: Cli
     more = {
         "pause": {"by": "ann", "at": "2026-11-22T08:00:00Z", "note": "moving"},
         "window": {"start_at": None, "end_at": "2027-01-01T00:00:00Z"},
-        "jitter": {"delay_seconds": 5, "scheduled_time": "2026-11-23T09:00:05Z"},
+        "jitter": {
+            "nominal_time": "2026-11-23T09:00:00Z",
+            "delay_seconds": 5,
+            "scheduled_time": "2026-11-23T09:00:05Z",
+        },
+        "other_runs": [
+            {"id": "r2", "trigger_type": "retry", "state": "failed", "nominal_time": "2026-11-23T09:00:00Z"}
+        ],
         "run": many,
     }
     server.on("GET", "/schedules/digest/explain", 200, explanation(verdict="paused", **more))
     _, out, _ = cli("explain", "digest", "--at", "2026-11-23T09:00")
-    for words in ("ann, 2026-11-22T08:00:00Z moving", "… to 2027-01-01", "T09:00:05Z", "one record of 40 up to 2026"):
+    for words in (
+        "ann, 2026-11-22T08:00:00Z moving",
+        "… to 2027-01-01",
+        "T09:00:05Z",
+        "r2 retry failed",
+        "one record of 40 up to 2026",
+    ):
         assert words in " ".join(out.split())
 
 
@@ -109,7 +123,7 @@ def test_an_audit_that_finds_nothing_ends_with_0(cli: Cli, server: Server):
     server.on("GET", "/audit/occurrences", 200, page())
     code, out, _ = cli("audit", "digest", "--from", "2026-11-01T00:00:00Z")
     assert code == 0
-    assert "10 occurrences of 1 schedules, 2026-11-01T00:00:00Z to 2026-11-23T00:00:00Z: 0 missing, 0 doubled" in out
+    assert "10 occurrences of 1 schedule, 2026-11-01T00:00:00Z to 2026-11-23T00:00:00Z: 0 missing, 0 doubled" in out
     assert server.asked[0].query == {"schedule": "digest", "from": "2026-11-01T00:00:00Z"}
 
 

@@ -24,7 +24,16 @@ ANSWER: dict[str, Any] = {
     "minutes": [["2026-12-01T00:00:00Z", 1], ["2026-12-01T09:00:00Z", 4]],
     "peak": {"starts": 4, "minutes": ["2026-12-01T09:00:00Z"]},
     "peak_schedules": [{"id": f"job-{n}", "starts": 1} for n in range(7)],
-    "overlaps": {"count": 0, "skipped": 0, "waited": 0, "replaced": 0, "schedules": []},
+    "peak_schedule_count": 107,
+    "overlaps": {
+        "count": 0,
+        "skipped": 0,
+        "waited": 0,
+        "replaced": 0,
+        "at_return": 0,
+        "schedule_count": 0,
+        "schedules": [],
+    },
     "misfires": None,
     "notes": [],
 }
@@ -64,20 +73,30 @@ def test_the_plot_and_the_peak_are_printed_within_80_columns(server: Server, cli
     assert all(len(line) <= 80 for line in lines)
     assert lines[0].startswith("       4 │")
     assert lines[-2] == "5 starts of 2 schedules; at most 4 in a minute (2026-12-01T09:00:00Z)"
-    assert lines[-1] == "in the peak: job-0 (1), job-1 (1), job-2 (1), job-3 (1), job-4 (1) and 2 more"
+    assert lines[-1] == "in the peak: job-0 (1), job-1 (1), job-2 (1), job-3 (1), job-4 (1) and 102 more"
     assert server.asked[-1].body == {"from": SPAN[1], "to": SPAN[3]}
 
 
 def test_overlaps_misfires_and_notes_are_told(server: Server, cli: Cli):
-    overlaps = {"count": 3, "skipped": 2, "waited": 1, "replaced": 0, "schedules": [{"id": "job", "count": 3}]}
-    misfires = {"late": 4, "run": 1, "dropped": {"missed": 3}, "schedules": [{"id": "job", "late": 4}]}
+    overlaps: dict[str, Any] = {
+        "count": 3,
+        "skipped": 2,
+        "waited": 1,
+        "replaced": 0,
+        "at_return": 1,
+        "schedule_count": 1,
+    }
+    overlaps["schedules"] = [{"id": "job", "count": 3}]
+    misfires: dict[str, Any] = {"late": 4, "run": 1, "dropped": {"missed": 3}, "schedule_count": 1}
+    misfires["schedules"] = [{"id": "job", "late": 4}]
     told = ANSWER | {"overlaps": overlaps, "misfires": misfires, "notes": ["that is all"]}
     server.on("POST", "/simulate", 200, told)
     _, out, _ = cli("simulate", *SPAN)
-    assert out.splitlines()[-5:] == [
+    assert out.splitlines()[-6:] == [
         "3 overlap a run of their schedule: 2 skipped, 1 waited",
+        "of them 1 as the server returns, which plans at once what is late and due",
         "of them: job (3)",
-        "4 fall into the outage; after it 1 run, 3 missed",
+        "4 fall into the outage; after it 1 runs late, 3 missed",
         "of them: job (4)",
         "note: that is all",
     ]
@@ -108,6 +127,19 @@ def test_what_the_server_refuses_is_told_with_its_line(server: Server, cli: Cli,
     assert code == 1
     assert err.splitlines()[-1] == "drafts.yaml:4: schedules[0].triggers: there is none; give one"
     assert cli("simulate", *SPAN)[0] == 1
+
+
+def test_what_is_wrong_with_an_option_is_told_of_the_option_and_not_of_the_file(server: Server, cli: Cli, tmp_path):
+    (tmp_path / "drafts.yaml").write_text("schedules:\n  - id: a\n")
+    wrong = (("to", "too far", "nearer"), ("outage.to", "bad", "mend it"), ("durations.a", "no length", "give 5m"))
+    server.on("POST", "/simulate", 422, problem(422, "Unprocessable Entity", "…", *wrong))
+    for drafts in ((), ("-f", "drafts.yaml")):
+        _, _, err = cli("simulate", *SPAN, *drafts)
+        assert err.splitlines()[-3:] == [
+            "--to: too far; nearer",
+            "--outage: to: bad; mend it",
+            "--durations.a: no length; give 5m",
+        ]
 
 
 @pytest.mark.parametrize(
@@ -219,6 +251,15 @@ def test_a_calendar_is_put_as_an_icalendar_under_another_id(cli: Cli, server: Se
     assert (code, out) == (0, "uk: 0 days\n")
     assert received["Content-Type"] == "text/calendar"
     assert server.asked[-1].body == text
+
+
+def test_what_is_wrong_with_an_icalendar_is_told_with_file_and_line(cli: Cli, server: Server, tmp_path: Path):
+    (tmp_path / "bad.ics").write_text("BEGIN:VCALENDAR\nEND:VCALENDAR\n")
+    wrong = (("body", "line 7: no", "mend it"), ("body", "the event on line 2: x", "y"), ("body", "empty", "z"))
+    server.on("PUT", "/calendars/bad", 422, problem(422, "Unprocessable Entity", "…", *wrong, ("id", "long", "cut")))
+    code, _, err = cli("calendars", "put", "bad.ics")
+    assert code == 1
+    assert err.splitlines()[-4:] == ["bad.ics:7: no; mend it", "bad.ics:2: x; y", "bad.ics: empty; z", "id: long; cut"]
 
 
 def test_a_calendar_is_deleted(server: Server, cli: Cli):

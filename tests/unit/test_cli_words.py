@@ -88,7 +88,7 @@ def test_times_are_local_with_zone_and_utc_beside(cairo: None):
         ),
         ({"kind": "once", "at": "2026-12-01T09:00:00Z"}, "at 2026-12-01T09:00:00Z"),
         ({"kind": "once", "at": "2026-12-01T09:00:00-05:00"}, "at 2026-12-01T09:00:00-05:00"),
-        ({"kind": "rrule"}, "rrule"),
+        ({"kind": "moon"}, "moon"),
     ],
 )
 def test_triggers_are_said_in_a_few_characters(trigger: dict[str, str], words: str):

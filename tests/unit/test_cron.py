@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 import pytest
+from cronsim import CronSim
 from pydantic import ValidationError
 
 from backend.errors import FieldError
@@ -221,12 +222,14 @@ def test_six_fields_begin_with_seconds_and_a_fraction_is_no_occurrence():
         ("* * * *\n*", "the expression has characters that cron does not know"),
         ("* * * *", "4 fields instead of 5 or 6"),
         ("", "0 fields instead of 5 or 6"),
-        ("* * * * * * *", "7 fields instead of 5 or 6"),
+        ("* * * * * * *", "7 fields instead of 5 or 6, and none of them is for years"),
+        ("0 9 L-3 * *", "day of month L stands alone, not in a range or with a step"),
+        ("0 9 1,LW-1 * *", "day of month LW stands alone, not in a range or with a step"),
         ("@reboot", "@reboot is not a time"),
         ("@every 5m", "'@every 5m' is not a known alias"),
         ("0 0 * * mon#6", "day of week MON#6: 6 is outside 1–5"),
         ("0 0 32W * *", "day of month 32 is outside 1–31"),
-        ("0 0 * * L", "day of week 'L' is not a number or name"),
+        ("0 0 * * L", "day of week L has no day"),
         ("0 0 30 2 *", "day 30 never occurs in month 2"),
         ("0 0 31 4,6 *", "day 31 never occurs in month 4,6"),
         ("0 0 30W 2 *", "day 30W never occurs in month 2"),
@@ -300,3 +303,27 @@ def test_a_trigger_is_frozen_and_refuses_unknown_fields():
         setattr(trigger, "expression", "0 * * * *")  # noqa: B010 (the type checker refuses the plain assignment)
     with pytest.raises(ValidationError):
         CronTrigger.model_validate({"expression": "* * * * *", "tz": "UTC"})
+
+
+def test_an_item_that_stands_there_many_times_counts_once():
+    fields = parse_fields("0,0,0 0 15W,015W,L,L * " + ",".join(["0#5", "7#5", "sun#5"] * 30))
+    assert fields.special_dates == ("15W", "L")
+    assert fields.special_weekdays == ((0, 5),)
+
+
+@pytest.mark.parametrize(
+    ("expression", "timezone", "began", "theirs", "ours"),
+    [
+        # cronsim writes 01:00 as the midnight that the gap swallowed.
+        ("0 */2 */2 * *", "Asia/Tehran", "1996-03-20T20:00", "1996-03-21T01:00+04:30", "1996-03-21T02:00+04:30"),
+        ("30 0 * * *", "Africa/Monrovia", "1972-01-06T12:00", "1972-01-07T00:45+00:00", "1972-01-07T00:44:30+00:00"),
+        ("0 9 30 12 *", "Pacific/Apia", "2011-12-01", "2011-12-31T00:00+14:00", "2012-12-30T09:00+14:00"),
+        ("45 * * * *", "Australia/Lord_Howe", "2024-10-06T01:45", "2024-10-06T03:45+11:00", "2024-10-06T02:45+11:00"),
+        ("0 0 * * 1/2", "UTC", "2024-01-05", "2024-01-07T00:00+00:00", "2024-01-08T00:00+00:00"),
+    ],
+)
+def test_differences_from_cronsim_are_as_documented(expression, timezone, began, theirs, ours):
+    start = datetime.fromisoformat(began).replace(tzinfo=zone(timezone))
+    assert next(CronSim(expression, start)) == datetime.fromisoformat(theirs)
+    found = CronTrigger(expression=expression, timezone=timezone).next_after(from_datetime(start))
+    assert found == from_datetime(datetime.fromisoformat(ours))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from backend.engine.definition import ScheduleDefinition
-from backend.service.crontab import SHELL, Crontab, Options, make_ids, read_crontab, slug, split_percent
+from backend.service.crontab import LONGEST_NAME, SHELL, Crontab, Options, read_crontab, split_percent
+from backend.service.crontab_ids import make_ids, slug
 
 DATA = Path(__file__).parent / "data"
 
@@ -218,6 +220,29 @@ def test_cron_tz_outranks_tz_and_both_outrank_the_default():
     assert found.jobs[2].document["target"]["env"] == {"TZ": "Africa/Cairo", "CRON_TZ": "Europe/London"}
 
 
+def test_a_tz_below_a_cron_tz_leaves_the_times_where_they_are_and_a_note_says_so():
+    found = lines("CRON_TZ=Europe/London", "@daily a", "TZ=Africa/Cairo", "@daily b", "@daily c")
+    assert [row[3] for row in told(found)] == ["Europe/London"] * 3
+    assert list(found.warnings) == [
+        (
+            "line 3: TZ is for the commands alone here, since CRON_TZ (line 1) goes first: "
+            "the times below stay in Europe/London"
+        )
+    ]
+    assert lines("TZ=Africa/Cairo", "CRON_TZ=Europe/London", "@daily a").warnings == []
+    assert lines("CRON_TZ=Europe/London", "TZ=Europe/London", "@daily a").warnings == []
+
+
+def test_a_bad_zone_hides_nothing_of_what_is_wrong_below_it():
+    found = lines("CRON_TZ=Europe/Lonndon", "@daily a", "99 * * * * b", "* * * * 8 c")
+    assert [(problem.line, problem.field) for problem in found.problems] == [
+        (1, "triggers[0].timezone"),
+        (3, "triggers[0].expression"),
+        (4, "triggers[0].expression"),
+    ]
+    assert [problem.line for problem in lines("99 * * * * b", timezone=None).problems] == [1, 1]
+
+
 def test_without_any_zone_each_job_is_refused():
     found = lines("@daily a", "CRON_TZ=Africa/Cairo", "@daily b", timezone=None)
     assert [(problem.line, problem.field) for problem in found.problems] == [(1, "timezone")]
@@ -289,3 +314,10 @@ def test_no_bytes_break_the_reader(content: bytes):
 
 def test_a_long_word_is_cut_in_an_id():
     assert slug("x" * 300) == "x" * 60
+
+
+def test_a_long_comment_is_read_in_one_go():
+    began = time.process_time()
+    found = lines(*["# x"] * 100_000, "0 5 * * * job")
+    assert [len(job.document["name"]) for job in found.jobs] == [LONGEST_NAME]
+    assert time.process_time() - began < 10, "each line of it copies all above"

@@ -107,6 +107,66 @@ def test_a_schedule_that_would_never_fire_is_refused():
         put(None, [HOURLY], now=LATEST - SECOND)
 
 
+def test_a_past_instant_beyond_the_catchup_window_is_refused_as_it_would_never_run():
+    with pytest.raises(Refused) as refused:
+        put(None, [MINUTELY, once(T0 - 366 * DAY, allow_past=True)], now=T0)
+    (problem,) = refused.value.problems
+    assert problem.field == "triggers[1].at"
+    assert "is older than the catch-up window of 365d, so it would never run" in problem.rule
+    assert problem.fix == "give a later time or a longer catchup_window"
+    wide = put(None, [once(T0 - 366 * DAY, allow_past=True)], now=T0, catchup_window="367d").schedule
+    assert [run.state for run in plan(wide, T0, STORE, open_run=False).runs] == ["queued"]
+    narrow = put(None, [once(T0 - MINUTE)], now=T0, catchup_window="0s").schedule
+    assert [run.state for run in plan(narrow, T0, STORE, open_run=False).runs] == ["queued"], "on time all the same"
+
+
+def test_a_past_instant_that_has_outgrown_its_window_may_be_put_again():
+    old = [once(T0 - DAY, allow_past=True)]
+    current = put(None, old, now=T0, catchup_window="2d").schedule
+    assert put(current, [*old, MINUTELY], now=T0 + 3 * DAY, catchup_window="2d").verb == "updated"
+
+
+ENDED = {"kind": "rrule", "rule": "FREQ=DAILY;COUNT=2", "dtstart": "2026-01-05T09:00:00"}
+MONDAYS = {"kind": "cron", "expression": "0 9 * * mon"}
+
+
+@pytest.mark.parametrize(
+    ("triggers", "fields", "field", "words"),
+    [
+        ([ENDED], {}, "triggers", "the rule ended with its COUNT or UNTIL, at 2026-01-06T09:00:00Z"),
+        (
+            [MONDAYS],
+            {"end_at": "2026-03-03T00:00:00Z"},
+            "end_at",
+            "end_at is 2026-03-03T00:00:00Z, and the next would be 2026-03-09T09:00:00Z",
+        ),
+        (
+            [once(T0 + HOUR)],
+            {"start_at": "2026-03-03T00:00:00Z"},
+            "start_at",
+            "start_at is 2026-03-03T00:00:00Z, and the triggers give none from then on",
+        ),
+        (
+            [once(T0 + HOUR)],
+            {"exclusions": [{"kind": "date", "date": "2026-03-02"}]},
+            "exclusions",
+            "the exclusions take every one away",
+        ),
+        (
+            [MONDAYS],
+            {"end_at": "2026-03-10T00:00:00Z", "exclusions": [{"kind": "date", "date": "2026-03-09"}]},
+            "exclusions",
+            "the exclusions take every one away",
+        ),
+    ],
+)
+def test_a_schedule_that_would_never_fire_is_refused_with_the_cause(triggers, fields, field, words):
+    with pytest.raises(Refused) as refused:
+        put(None, triggers, now=T0, **fields)
+    (problem,) = refused.value.problems
+    assert (problem.field, problem.rule) == (field, f"no occurrence is left: {words}")
+
+
 # --- unchanged --------------------------------------------------------------------------------------------------------
 
 

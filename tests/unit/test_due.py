@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
 
+from backend.engine import due as due_module
 from backend.engine.due import RESERVE, WALK, Due, due_instants, next_nominal
 from backend.errors import FieldError
 from backend.model.instants import DAY, MINUTE, SECOND
+from backend.triggers.exclusions import Exclusion
 from backend.triggers.registry import dump_triggers
 from tests.unit.engine_cases import MINUTELY, SECONDLY, T0, at, definition, made
 
@@ -81,3 +85,51 @@ def test_a_single_instant_comes_once():
 def test_an_interval_without_an_anchor_is_never_guessed():
     with pytest.raises(FieldError, match="no anchor"):
         next_nominal(dump_triggers(definition().triggers), T0, T0)
+
+
+def every_second_without_any(most: int) -> str:
+    """Write a timing of as many exclusions as a definition takes, the last two of which leave nothing."""
+    never = [{"kind": "cron", "expression": "59 59 23 31 12 *"}] * (most - 2)
+    none = [{"kind": "cron", "expression": f"{seconds} * * * * *"} for seconds in ("0-30", "31-59")]
+    triggers = [{"kind": "cron", "expression": "* * * * * *"}] * 20
+    return json.dumps({"triggers": triggers, "exclusions": [*never, *none], "start_at": None, "end_at": None})
+
+
+def test_a_search_that_exclusions_make_hopeless_ends_after_a_bounded_number_of_questions(monkeypatch):
+    asked = 0
+    ask = Exclusion.excluded_until
+
+    def counted(exclusion: Exclusion, instant: int) -> int | None:
+        nonlocal asked
+        asked += 1
+        return ask(exclusion, instant)
+
+    monkeypatch.setattr(Exclusion, "excluded_until", counted)
+    with pytest.raises(FieldError, match="no occurrence within reach"):
+        next_nominal(every_second_without_any(100), T0, T0)
+    assert 0 < asked <= due_module.MOST_ASKED
+
+
+def test_as_many_scattered_dates_as_a_definition_takes_are_jumped_over():
+    mondays = [(date(2026, 3, 2) + timedelta(weeks=week)).isoformat() for week in range(100)]
+    timing = {
+        "triggers": [{"kind": "cron", "expression": "0 9 * * mon"}] * 20,
+        "exclusions": [{"kind": "date", "date": day} for day in reversed(mondays)],
+        "start_at": None,
+        "end_at": None,
+    }
+    assert next_nominal(json.dumps(timing), T0 - DAY, 0) == T0 + 700 * DAY
+
+
+def test_a_walk_that_exclusions_make_too_long_is_given_up(monkeypatch):
+    monkeypatch.setattr(due_module, "MOST_ASKED_IN_WALK", 300)
+    mostly = {
+        "triggers": [{"kind": "cron", "expression": "* * * * * *"}],
+        "exclusions": [{"kind": "cron", "expression": "1-59/2 * * * * *"}],
+        "start_at": None,
+        "end_at": None,
+    }
+    text = json.dumps(mostly)
+    assert len(due_instants(text, T0 + MINUTE, until=T0 + 2 * MINUTE, effective_at=T0).instants) == 31
+    with pytest.raises(FieldError, match="walk over time too long"):
+        due_instants(text, T0 + MINUTE, until=T0 + 20 * MINUTE, effective_at=T0)

@@ -148,6 +148,19 @@ def test_an_outage_that_ends_as_something_is_due_leaves_the_late_ones_to_it():
     assert dict(seen.offered)["job"] == offered(late=4, dropped={"missed": 4})
 
 
+def test_all_that_becomes_due_in_an_outage_counts_also_what_then_runs_within_the_threshold():
+    """A minutely schedule: 01:09 runs late at 01:10, and what is due then overlaps it."""
+    seen = replayed(line(expression="* * * * *"), outage=Range(T0 + 10 * MINUTE, T0 + 20 * MINUTE))
+    found = offered(overlapping=1, skipped=1, at_return=1, late=10, ran_late=1, dropped={"missed": 9})
+    assert (busy_minutes(seen)[20], dict(seen.offered)["job"]) == (1, found)
+
+
+def test_what_is_late_and_finds_another_late_one_open_is_counted_as_skipped_for_that():
+    half_minutes = line(timing='[{"kind":"interval","every":"30s","anchor":"2026-12-01T00:00:00Z"}]')
+    seen = dict(replayed(half_minutes, outage=Range(T0 + 10 * MINUTE, T0 + 11 * MINUTE + SECOND)).offered)["job"]
+    assert (seen.late, seen.ran_late, seen.dropped) == (3, 1, {"missed": 1, "overlap": 1})
+
+
 def test_what_is_caught_up_runs_one_after_another():
     chained = line(misfire_policy=MisfirePolicy.FIRE_ALL, duration=2 * MINUTE)
     seen = replayed(chained, outage=OUTAGE)

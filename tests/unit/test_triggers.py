@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from backend.errors import FieldError
 from backend.model.instants import SECOND, parse_instant
 from backend.triggers.cron import CronTrigger, DstOverlap
-from backend.triggers.describe import describe, note_at, warnings
+from backend.triggers.describe import describe, note_at, skipped_times, warnings
 from backend.triggers.interval import IntervalTrigger
 from backend.triggers.once import OnceTrigger
 from backend.triggers.registry import KINDS, AnyTrigger, dump_triggers, next_after, parse_triggers
@@ -175,6 +175,9 @@ def test_a_single_instant_of_no_sense_is_refused(at):
         ("0 0 * * fri#2,sun", "at 00:00 on Sunday and the second Friday of the month"),
         ("*/10 * * * * *", "every 10 seconds"),
         ("15 30 8 * * *", "at 08:30:15"),
+        ("5 * 1 * * *", "at second 5 of every minute of hour 1"),
+        ("*/5 * 1 * * *", "every 5 seconds of hour 1"),
+        ("0 0 ? * sun#5,0#5,7#5", "at 00:00 on the fifth Sunday of the month"),
         ("*/7 * * * * *", None),
         ("0 0 * * fri-mon", "at 00:00 on Monday and Friday to Sunday"),
     ],
@@ -188,6 +191,43 @@ def test_a_cron_rule_is_described_exactly(expression, text):
         "*/7 * * * * *": "at seconds 0, 7, 14, 21, 28, 35, 42, 49 and 56 of every minute",
     }
     assert describe(CronTrigger(expression=expression)) == f"{text or said[expression]} (UTC)"
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"dst_gap": "skip"}, ", not on days when the clock jumps over it"),
+        ({"dst_overlap": "second"}, ", the second time only when the clock reads it twice"),
+        ({"dst_overlap": "both"}, ", both times when the clock reads it twice"),
+        ({"dst_gap": "shift", "dst_overlap": "first"}, ""),
+        ({"dst_gap": "skip", "timezone": "UTC"}, ""),
+        ({"dst_gap": "skip", "expression": "*/30 2 * * *"}, ""),
+    ],
+)
+def test_what_clock_changes_do_is_described_where_it_is_not_the_default(fields, words):
+    trigger = CronTrigger.model_validate({"expression": "30 2 * * *", "timezone": "America/New_York"} | fields)
+    assert describe(trigger).removesuffix(f" ({trigger.timezone})").partition("02:30")[2].endswith(words)
+    assert (", " in describe(trigger)) is bool(words)
+
+
+def test_a_policy_for_clock_changes_without_effect_is_warned_about():
+    both = {"expression": "*/30 * * * *", "dst_gap": "skip", "dst_overlap": "both"}
+    (warning,) = warnings(CronTrigger.model_validate(both))
+    assert warning.startswith("dst_gap and dst_overlap have no effect")
+    (warning,) = warnings(CronTrigger.model_validate(both | {"dst_gap": "shift"}))
+    assert warning.startswith("dst_overlap has no effect")
+    assert warnings(CronTrigger.model_validate(both | {"expression": "30 2 * * *"})) == []
+
+
+def test_times_that_are_skipped_are_named():
+    skip = {"expression": "30 2 * * *", "timezone": "America/New_York", "dst_gap": "skip"}
+    year = (T("2026-01-01T00:00:00Z"), T("2027-01-01T00:00:00Z"))
+    named = ["02:30 on 2026-03-08 does not exist, and is skipped"]
+    assert skipped_times(CronTrigger.model_validate(skip), *year) == named
+    assert skipped_times(CronTrigger.model_validate(skip), T("2026-03-08T07:00:00Z"), year[1]) == []
+    assert len(skipped_times(CronTrigger.model_validate(skip), 0, T("9999-01-01T00:00:00Z"))) == 3
+    for other in ({"dst_gap": "shift"}, {"expression": "30 3 * * *"}, {"expression": "*/30 * * * *"}):
+        assert skipped_times(CronTrigger.model_validate(skip | other), *year) == []
 
 
 def test_intervals_and_single_instants_are_described():
@@ -205,6 +245,8 @@ def test_intervals_and_single_instants_are_described():
         ("0 0 */2 * 1", "must both match"),
         ("*/45 * * * *", "the last step of each round is 15 minutes, not 45"),
         ("0 */5 * * *", "the last step of each round is 4 hours, not 5"),
+        ("*/45,3 * * * *", "the last step of each round is 15 minutes, not 45"),
+        ("*/59 * * * *", "the last step of each round is 1 minute, not 59"),
         ("0 0 31 * *", "day 31 does not exist in February, April, June, September and November"),
         ("0 0 30 * *", "day 30 does not exist in February"),
         ("0 0 29 * *", "only in leap years"),
@@ -215,7 +257,9 @@ def test_a_surprising_rule_is_warned_about(expression, part):
     assert part in warning
 
 
-@pytest.mark.parametrize("expression", ["* * * * *", "*/15 9 * * mon-fri", "0 0 L * *", "0 0 31 1 *", "0 0 1,31 * *"])
+@pytest.mark.parametrize(
+    "expression", ["* * * * *", "*/15 9 * * mon-fri", "0 0 L * *", "0 0 31 1 *", "0 0 1,31 * *", "0 0 */1 * 1"]
+)
 def test_a_plain_rule_is_not_warned_about(expression):
     assert warnings(CronTrigger(expression=expression)) == []
 

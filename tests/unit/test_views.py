@@ -55,6 +55,16 @@ def test_a_schedule_is_shown_with_its_definition_and_its_state():
     assert shown["last_run"] is None
 
 
+def test_a_schedule_is_told_in_words_and_with_its_warnings():
+    uneven = {"kind": "cron", "expression": "*/45 * * * *"}
+    shown = schedule_view(Listed(made([uneven], exclusions=[{"kind": "date", "date": "2026-12-25"}]), None))
+    assert shown["description"] == "at minutes 0 and 45 of every hour (UTC); except 2026-12-25 (UTC)"
+    assert [text.partition(":")[0] for text in shown["warnings"]] == ["*/45 is uneven"]
+    hashed = schedule_view(Listed(made([{"kind": "cron", "expression": "H 7 * * *"}]), None))
+    assert hashed["description"].startswith("at 07:")
+    assert schedule_view(Listed(made(changes={"triggers": '[{"kind":"moon"}]'}), None))["description"] == ""
+
+
 @pytest.mark.parametrize("state", ["paused", "completed", "error"])
 def test_a_schedule_that_will_not_fire_promises_no_next_time(state):
     shown = schedule_view(Listed(made(changes={"state": state, "error": "boom"}), None))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from backend.errors import FieldError
+from backend.triggers import zones
 from backend.triggers.zones import Timeline, timeline, tzdata_version, zone, zone_names
 
 REGIONS = sorted(name for name in zone_names() if "/" in name)
@@ -71,6 +75,13 @@ def test_abbreviations_are_refused_with_a_better_name(name):
     assert refused.value.fix
 
 
+@pytest.mark.parametrize(("name", "first"), [("EST", "America/New_York"), ("mst", "America/Denver")])
+def test_an_american_abbreviation_is_taken_for_a_zone_with_daylight_saving_first(name, first):
+    with pytest.raises(FieldError) as refused:
+        zone(name)
+    assert refused.value.fix.startswith(f"name a region and city, such as {first} (or ")
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -95,6 +106,25 @@ def test_a_misspelt_zone_is_answered_with_the_nearest_names():
         zone("Europe/Lodon")
     with pytest.raises(FieldError, match="America/New_York"):
         zone("america/new_york")
+    with pytest.raises(FieldError, match=r"use America/New_York$"):
+        zone("US/New_York")
+
+
+def test_guessing_what_a_misspelt_zone_means_compares_short_names_only(monkeypatch):
+    compared: list[str] = []
+
+    def recorded(word: str, possibilities: Iterable[str], **limits: Any) -> list[str]:
+        compared.extend([word, *possibilities])
+        return get_close_matches(word, possibilities, **limits)
+
+    monkeypatch.setattr(zones, "get_close_matches", recorded)
+    for name in ("America/Argentina/Comod", "America/Indiana/" + "ainresto" * 1000):
+        with pytest.raises(FieldError):
+            zone(name)
+    # With their regions, which most of them share, comparing takes 8 ms.
+    assert compared
+    assert max(map(len, compared)) <= 30
+    assert not any("/" in name for name in compared)
 
 
 def test_zones_are_opened_without_touching_the_cache_of_zoneinfo():

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Query, Response
 from backend.api.answers import answer
 from backend.api.requests import Authenticated, ScheduleId
 from backend.api.schemas import responses
-from backend.service.explain import Explanations, ExplanationView
+from backend.service.explain import Explanations
+from backend.service.explain_views import ExplanationView
 
 router = APIRouter(prefix="/schedules", tags=["schedules"])
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Response
 from backend.api.answers import answer
 from backend.api.requests import Authenticated, Document, some
 from backend.api.schemas import PREVIEW_EXAMPLE, body, responses
-from backend.service.times import Preview, PreviewRequest, preview
+from backend.service.times import Preview, PreviewRequest, crowded, full_hour, preview
 from backend.service.timings import calendars_of
 from backend.service.validation import parse
 
@@ -23,6 +23,10 @@ router = APIRouter(tags=["preview"])
 )
 async def preview_draft(caller: Authenticated, given: Document) -> Response:
     """Say when a draft would fire, in words, and what may surprise; nothing is stored."""
-    request, now = parse(PreviewRequest, some(given)), await caller.now()
+    # Twenty rules and a hundred exclusions take some 100 ms to compile, in which the event loop has schedules to fire.
+    request, now = await asyncio.to_thread(parse, PreviewRequest, some(given)), await caller.now()
     calendars = await caller.store.calendars().days(calendars_of(request.exclusions))
-    return answer(await asyncio.to_thread(preview, request, now, calendars))
+    shown = await asyncio.to_thread(preview, request, now, calendars, namespace=caller.store.namespace)
+    instant = await asyncio.to_thread(full_hour, request, now)
+    others = 0 if instant is None else await caller.store.beside(instant, request.id or "")
+    return answer(crowded(shown, others))

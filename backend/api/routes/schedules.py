@@ -65,7 +65,7 @@ async def apply_batch(caller: Authenticated, given: Document) -> Response:
         raise Refused([FieldProblem("prune", "it needs a source", "name the file that the schedules come from")])
     batch = Batch(documents, source, prune=read.get("prune", False), dry_run=read.get("dry_run", False))
     items = await caller.schedules.apply(batch)
-    return answer({"items": [{"id": i.id, "created": i.change == "created", "change": i.change} for i in items]})
+    return answer({"items": [{"created": item.change == "created", **item._asdict()} for item in items]})
 
 
 @router.get("", responses=responses({200: Page[ScheduleView]}))

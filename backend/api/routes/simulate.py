@@ -10,7 +10,8 @@ from backend.api.answers import answer
 from backend.api.requests import Authenticated, Document
 from backend.api.schemas import SIMULATE_EXAMPLE, body, responses
 from backend.errors import FieldProblem, Refused
-from backend.service.simulate import SimulateRequest, Simulation
+from backend.service.simulate import SimulateRequest
+from backend.service.simulate_views import Simulation
 
 router = APIRouter(tags=["simulate"])
 

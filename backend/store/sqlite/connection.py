@@ -41,7 +41,9 @@ class Connection:
             self.raw.execute("pragma synchronous = full").fetchall()
         self.raw.execute("pragma foreign_keys = on").fetchall()
         self.raw.execute("pragma cache_size = -16000").fetchall()
-        self.raw.execute("pragma temp_store = memory").fetchall()
+        # Readers sort in memory. A writer's temporary store holds what undoes a savepoint, which SQLite, in memory,
+        # walks from its beginning at the end of each statement: ten thousand rows would hold the writer for seconds.
+        self.raw.execute(f"pragma temp_store = {'memory' if read_only else 'default'}").fetchall()
 
     def _enter_wal(self) -> None:
         for _ in range(WAL_TRIES):

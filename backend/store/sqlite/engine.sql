@@ -157,16 +157,22 @@ where exists (select 1 from json_each('[0, 1]') l cross join runs h on h.key = {
    or ((s.overlap_policy = 'allow_all' or not {{has_open_run}}) and {{buffered_head}} is not null)
 limit :limit
 
--- name: skip_buffered
--- What waits is skipped in favour of a newer occurrence.
-update runs set state = 'skipped', reason = 'overlap', finished_at = :now
-where schedule_key = :schedule_key and lane = 0 and nominal_at < :nominal_at
-  and state in ('buffered', 'held', 'queued', 'running', 'retrying') and state = 'buffered'
-
 -- fragment: others
 -- The runs of a schedule beside the occurrence at a nominal time and later ones.
 schedule_key = :schedule_key and lane = 0 and not (backfill_id = '' and nominal_at >= :nominal_at)
   and state in ('buffered', 'held', 'queued', 'running', 'retrying')
+
+-- name: unreported
+-- What other runs that have never begun were to report as missed.
+select coalesce(sum(missed_count), 0), min(missed_first_at), max(missed_last_at) from runs
+where {{others}} and state in ('buffered', 'held', 'queued') and attempt = 0
+
+-- name: skip_buffered
+-- What waits is skipped in favour of a newer occurrence, which reports what it was to report.
+update runs set state = 'skipped', reason = 'overlap', finished_at = :now,
+                missed_count = 0, missed_first_at = null, missed_last_at = null
+where schedule_key = :schedule_key and lane = 0 and nominal_at < :nominal_at
+  and state in ('buffered', 'held', 'queued', 'running', 'retrying') and state = 'buffered'
 
 -- name: cancel_waiting
 -- Other open runs that nobody works on are ended at once.
@@ -189,10 +195,10 @@ update runs set state = 'cancelled', error = :error, finished_at = :now, lease_t
 where {{others}} and state = 'running'
 
 -- name: count_recorded
--- How many occurrences of a range became runs by themselves.
-select count(*) from runs
-where schedule_key = :schedule_key and nominal_at >= :from and nominal_at < :to and backfill_id = ''
-  and state not in ('skipped', 'missed')
+-- How many of these occurrences became runs by themselves.
+select count(*) from json_each(:instants) i cross join runs r
+on r.schedule_key = :schedule_key and r.nominal_at = i.value and r.backfill_id = ''
+where r.state not in ('skipped', 'missed')
 
 -- name: complete_schedules
 -- Schedules with nothing left to fire, and no run that is open or waits, are completed.

@@ -60,7 +60,8 @@ where schedule_key = :schedule_key and nominal_at > :after and reason = 'paused'
 
 -- name: drop_waiting_runs
 -- Runs of deleted schedules that wait, for a first or another attempt, wait no more.
-update runs set state = 'skipped', reason = 'deleted', finished_at = :now
+update runs set state = 'skipped', reason = 'deleted', finished_at = :now,
+                missed_count = 0, missed_first_at = null, missed_last_at = null -- or it would read as a range
 where schedule_key in (select s.key from json_each(:schedule_keys) k cross join schedules s on s.key = k.value
                        where s.deleted_at is not null)
   and state in ('buffered', 'held', 'queued', 'running', 'retrying') and state <> 'running' -- as in the index
@@ -75,7 +76,7 @@ s.namespace = :namespace and s.deleted_at is null and s.key > :after
   and (:state is null or s.state = :state)
   and (:name is null or s.name = :name)
   and (:target is null or s.target_kind = :target)
-  and (:due_before is null or s.next_scheduled_at < :due_before)
+  and (:due_before is null or (s.state = 'active' and s.next_scheduled_at < :due_before))
   and (:q is null or instr(lower(s.id || ' ' || s.name), lower(:q)) > 0)
   and (:tag is null or exists (select 1 from schedule_tags t where t.namespace = s.namespace and t.tag = :tag
                                and t.schedule_key = s.key))
