@@ -16,18 +16,18 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.acceptance.server import Server, stamp, until
+from tests.fault.cluster import Cluster
 from tests.fault.counter import Counter
+from tests.fault.load import Load, create, settle
 from tests.fault.proxy import Fault
 from tests.fault.replicas import LEASE, Fleet, fleet
 from tests.fault.report import Happened, Plan, report
-from tests.fault.verdict import Verdict, judge, open_runs, recorded
+from tests.fault.verdict import Verdict, judge
 
 HEAD_START = 15
 """Seconds from the creation of the schedules to their first occurrence."""
 PAUSE = (2.0, 6.0)
 """Seconds between two faults."""
-BATCH = 1000
 
 
 def kinds(fleet: Fleet, chance: random.Random) -> dict[str, Callable[[], None]]:
@@ -65,53 +65,21 @@ def torment(fleet: Fleet, chance: random.Random, until_at: float) -> list[Happen
     return happened
 
 
-def create(server: Server, counter: Counter, plan: Plan) -> int:
-    """Create schedules that fire every second; answers how many occurrences they have until they end."""
-    number = max(1, plan.occurrences // plan.seconds)
-    begin = int(time.time()) + HEAD_START
-    trigger = {"kind": "interval", "every": "1s", "anchor": stamp(begin)}
-    rest = {
-        "target": {"kind": "http", "url": f"http://127.0.0.1:{counter.port}/"},
-        "overlap_policy": "allow_all",
-        "misfire_threshold": "1h",
-        "retry": {"max_attempts": 20, "initial": "100ms", "maximum": "1s"},
-        "start_at": stamp(begin),
-        "end_at": stamp(begin + plan.seconds - 1),
-    }
-    schedules = [
-        {
-            "id": f"chaos-{n}",
-            "triggers": [trigger],
-            **rest,
-            "delivery": "at_most_once" if n % 10 == 0 else "at_least_once",
-        }
-        for n in range(number)
-    ]
-    for at in range(0, number, BATCH):
-        server.post("/schedules/batch", {"schedules": schedules[at : at + BATCH]})
-    return number * plan.seconds
-
-
-def settle(fleet: Fleet, expected: int) -> None:
-    """Heal everything and wait until every occurrence has a record and no run is open."""
-    fleet.ready()
-    until("all records", lambda: recorded(fleet.cluster) >= expected, 300)
-    until("an end of all runs", lambda: open_runs(fleet.cluster) == 0, 300)
-
-
 def chaos(plan: Plan) -> tuple[Verdict, list[Happened], int]:
     """Run the whole thing; answers the verdict, what happened, and how many stale results were refused."""
     chance = random.Random(plan.seed)
     with (
         tempfile.TemporaryDirectory(prefix="chaos-") as folder,
         Counter() as counter,
-        fleet(Path(folder), plan.replicas) as replicas,
+        Cluster() as cluster,
+        fleet(Path(folder), cluster, plan.replicas) as replicas,
     ):
-        expected = create(replicas.ready(), counter, plan)
+        load = Load(max(1, plan.occurrences // plan.seconds), plan.seconds, HEAD_START)
+        expected = create(replicas.ready(), counter.port, load)
         tell(f"seed {plan.seed}: {expected:,} occurrences in {plan.seconds} s on {plan.replicas} replicas")
         happened = torment(replicas, chance, time.time() + HEAD_START + plan.seconds)
-        settle(replicas, expected)
-        verdict = judge(replicas.ready(), replicas.cluster, dict(counter.seen), expected)
+        settle(replicas.ready(), cluster, expected, 300)
+        verdict = judge(replicas.ready(), cluster, dict(counter.seen), expected)
         return verdict, happened, refused(Path(folder))
 
 

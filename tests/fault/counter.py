@@ -23,9 +23,10 @@ class Dispatch(NamedTuple):
 
 
 class Counter:
-    """Answers every request with the number of its attempt; runs in a thread until it is left."""
+    """Answers every request with the number of its attempt, `slow` seconds later; runs in a thread until it is left."""
 
-    def __init__(self) -> None:
+    def __init__(self, slow: float = 0.0) -> None:
+        self.slow = slow
         self.seen: dict[str, list[Dispatch]] = defaultdict(list)
         self.port = 0
         self._loop = uvloop.new_event_loop()
@@ -84,4 +85,8 @@ class _Connection(asyncio.Protocol):
         attempt = headers[b"x-attempt"].decode()
         dispatch = Dispatch(int(attempt), time.time(), headers[b"idempotency-key"].decode())
         self._counter.seen[headers[b"x-run-id"].decode()].append(dispatch)
-        self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(attempt), attempt.encode()))
+        answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(attempt), attempt.encode())
+        if self._counter.slow:
+            asyncio.get_running_loop().call_later(self._counter.slow, self._transport.write, answer)
+        else:
+            self._transport.write(answer)

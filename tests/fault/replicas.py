@@ -13,25 +13,29 @@ from tests.fault.cluster import Cluster
 from tests.fault.proxy import Fault, FaultProxy
 
 LEASE = 5.0
+SETTINGS = {"lease": f"{LEASE}s", "poll_interval": "250ms", "shutdown_grace": "10s"}
 
 
 class Replica:
     """One server that is started again whenever it has ended."""
 
-    def __init__(self, folder: Path, cluster: Cluster, proxy: FaultProxy) -> None:
+    def __init__(self, folder: Path, cluster: Cluster, proxy: FaultProxy, **settings: str) -> None:
         self._folder = folder
         self._cluster = cluster
+        self._options = settings.pop("options", "")
+        self._settings = {**SETTINGS, **settings}
         self.proxy = proxy
         self.server = self._start()
 
     def _start(self) -> Server:
-        return Server(
-            self._folder,
-            database_url=self._cluster.url(self.proxy.port),
-            lease=f"{LEASE}s",
-            poll_interval="250ms",
-            shutdown_grace="10s",
-        )
+        url = f"{self._cluster.url(self.proxy.port)}?{self._options}"
+        return Server(self._folder, database_url=url, **self._settings)
+
+    @property
+    def leases(self) -> int:
+        """Count the runs that it holds, by the database."""
+        worker = f"%:{self.server.process.pid}:%"
+        return self._cluster.count(f"scheduler.runs where state = 'running' and worker like '{worker}'")
 
     def kill(self, away: float) -> None:
         """SIGKILL, and start again after so many seconds."""
@@ -61,11 +65,11 @@ class Replica:
 class Fleet:
     """Replicas on one database."""
 
-    def __init__(self, folder: Path, cluster: Cluster, proxies: list[FaultProxy]) -> None:
+    def __init__(self, folder: Path, cluster: Cluster, proxies: list[FaultProxy], **settings: str) -> None:
         self.cluster = cluster
         self.replicas: list[Replica] = []
         for proxy in proxies:
-            self.replicas.append(Replica(folder, cluster, proxy))
+            self.replicas.append(Replica(folder, cluster, proxy, **settings))
             self.replicas[0].server.ready()  # the first makes the tables and the key, the others find them
 
     def ready(self) -> Server:
@@ -91,12 +95,11 @@ class Fleet:
 
 
 @contextmanager
-def fleet(folder: Path, number: int) -> Iterator[Fleet]:
-    """Start replicas and a database of their own, and leave none behind."""
+def fleet(folder: Path, cluster: Cluster, number: int, **settings: str) -> Iterator[Fleet]:
+    """Start replicas, and leave none behind."""
     with ExitStack() as stack:
-        cluster = stack.enter_context(Cluster())
         proxies = [stack.enter_context(FaultProxy(cluster.port)) for _ in range(number)]
-        started = Fleet(folder, cluster, proxies)
+        started = Fleet(folder, cluster, proxies, **settings)
         try:
             yield started
         finally:
