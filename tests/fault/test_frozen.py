@@ -22,8 +22,9 @@ def test_a_replica_that_was_frozen_for_longer_than_its_lease_is_refused_every_wr
     refused = zombie.server.said("lease_lost")
     assert len(refused) == len({line["run_id"] for line in refused}) == held
     assert verdict.lost == held
-    lost = stage.cluster.query("select r.id from scheduler.attempts a join scheduler.runs r on r.key = a.run_key "
-                               "where a.state = 'lost'")
+    lost = stage.cluster.query(
+        "select r.id from scheduler.attempts a join scheduler.runs r on r.key = a.run_key where a.state = 'lost'"
+    )
     assert {line["run_id"] for line in refused} == {row[0] for row in lost}
 
 

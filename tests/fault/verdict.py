@@ -72,10 +72,9 @@ def open_runs(ledger: Ledger) -> int:
 
 def recorded(ledger: Ledger) -> int:
     """Count occurrences that have a record; a row may stand for several that did not run."""
-    rows = ledger.query(
-        "select coalesce(sum(case when state in ('skipped', 'missed') then (case when missed_count > 1 then missed_count else 1 end) else 1 end), 0) "
-        "from scheduler.runs where backfill_id = ''"
-    )
+    many = "state in ('skipped', 'missed') and missed_count > 1"
+    counted = f"case when {many} then missed_count else 1 end"
+    rows = ledger.query(f"select coalesce(sum({counted}), 0) from scheduler.runs where backfill_id = ''")
     return int(rows[0][0])
 
 
