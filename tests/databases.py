@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import fcntl
 import itertools
 import os
 import re
+import shutil
 import tempfile
 import threading
 import warnings
@@ -93,6 +95,7 @@ def server() -> str:
 
     folder = _run_folder()
     data = folder / "data"
+    atexit.register(_forget, folder, data)  # runs after the server has been ended, which is registered later
     with _locked(folder / "lock"):
         handle = get_server(data, start=False, cleanup_mode="delete")
         handle.ensure_pgdata_inited()
@@ -106,6 +109,11 @@ def server() -> str:
 
 
 _keep_alive: list[Any] = []
+
+
+def _forget(folder: Path, data: Path) -> None:
+    if not data.exists():  # else another worker of this run is still at it
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def at(url: str, database: str) -> str:

@@ -22,6 +22,7 @@ def displace(planned: Sequence[Planned], instant: int) -> Operation[list[Planned
     if not wanted:
         return list(planned)
     rows = [_row(displacement, instant) for displacement in wanted]
+    yield Batch("hold_open_runs", [_only(row, "schedule_key") for row in rows])
     carried: dict[int, Row] = {}
     for row in rows:
         [carried[row["schedule_key"]]] = yield Query("unreported", _only(row, "schedule_key", "nominal_at"))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import tempfile
 from datetime import timedelta
+from functools import _lru_cache_wrapper
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 from backend.engine import auditor
 from backend.engine.audit import COUNTS_MORE, NO_OCCURRENCE, TWICE, Findings
 from backend.engine.auditor import Audit, Auditor, Bookmark
+from backend.engine.tzdata import REST, Tzdata
 from backend.errors import SchedulerError
 from backend.events import Events, Fact, LedgerAudited
 from backend.model.history import LedgerPage, LedgerRow
@@ -25,7 +28,9 @@ from backend.model.run import AttemptState
 from backend.store.history import HistoryStore
 from backend.store.open import open_store
 from backend.store.retention import Retention
+from backend.triggers import zones
 from backend.triggers.zones import tzdata_version
+from tests.store.test_calendar_change import put_days, put_user
 from tests.store.world import START, StillClock, World
 
 pytestmark = pytest.mark.anyio
@@ -400,28 +405,24 @@ TRIGGERS: list[list[dict[str, Any]]] = [
 ]
 HALF_HOURS = {"kind": "cron", "expression": "30-59 * * * *", "timezone": "Europe/London"}
 SOON = Retention(timedelta(minutes=40), timedelta(hours=1), timedelta(days=30), 5)
+FIELDS: dict[str, st.SearchStrategy[Any]] = {
+    "triggers": st.sampled_from(TRIGGERS),
+    "misfire_policy": st.sampled_from(["fire_once", "skip", "fire_all"]),
+    "overlap_policy": st.sampled_from(OverlapPolicy),
+    "jitter": st.sampled_from(["0s", "50s"]),
+    "max_runs": st.sampled_from([None, None, 3, 10]),
+    "catchup_window": st.sampled_from(["10m", "365d"]),
+    "end_at": st.sampled_from([None, rfc3339(START + 100 * MINUTE)]),
+    "start_at": st.sampled_from([None, rfc3339(START + 10 * MINUTE)]),
+    "name": st.sampled_from(["a", "b"]),
+    "pause_after_failures": st.sampled_from([0, 1]),
+    "exclusions": st.sampled_from([[], [HALF_HOURS]]),
+}
 ACTS = st.one_of(
     st.tuples(st.just("go"), st.integers(1, 45 * 60)),
     st.tuples(st.just("turn"), st.just(0)),
     st.tuples(st.just("work"), st.sampled_from([AttemptState.SUCCEEDED, AttemptState.FAILED])),
-    st.tuples(
-        st.just("put"),
-        st.fixed_dictionaries(
-            {
-                "triggers": st.sampled_from(TRIGGERS),
-                "misfire_policy": st.sampled_from(["fire_once", "skip", "fire_all"]),
-                "overlap_policy": st.sampled_from(OverlapPolicy),
-                "jitter": st.sampled_from(["0s", "50s"]),
-                "max_runs": st.sampled_from([None, None, 3, 10]),
-                "catchup_window": st.sampled_from(["10m", "365d"]),
-                "end_at": st.sampled_from([None, rfc3339(START + 100 * MINUTE)]),
-                "start_at": st.sampled_from([None, rfc3339(START + 10 * MINUTE)]),
-                "name": st.sampled_from(["a", "b"]),
-                "pause_after_failures": st.sampled_from([0, 1]),
-                "exclusions": st.sampled_from([[], [HALF_HOURS]]),
-            }
-        ),
-    ),
+    st.tuples(st.just("put"), st.fixed_dictionaries(FIELDS)),
     st.tuples(st.just("pause"), st.just(0)),
     st.tuples(st.just("resume"), st.booleans()),
     st.tuples(st.just("delete"), st.just(0)),
@@ -477,3 +478,126 @@ async def live(acts: list[tuple[str, Any]]) -> None:
 @given(st.lists(ACTS, min_size=4, max_size=16))
 def test_no_history_of_honest_acts_gives_a_false_alarm(acts: list[tuple[str, Any]]) -> None:
     asyncio.run(live(acts))
+
+
+# Random histories in which clocks and calendars change
+
+ZONED: list[list[dict[str, Any]]] = [
+    [{"kind": "cron", "expression": "5 * * * *", "timezone": "Europe/London"}],
+    [{"kind": "cron", "expression": "*/20 8-12 * * *", "timezone": "Europe/London"}],
+    [
+        {
+            "kind": "rrule",
+            "rule": "FREQ=DAILY;BYHOUR=8,9,10,13;BYMINUTE=0,30",
+            "dtstart": "2027-01-15T08:00:00",
+            "timezone": "Europe/London",
+        }
+    ],
+]
+BY_CALENDAR = {"kind": "calendar", "calendar": "uk"}
+ZONED_FIELDS = FIELDS | {
+    "triggers": st.sampled_from(ZONED + TRIGGERS),
+    "end_at": st.sampled_from([None, rfc3339(START + 30 * 60 * MINUTE)]),
+    "exclusions": st.sampled_from([[], [HALF_HOURS], [BY_CALENDAR]]),
+}
+DAYS = [rfc3339(START + number * DAY)[:10] for number in range(3)]
+ACTS_ON_TIME = st.one_of(
+    ACTS,
+    st.tuples(st.just("go"), st.sampled_from([3 * 3600, 12 * 3600, 50 * 3600])),
+    st.tuples(st.just("put"), st.fixed_dictionaries(ZONED_FIELDS)),
+    st.tuples(st.just("calendar"), st.lists(st.sampled_from(DAYS), unique=True).map(sorted)),
+    # Under its own name, London keeps the rules of another zone.
+    st.tuples(st.just("tzdata"), st.sampled_from(["Europe/London", "Europe/Berlin", "Asia/Kathmandu"])),
+)
+
+
+class Rules:
+    """The rules of London, which change with the releases of a time zone database of our own."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.london = "Europe/London"
+        self._read = zones._zone_file
+
+    @property
+    def release(self) -> str:
+        return f"r{self.number}"
+
+    def zone_file(self, name: str) -> bytes:
+        return self._read(self.london if name == "Europe/London" else name)
+
+    async def change(self, world: World, london: str) -> None:
+        """Come back with another release, as a server that was started again does."""
+        self.number, self.london = self.number + 1, london
+        forget()
+        engine = world.store.engine()
+        walk = Tzdata(engine.timezones(), Events(), self.release)
+        while await walk.turn() < REST:
+            pass
+        await engine.history().note_tzdata(self.release)
+
+
+def forget() -> None:
+    """Empty all that a program remembers of zones and rules, which never change while it runs."""
+    for one in gc.get_objects():
+        if isinstance(one, _lru_cache_wrapper) and str(one.__module__).startswith("backend."):
+            one.cache_clear()
+
+
+async def act_on_time(world: World, rules: Rules, verb: str, value: Any) -> None:
+    match verb:
+        case "put":
+            await put_user(world, **({"triggers": TRIGGERS[0], "exclusions": []} | value))
+        case "calendar":
+            await put_days(world, *value)
+        case "tzdata":
+            await rules.change(world, value)
+        case _:
+            await act(world, verb, value)
+
+
+async def live_through_changes(acts: list[tuple[str, Any]]) -> None:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        rules = Rules()
+        patch.setattr(zones, "_zone_file", rules.zone_file)
+        patch.setattr(auditor, "tzdata_version", lambda: rules.release)
+        path, clock = Path(folder) / "scheduler.db", StillClock()
+        store = await open_store(f"sqlite:///{path}", clock=clock)
+        try:
+            world = World(store, clock, f"sqlite:///{path}")
+            world.sql("insert or replace into store_info values ('tzdata_version', 'r0')")
+            await store.engine().history().note_tzdata("r0")
+            await put_days(world)
+            await put_user(world, triggers=ZONED[0])
+            for verb, value in acts:
+                try:
+                    await act_on_time(world, rules, verb, value)
+                except (AssertionError, SchedulerError):
+                    continue
+                found = await audited(world)
+                # What other rules decided may be left out, and is named.
+                wrong = [*found.missing, *found.doubled]
+                assert (wrong, found.recorded) == ([], found.expected), (verb, value, found)
+        finally:
+            store.close()
+            forget()
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@example([("go", 7200), ("turn", 0), ("tzdata", "Asia/Kathmandu"), ("go", 7200), ("turn", 0), ("go", 60), ("turn", 0)])
+@example(
+    [
+        ("put", {"triggers": ZONED[1], "exclusions": [BY_CALENDAR], "misfire_policy": "fire_all"}),
+        ("go", 3600),
+        ("calendar", DAYS[:1]),
+        ("go", 3600),
+        ("turn", 0),
+        ("tzdata", "Europe/Berlin"),
+        ("calendar", DAYS[1:]),
+        ("go", 50 * 3600),
+        ("turn", 0),
+    ]
+)
+@given(st.lists(ACTS_ON_TIME, min_size=4, max_size=16))
+def test_no_history_in_which_clocks_and_calendars_change_gives_a_false_alarm(acts: list[tuple[str, Any]]) -> None:
+    asyncio.run(live_through_changes(acts))

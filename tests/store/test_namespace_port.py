@@ -247,7 +247,7 @@ async def test_schedules_are_listed_in_order_of_creation_and_in_pages(world: Wor
         ({"tag": "team:growth"}, ["a", "c"]),
         ({"tag": "team:other"}, []),
         ({"q": "EPOR"}, ["a"]),
-        ({"due_before": START + 2 * MINUTE}, ["a", "b"]),
+        ({"due_before": START + 2 * MINUTE}, ["a"]),
         ({"owner": "ann", "tag": "team:growth"}, ["a"]),
         ({"owner": "ann", "state": "paused", "q": "b"}, ["b"]),
     ],

@@ -66,7 +66,7 @@ def test_a_statement_takes_the_parameters_that_its_twin_takes(name: str) -> None
     twin = set(re.findall(r"(?<!:):([a-z]\w*)", load_queries(SQLITE_PACKAGE)[name]))
     statement, lock = STATEMENTS.named[name], STATEMENTS.locks.get(name)
     known = set(statement.names) | set(statement.columns) | set(lock.names if lock else ())
-    if name not in {"hold_namespace", "hold_schedules", "keep_ranges"}:
+    if name not in {"hold_namespace", "hold_schedules", "hold_open_runs", "keep_ranges"}:
         assert known - {ROWS, LOCKED} == twin
 
 

@@ -267,3 +267,14 @@ def test_every_bad_line_of_a_calendar_is_named(cli: Cli, server: Server, tmp_pat
     ]
     (tmp_path / "long.txt").write_text("x\n" * 25)
     assert "… and 5 more" in cli("calendars", "put", "long.txt")[2]
+
+
+def test_dates_are_read_alike_wherever_a_command_takes_an_instant(cli: Cli, server: Server):
+    span = ("--from", "2026-11-01", "--to", "2026-11-02")
+    cli("audit", *span)
+    cli("simulate", *span)
+    cli("list", "--due-before", "2026-11-01")
+    asked = [{**one.query, **(one.body or {})} for one in server.asked]
+    instants = [value for one in asked for name, value in one.items() if name in {"from", "to", "due_before"}]
+    begin, end = "2026-11-01T00:00:00Z", "2026-11-02T00:00:00Z"
+    assert instants == [begin, end, begin, end, begin]

@@ -324,6 +324,7 @@ def test_an_item_that_stands_there_many_times_counts_once():
 )
 def test_differences_from_cronsim_are_as_documented(expression, timezone, began, theirs, ours):
     start = datetime.fromisoformat(began).replace(tzinfo=zone(timezone))
-    assert next(CronSim(expression, start)) == datetime.fromisoformat(theirs)
+    # By the second: in a gap, times of two zones never compare as equal.
+    assert next(CronSim(expression, start)).timestamp() == datetime.fromisoformat(theirs).timestamp()
     found = CronTrigger(expression=expression, timezone=timezone).next_after(from_datetime(start))
     assert found == from_datetime(datetime.fromisoformat(ours))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from backend.engine.plan import delay_of
 from backend.errors import Refused
 from backend.model.instants import SECOND, parse_instant
-from backend.service.times import MANY, PreviewRequest, crowded, full_hour, preview, upcoming
+from backend.service.times import MANY, Preview, PreviewRequest, crowded, full_hour, preview, upcoming
 from backend.service.validation import parse
 from tests.unit.engine_cases import MINUTELY, T0, at, made
 
@@ -82,7 +84,7 @@ def test_exclusions_that_leave_nothing_within_reach_are_refused_by_a_preview():
         preview(parse(PreviewRequest, {"triggers": every_second, "exclusions": none}), T0)
 
 
-def drafted(**fields):
+def drafted(**fields: Any) -> Preview:
     return preview(parse(PreviewRequest, {"from": "2026-01-01T00:00:00Z", **fields}), T0)
 
 
@@ -103,7 +105,7 @@ def test_a_preview_shows_when_jitter_lets_an_occurrence_fire_as_the_schedule_of_
     schedule = made([DAILY], jitter="30m")
     shown_ones = drafted(triggers=[DAILY], jitter="30m", id="digest", **{"from": "2026-03-02T09:00:00Z"}).occurrences
     assert parse_instant(shown_ones[0].nominal_time) == schedule.next_nominal_at
-    assert parse_instant(shown_ones[0].scheduled_time) == schedule.next_scheduled_at > schedule.next_nominal_at
+    assert parse_instant(shown_ones[0].scheduled_time) == schedule.next_scheduled_at != schedule.next_nominal_at
     times = upcoming(schedule.triggers, after=T0, effective_at=T0, count=5, delay=delay_of(schedule))
     assert times == shown_ones
     plain = drafted(triggers=[DAILY]).occurrences[0]

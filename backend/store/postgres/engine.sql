@@ -150,10 +150,11 @@ cross join lateral (select f.key, f.nominal_at, f.chained from runs f
     and (o.chained > 0 or s.overlap_policy <> 'allow_all')) < h.chained
 
 -- fragment: buffered_head
--- The oldest run of each schedule that waits for the open one.
+-- The oldest run of each schedule that waits for the open one, or all where there is nothing to wait for.
 cross join lateral (select b.key, b.nominal_at from runs b
                     where b.schedule_key = s.key and b.lane = 0 and b.state = 'buffered'
-                    order by b.nominal_at limit 1) h
+                    order by b.nominal_at
+                    limit case when s.overlap_policy <> 'allow_all' then 1 end) h
 
 -- name: promote_held
 -- Of each chain of a schedule that is not paused, queue the oldest held run unless as many as may are at work.
@@ -171,7 +172,7 @@ where r.key = x.key and r.nominal_at = x.nominal_at and r.state = 'held'
 returning r.schedule_key, r.chained
 
 -- name: promote_buffered
--- Of each schedule without an open run, queue the oldest one that waits for that.
+-- Of each schedule without an open run, queue the oldest one that waits for that; where runs may overlap now, all.
 update runs r
 set state = 'queued', available_at = greatest(r.available_at, :now::bigint),
     retry_until_at = greatest(r.retry_until_at, :retry_until_at::bigint)
@@ -197,7 +198,7 @@ for no key update skip locked
 -- Those that the lock has answered; promotion looks again.
 select x.key from unnest(:locked::bigint[]) x (key)
 
--- lock: skip_buffered
+-- name: hold_open_runs
 -- All open runs of what is displaced, in order, as whoever prolongs leases takes them in order.
 select r.key from runs r
 join json_to_recordset(:rows::json) as x (schedule_key bigint) on r.schedule_key = x.schedule_key
@@ -206,14 +207,21 @@ order by r.key
 for no key update of r
 
 -- name: skip_buffered
--- What waits is skipped in favour of a newer occurrence.
-update runs r set state = 'skipped', reason = 'overlap', finished_at = x.now
+-- What waits is skipped in favour of a newer occurrence, which reports what it was to report.
+update runs r set state = 'skipped', reason = 'overlap', finished_at = x.now,
+                  missed_count = 0, missed_first_at = null, missed_last_at = null
 from json_to_recordset(:rows::json) as x (schedule_key bigint, nominal_at bigint, now bigint)
 where r.schedule_key = x.schedule_key and r.lane = 0 and r.nominal_at < x.nominal_at and r.state = 'buffered'
 
 -- fragment: others
 -- The runs of a schedule beside the occurrence at a nominal time and later ones.
 r.schedule_key = x.schedule_key and r.lane = 0 and not (r.backfill_id = '' and r.nominal_at >= x.nominal_at)
+
+-- name: unreported
+-- What other runs that have never begun were to report as missed.
+select coalesce(sum(r.missed_count), 0)::bigint, min(r.missed_first_at), max(r.missed_last_at)
+from runs r join (values (:schedule_key::bigint, :nominal_at::bigint)) x (schedule_key, nominal_at) on {{others}}
+where r.state in ('buffered', 'held', 'queued') and r.attempt = 0
 
 -- name: cancel_waiting
 -- Other open runs that nobody works on are ended at once.
@@ -241,9 +249,9 @@ from (values (:schedule_key::bigint, :nominal_at::bigint)) x (schedule_key, nomi
 where {{others}} and r.state = 'running'
 
 -- name: count_recorded
--- How many occurrences of a range became runs by themselves.
+-- How many of these occurrences became runs by themselves.
 select count(*) from runs
-where schedule_key = :schedule_key and nominal_at >= :from and nominal_at < :to and backfill_id = ''
+where schedule_key = :schedule_key and nominal_at = any(:instants::bigint[]) and backfill_id = ''
   and state not in ('skipped', 'missed')
 
 -- name: complete_schedules

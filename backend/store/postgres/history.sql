@@ -95,6 +95,13 @@ where v.schedule_key = :schedule_key and v.revision = :revision and v.definition
 order by v.key desc
 limit 1
 
+-- name: runs_beside
+-- Runs of a schedule in a range that are no occurrences: of backfills, of retries, started by hand.
+select {{run_columns}} from runs r join schedules s on s.key = r.schedule_key
+where r.schedule_key = :schedule_key and r.nominal_at >= :from and r.nominal_at < :until and r.backfill_id <> ''
+order by r.nominal_at, r.key desc
+limit :limit
+
 -- name: run_open_at
 -- The run of a schedule that was open at an instant; of several, the one with the newest nominal time.
 select {{run_columns}} from runs r join schedules s on s.key = r.schedule_key

@@ -85,7 +85,8 @@ where schedule_key = :schedule_key and nominal_at > :after and reason = 'paused'
 
 -- name: drop_waiting_runs
 -- Runs of deleted schedules that wait, for a first or another attempt, wait no more.
-update runs r set state = 'skipped', reason = 'deleted', finished_at = :now
+update runs r set state = 'skipped', reason = 'deleted', finished_at = :now,
+                  missed_count = 0, missed_first_at = null, missed_last_at = null -- or it would read as a range
 from schedules s
 where s.key = any(:schedule_keys::bigint[]) and s.deleted_at is not null and r.schedule_key = s.key
   and r.state in ('buffered', 'held', 'queued', 'retrying')
@@ -100,7 +101,7 @@ s.namespace = :namespace and s.deleted_at is null and s.key > :after
   and (:state::text is null or s.state = :state::text)
   and (:name::text is null or s.name = :name::text)
   and (:target::text is null or s.target_kind = :target::text)
-  and (:due_before::bigint is null or s.next_scheduled_at < :due_before::bigint)
+  and (:due_before::bigint is null or (s.state = 'active' and s.next_scheduled_at < :due_before::bigint))
   and (:q::text is null or strpos(lower((s.id || ' ' || s.name) collate "C"), lower(:q::text collate "C")) > 0)
   and (:tag::text is null or exists (select 1 from schedule_tags t where t.namespace = s.namespace
                                      and t.tag = :tag::text and t.schedule_key = s.key))

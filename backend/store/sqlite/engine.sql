@@ -33,6 +33,10 @@ select 1 where false
 -- Nothing to do: writers take turns.
 select 1 where false
 
+-- name: hold_open_runs
+-- Nothing to do: writers take turns.
+select 1 where false
+
 -- name: claim_due
 -- Schedules whose next time has come, oldest first; whether each has an open run, and how many wait for that.
 select {{schedule_columns}}, {{has_open_run}}, {{buffered_runs}}
