@@ -173,7 +173,7 @@ class Cluster:
         with subprocess.Popen([*command, *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/") as psql:
             assert psql.stdin is not None
             assert psql.stdout is not None
-            psql.stdin.write(statements.encode())
+            psql.stdin.write(f"{statements}\n".encode())
             psql.stdin.flush()
             assert psql.stdout.readline() == b"held\n"
             try:
