@@ -168,7 +168,17 @@ class Cluster:
     @contextmanager
     def _session(self, statements: str) -> Iterator[None]:
         """Have psql run statements, of which one says `held`, and be gone with its transaction in the end."""
-        command = [BINARIES / "psql", "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", "-d", self.database]
+        command = [
+            str(BINARIES / "psql"),
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(self.port),
+            "-U",
+            "postgres",
+            "-d",
+            self.database,
+        ]
         options = ["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1"]
         with subprocess.Popen([*command, *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/") as psql:
             assert psql.stdin is not None

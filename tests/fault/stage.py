@@ -38,20 +38,10 @@ class Stage:
         """Begin."""
         self.expected += create(self.fleet.ready(), self.counter.port, load)
 
-    def at_work(self, replica: Replica, runs: int = 3) -> Replica:
-        """Wait until a replica is in the middle of so many runs."""
-        until("runs under way", lambda: replica.leases >= runs, PATIENCE)
-        return replica
-
     def busiest(self) -> Replica:
         """Wait until some replica is in the middle of several runs, and answer it."""
         until("runs under way", lambda: any(replica.leases >= 3 for replica in self.fleet.replicas), PATIENCE)
         return max(self.fleet.replicas, key=lambda replica: replica.leases)
-
-    def still_firing(self) -> None:
-        """Make sure that occurrences are yet to come, so that a fault has met the load."""
-        left = self.cluster.count("scheduler.schedules where state = 'active'")
-        assert left, "all had fired before the fault came"
 
     def verdict(self) -> Verdict:
         """Let all end, and make sure that nothing is lost, doubled or stale."""

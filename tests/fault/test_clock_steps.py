@@ -36,7 +36,7 @@ async def worlds(url: str) -> AsyncIterator[list[World]]:
 
 
 async def everything_planned(worlds: list[World]) -> None:
-    while any([turn.schedules for turn in await asyncio.gather(*(world.turn(7) for world in worlds))]):
+    while any(turn.schedules for turn in await asyncio.gather(*(world.turn(7) for world in worlds))):
         pass
 
 

@@ -18,7 +18,6 @@ def test_postgresql_restarted_under_load_loses_nothing(stage: Stage) -> None:
     stage.fire()
     stage.busiest()
     stage.fleet.restart_database()
-    stage.still_firing()
     stage.verdict()
 
 
@@ -28,8 +27,7 @@ def test_a_pool_of_one_connection_is_too_small_and_loses_nothing(tmp_path: Path,
         stage.busiest()
         with stage.cluster.locked("scheduler.runs"):
             until("a pool that is exhausted", lambda: failures(stage, "TimeoutError"), PATIENCE)
-        stage.still_firing()
-        stage.verdict()
+            stage.verdict()
 
 
 def test_a_database_that_takes_no_more_connections_loses_nothing(stage: Stage) -> None:
@@ -47,7 +45,6 @@ def test_locks_held_for_longer_than_the_limit_hold_it_up_and_lose_nothing(stage:
     stage.busiest()
     with stage.cluster.locked("scheduler.schedules"):
         until("statements that were given up", lambda: failures(stage, "lock timeout"), PATIENCE)
-    stage.still_firing()
     stage.verdict()
 
 
@@ -57,5 +54,4 @@ def test_statements_that_an_operator_kills_are_done_again(stage: Stage) -> None:
     for end in ("pg_cancel_backend", "pg_terminate_backend") * 5:
         stage.busiest()
         assert stage.cluster.query(f"select {end}(pid) from pg_stat_activity where {ours}")
-    stage.still_firing()
     stage.verdict()

@@ -21,7 +21,9 @@ where r.state not in {OPEN}
 """
 DOUBLED = "select schedule_key, nominal_at from scheduler.runs where backfill_id = '' group by 1, 2 having count(*) > 1"
 SHARES = (0.5, 0.9, 0.99, 1.0)
-LATENESS = "select (started_at - scheduled_at) / 1e6 from scheduler.runs where started_at is not null"
+STARTED = """
+select scheduled_at / 1e6, (started_at - scheduled_at) / 1e6 from scheduler.runs where started_at is not null order by 2
+"""
 TAKE_OVER = """
 select (n.started_at - a.started_at) / 1e6
 from scheduler.attempts a join scheduler.attempts n on n.run_key = a.run_key and n.number = a.number + 1
@@ -48,7 +50,8 @@ class Verdict:
     dispatched: int
     again: int
     lost: int
-    lateness: list[float]
+    started: list[tuple[float, float]]
+    """Of each run when it was due, in seconds since 1970, and how many seconds late it began; the least late first."""
     take_over: list[float]
     faults: list[str] = field(default_factory=list)
 
@@ -90,16 +93,11 @@ def judge(server: Server, ledger: Ledger, seen: dict[str, list[Dispatch]], expec
         dispatched=sum(map(len, seen.values())),
         again=sum(len(dispatches) > 1 for dispatches in seen.values()),
         lost=int(ledger.query("select count(*) from scheduler.attempts where state = 'lost'")[0][0]),
-        lateness=shares(values(ledger, LATENESS)),
-        take_over=shares(values(ledger, TAKE_OVER)),
+        started=[(float(due), float(late)) for due, late in ledger.query(STARTED)],
+        take_over=sorted(float(row[0]) for row in ledger.query(TAKE_OVER)),
     )
     verdict.faults.extend(_faults(verdict, ledger, seen, rows))
     return verdict
-
-
-def values(ledger: Ledger, statement: str) -> list[float]:
-    """Read one column of numbers, the least first."""
-    return sorted(float(row[0]) for row in ledger.query(statement))
 
 
 def shares(ordered: Sequence[float]) -> list[float]:

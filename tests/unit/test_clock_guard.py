@@ -10,6 +10,7 @@ from backend.engine.clock_guard import LIMIT, PAUSE, REMIND, ClockAhead, ClockGu
 from backend.engine.loop import Turn
 from backend.events import ClockHeld, ClockTrusted, Events, Fact
 from backend.model.instants import DAY, MINUTE, SECOND
+from backend.model.plan import Planned, Standing
 from tests.unit.worker_world import START, HandClock
 
 pytestmark = pytest.mark.anyio
@@ -55,7 +56,7 @@ class Guarded:
 
         self.turn: Callable[[], Awaitable[float]] = self.guard.around(turn)
 
-    def plan(self, due: Sequence[object], now: int, store_id: str) -> list[object]:
+    def plan(self, due: Sequence[Standing], now: int, store_id: str) -> list[Planned]:
         del due, store_id
         self.planned_at.append(now)
         return []
