@@ -128,9 +128,11 @@ class Cluster:
 
     def query(self, statement: str) -> list[list[str]]:
         """Ask by psql, past everything that is tested."""
-        where = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", "-d", self.database]
-        text = self._run("psql", *where, "-X", "-A", "-t", "-F", "\t", "-v", "ON_ERROR_STOP=1", "-c", statement)
+        text = self._run("psql", *self._where(), "-X", "-A", "-t", "-F", "\t", "-v", "ON_ERROR_STOP=1", "-c", statement)
         return [line.split("\t") for line in text.splitlines()]
+
+    def _where(self) -> list[str]:
+        return ["-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", "-d", self.database]
 
     def count(self, source: str) -> int:
         """Count rows."""
