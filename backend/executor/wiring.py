@@ -18,7 +18,7 @@ from backend.api.context import Context, Health
 from backend.clock import Clock
 from backend.engine.auditor import Auditor
 from backend.engine.clock_guard import ClockGuard
-from backend.engine.loop import Doorbell, Loop, Turn
+from backend.engine.loop import FIRING_PAUSE, LONGEST_PAUSE, Doorbell, Loop, Turn
 from backend.engine.plan import plan_all
 from backend.engine.prune import Prune
 from backend.engine.reap import Reap
@@ -35,6 +35,7 @@ from backend.targets.base import TargetRules, Tools
 from backend.triggers.zones import tzdata_version
 from backend.worker.loop import Worker, WorkerConfig
 
+ENGINE = "engine"
 STALLED = timedelta(seconds=30)
 LEAVING = timedelta(seconds=2)
 """Part of the grace that is kept for stopping attempts and giving them back; at most a quarter of it."""
@@ -192,7 +193,7 @@ def _turns(store: Store, settings: Settings, worker: Worker, guard: ClockGuard) 
         return await reap.turn()
 
     return {
-        "engine": guard.around(tick.turn),
+        ENGINE: guard.around(tick.turn),
         "reaper": guard.before(beat_then_reap),
         "pruner": guard.before(prune.turn),
         "auditor": auditor.turn,
@@ -200,8 +201,9 @@ def _turns(store: Store, settings: Settings, worker: Worker, guard: ClockGuard) 
 
 
 def loop_of(name: str, turn: Turn, clock: Clock, events: Events) -> Loop:
-    """Make a loop with a bell of its own."""
-    return Loop(name, turn, clock=clock, events=events, bell=Doorbell())
+    """Make a loop with a bell of its own; while it fails, the engine rests no longer than FIRING_PAUSE."""
+    longest = FIRING_PAUSE if name == ENGINE else LONGEST_PAUSE
+    return Loop(name, turn, clock=clock, events=events, bell=Doorbell(), longest_pause=longest)
 
 
 def rules_of(settings: Settings) -> TargetRules:

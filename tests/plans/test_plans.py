@@ -52,6 +52,7 @@ USED = [
     ),
     ("next_available", ["runs USING COVERING INDEX runs_queued", "runs USING INDEX runs_delayed"]),
     ("expired_leases", ["r USING INDEX runs_leased (lease_until<?)"]),
+    ("next_expiry", ["runs USING COVERING INDEX runs_leased"]),
     (
         "promote_held",
         [
@@ -174,6 +175,7 @@ WORK = [
     ("claim_runs", {"now": START + DAY, "until": START + DAY, "token": "t", "worker": "w", "lane": 0, "limit": 50}, 50),
     ("next_available", {"lane": 0}, 1),
     ("expired_leases", {"now": START + DAY, "limit": 50}, 50),
+    ("next_expiry", {}, 1),
     ("promote_held", {"schedule_keys": KEYS, "now": START, "retry_until_at": START}, 0),
     ("complete_schedules", {"schedule_keys": KEYS}, 0),
     ("run_by_id", {"namespace": "default", "id": RUN_ID}, 1),

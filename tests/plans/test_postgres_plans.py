@@ -110,6 +110,7 @@ WORK: list[tuple[str, dict[str, Any]]] = [
     ("extend_leases", {"rows": HELD}),
     ("finish_runs", {"rows": ENDED}),
     ("lock expired_leases", {"now": LATE, "limit": 50}),
+    ("next_expiry", {}),
     ("promote_held", PROMOTION),
     ("promote_buffered", PROMOTION),
     ("complete_schedules", {"schedule_keys": FIFTY}),

@@ -127,6 +127,10 @@ order by r.lease_until
 limit :limit::bigint
 for no key update skip locked
 
+-- name: next_expiry
+-- When the next lease ends, unless it is renewed before.
+select min(lease_until) from runs where state = 'running'
+
 -- name: reap_runs
 -- End or requeue what a silent worker held.
 update runs r

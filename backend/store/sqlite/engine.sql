@@ -91,6 +91,10 @@ where r.state = 'running' and r.lease_until < :now
 order by r.lease_until
 limit :limit
 
+-- name: next_expiry
+-- When the next lease ends, unless it is renewed before.
+select min(lease_until) from runs where state = 'running'
+
 -- name: reap_runs
 -- End or requeue what a silent worker held.
 update runs
