@@ -84,7 +84,7 @@ def report(rate: int, seconds: int, measured: Measured) -> str:
             "# Rolling restart under load",
             "",
             f"`python -m tests.fault.rolling --rate {rate} --seconds {seconds}` on {datetime.now(UTC):%Y-%m-%d}:",
-            f"{REPLICAS} replicas, {rate} occurrences a second for {seconds} s, and for as long again with the restart.",
+            f"{REPLICAS} replicas, {rate} occurrences a second for {seconds} s, then as long with the restart.",
             f"{where}, shared by replicas, PostgreSQL (fsync on), target and harness.",
             "",
             "| what | found |",
