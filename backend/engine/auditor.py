@@ -134,7 +134,8 @@ class Auditor:
             rest = IDLE_REST if self._audit.found.expected == compared else REST
             return max(BREATH, rest * (self.clock.monotonic() - began))
         self._tell(self._audit.found)
-        self._audit, self._audited_to = None, self._audit.until_at
+        self._audited_to = self._audit.until_at
+        self._audit = None
         return EVERY
 
     def _tell(self, found: Findings) -> None:

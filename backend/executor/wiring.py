@@ -183,6 +183,7 @@ def _turns(store: Store, settings: Settings, worker: Worker, guard: ClockGuard) 
         Retention(
             settings.retention_runs, settings.retention_failures, settings.retention_deleted, settings.retention_keep
         ),
+        clock,
     )
 
     auditor = Auditor(engine.history(), clock, events)

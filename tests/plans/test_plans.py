@@ -89,7 +89,10 @@ USED = [
     ("zoned_schedules", ["s USING INTEGER PRIMARY KEY (rowid>?)"]),
     ("replayable_schedules", ["s USING INDEX schedules_listed (namespace=? AND key>?)"]),
     ("schedules_beside", ["s USING INDEX schedules_listed (namespace=?)"]),
-    ("schedules_after", ["schedules USING INTEGER PRIMARY KEY (rowid>?)"]),
+    (
+        "schedules_after",
+        ["s USING INTEGER PRIMARY KEY (rowid>?)", "r USING COVERING INDEX runs_ledger (schedule_key=?)"],
+    ),
     ("prune_deleted_schedules", ["s USING COVERING INDEX schedules_deleted (deleted_at<?)"]),
 ]
 

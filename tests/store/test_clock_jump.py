@@ -30,7 +30,7 @@ class Engine:
         guard = ClockGuard(self.uptime, events, world.store.admin().now)
         tick = Tick(world.store.engine(), self.uptime, events, lambda: None, plan=guard.planning(plan_all))
         self.turn = guard.around(tick.turn)
-        self.prune = guard.before(Prune(world.store.engine(), KEEP).turn)
+        self.prune = guard.before(Prune(world.store.engine(), KEEP, self.uptime).turn)
 
 
 async def test_a_jump_of_a_year_neither_fires_nor_moves_a_cursor_nor_prunes(world: World) -> None:
