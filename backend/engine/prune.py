@@ -11,7 +11,7 @@ from backend.store.retention import Retention
 BATCH = 500
 BREATH = 0.2
 """Seconds between two batches, so that fires never wait for pruning."""
-IDLE_REST = 100
+IDLE_REST = 300
 """How many times as long as a batch took it rests after one in which there was little to delete."""
 REST = 60.0
 
