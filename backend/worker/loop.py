@@ -49,6 +49,8 @@ class _Slot:
 
     assignment: Assignment
     task: asyncio.Task[None] | None = None
+    begun: bool = False
+    """The task has taken its first step; cancelled before, it would leave the slot taken for ever."""
     revoked: bool = False
     to_stop: bool = False
     """The run is to make room for a later one."""
@@ -57,6 +59,15 @@ class _Slot:
 
     Until then the lease is prolonged like the others: a result that waits for the database is not lost.
     """
+
+    def is_at_work(self) -> bool:
+        """Say whether the attempt can still be stopped."""
+        return self.task is not None and not self.recording and not self.task.done()
+
+    def cancel(self) -> None:
+        """Stop the attempt; one that has not begun sees by itself, at its first step, that it is not to."""
+        if self.task is not None and self.begun:
+            self.task.cancel()
 
 
 class Worker:
@@ -146,6 +157,7 @@ class Worker:
         slot.task = asyncio.create_task(self._work(slot))
 
     async def _work(self, slot: _Slot) -> None:
+        slot.begun = True
         try:
             result = await self._perform(slot)
             if result is not None and not slot.revoked:
@@ -158,6 +170,8 @@ class Worker:
 
     async def _perform(self, slot: _Slot) -> AttemptResult | None:
         try:
+            if slot.revoked or slot.to_stop:
+                raise asyncio.CancelledError
             return await perform(slot.assignment, self._tools)
         except asyncio.CancelledError:
             # Cancelled because the lease is lost, and then nothing may be written; or because the run is to make room
@@ -185,16 +199,16 @@ class Worker:
     def _revoke(self, slots: dict[int, _Slot], held: set[int]) -> None:
         for key, slot in slots.items():
             # One that ended while we asked has given its lease back by itself, or will hear that it is lost.
-            if key not in held and slot.task is not None and not slot.recording and not slot.task.done():
+            if key not in held and slot.is_at_work():
                 slot.revoked = True
-                slot.task.cancel()
+                slot.cancel()
                 self._events.emit(LeaseLost(slot.assignment.run.id, slot.assignment.run.attempt, self._config.name))
 
     def _stop(self, slots: Iterable[_Slot]) -> None:
         for slot in slots:
-            if not slot.to_stop and slot.task is not None and not slot.recording and not slot.task.done():
+            if not slot.to_stop and slot.is_at_work():
                 slot.to_stop = True
-                slot.task.cancel()
+                slot.cancel()
 
     async def _beat_turn(self) -> float:
         await self.beat()
