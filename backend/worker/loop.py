@@ -16,7 +16,7 @@ from backend.events import Events, LeaseLost, RunsClaimed
 from backend.model.attempt import AttemptResult
 from backend.model.instants import SECOND
 from backend.model.run import TriggerType
-from backend.store.leasing import Lessee
+from backend.store.leasing import Lessee, Served
 from backend.store.port import WorkerStore
 from backend.store.wakeup import LEASES, RUNS
 from backend.targets.base import Tools
@@ -80,6 +80,7 @@ class Worker:
         self._clock = clock
         self._events = events
         self._slots: dict[int, _Slot] = {}
+        self._served = Served()
         self._recorder = Recorder(store, events)
         self._extended_at = clock.monotonic()
         self.claiming = Loop("worker", self.turn, clock=clock, events=events, bell=Doorbell())
@@ -132,8 +133,9 @@ class Worker:
         room = min(self._config.concurrency - len(self._slots), BATCH)
         if room <= 0:
             return self._config.poll
-        lessee = Lessee(self._config.name, secrets.token_hex(8), self._config.lease)
+        lessee = Lessee(self._config.name, secrets.token_hex(8), self._config.lease, self._served)
         claim = await self._store.claim(lessee, room, min(room, self._room_for_backfills()))
+        self._served = claim.served
         for run in claim.runs:
             schedule_id, errand = claim.errands[run.schedule_key]
             self._begin(Assignment(run, lessee.token, lessee.worker, schedule_id, errand))

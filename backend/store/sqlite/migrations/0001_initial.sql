@@ -163,8 +163,12 @@ create unique index runs_id on runs (namespace, id);
 create index runs_open on runs (schedule_key, lane, state, nominal_at)
   where state in ('buffered', 'held', 'queued', 'running', 'retrying');
 create index runs_waiting on runs (schedule_key, state) where state in ('buffered', 'held');
-create index runs_queued on runs (lane, available_at) where state = 'queued' and chained = 0;
-create index runs_delayed on runs (lane, available_at) where state = 'retrying' or (state = 'queued' and chained > 0);
+-- Claims take from each namespace in turn, and walk from namespace to namespace.
+create index runs_queued on runs (lane, namespace, available_at) where state = 'queued' and chained = 0;
+create index runs_delayed on runs (lane, namespace, available_at)
+  where state = 'retrying' or (state = 'queued' and chained > 0);
+create index runs_delayed_next on runs (lane, available_at)
+  where state = 'retrying' or (state = 'queued' and chained > 0);
 -- For the pruner: it looks every minute, and must not read the whole ledger for that.
 create index runs_ended on runs (finished_at) where state in ('succeeded', 'cancelled', 'skipped', 'missed');
 create index runs_failed on runs (finished_at) where state in ('failed', 'timed_out', 'dead');
