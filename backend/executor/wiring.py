@@ -77,7 +77,7 @@ class System:
         return Health(live, turning and not self.draining, status, details)
 
     async def render_metrics(self) -> tuple[bytes, str]:
-        """Read the backlog and give all metrics."""
+        """Read the backlog, count the workers, and give all metrics."""
         backlog = await self.store.admin().backlog()
         self.metrics.set_backlog(
             due=backlog.due,
@@ -85,6 +85,7 @@ class System:
             open_runs=backlog.open_runs,
             schedules=backlog.schedules,
         )
+        self.metrics.set_workers(await self.store.admin().count_workers())
         return self.metrics.render()
 
     def api(self) -> Any:  # noqa: ANN401 - an ASGI application
@@ -175,7 +176,15 @@ async def worker_on(store: Store, settings: Settings, *, clock: Clock, events: E
     tools = Tools.open(rules_of(settings), concurrency=settings.worker_concurrency, base_env=base_environment())
     async with tools as lent:
         poll = settings.poll_interval.total_seconds()
-        config = WorkerConfig(worker_name(), settings.worker_concurrency, settings.lease, poll)
+        config = WorkerConfig(
+            worker_name(),
+            settings.worker_concurrency,
+            settings.lease,
+            poll,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            version=version_of_this_package(),
+        )
         worker = Worker(store.worker(), lent, config, clock=clock, events=events)
         async with worker.serving():
             yield worker

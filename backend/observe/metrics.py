@@ -64,6 +64,10 @@ class Metrics:
         _replace(self._open_runs, dict.fromkeys(frozenset(RunState) - FINAL_STATES, 0) | dict(open_runs))
         _replace(self._schedules, dict(schedules))
 
+    def set_workers(self, counts: Mapping[str, int]) -> None:
+        """Take over how many workers the database knows, by what they are doing."""
+        _replace(self._workers, dict.fromkeys(("working", "draining", "silent"), 0) | dict(counts))
+
     def render(self) -> tuple[bytes, str]:
         """Write all metrics in Prometheus' text format, with its content type."""
         return generate_latest(self.registry), CONTENT_TYPE_LATEST
@@ -125,6 +129,9 @@ class Metrics:
         self._open_runs = Gauge("scheduler_open_runs", "Runs that have not ended.", ["state"], registry=registry)
         self._schedules = Gauge("scheduler_schedules", "Schedules.", ["state"], registry=registry)
 
+        self._workers = Gauge(
+            "scheduler_workers", "Workers on the database; silent: not seen for a lease.", ["state"], registry=registry
+        )
         self._missing = Gauge(
             "scheduler_audit_missing", "Occurrences without a record in the hour last audited.", registry=registry
         )

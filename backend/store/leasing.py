@@ -15,6 +15,7 @@ from backend.model.run import FINAL_STATES, AttemptState, ClaimedRun, RunState, 
 from backend.store.attempts import NewAttempt
 from backend.store.operation import Batch, Operation, Query, now
 from backend.store.planning import drop_waiting, settle_schedules
+from backend.store.workers import Presence, see
 
 STREAK_SPAN = 60 * MINUTE
 """Failures that are not permanent pause a schedule only if they span at least this long."""
@@ -124,11 +125,15 @@ class Extended(NamedTuple):
     to_stop: set[int]
 
 
-def extend_leases(held: Sequence[tuple[int, str]], lease: timedelta) -> Operation[Extended]:
-    """Prolong (run key, token) leases; answers what is still ours."""
+def extend_leases(
+    held: Sequence[tuple[int, str]], lease: timedelta, presence: Presence | None = None
+) -> Operation[Extended]:
+    """Prolong (run key, token) leases; answers what is still ours. Notes with it that the worker is there."""
     instant = yield from now()
     until = instant + micros(lease)
     rows = yield Batch("extend_leases", [{"key": key, "token": token, "until": until} for key, token in held])
+    if presence is not None:
+        yield see(presence, instant)
     return Extended({row[0] for row in rows}, {row[0] for row in rows if row[1]})
 
 

@@ -16,14 +16,16 @@ from backend.events import Events, LeaseLost, RunsClaimed
 from backend.model.attempt import AttemptResult
 from backend.model.instants import SECOND
 from backend.model.run import TriggerType
-from backend.store.leasing import Lessee, Served
+from backend.store.leasing import Extended, Lessee, Served
 from backend.store.port import WorkerStore
 from backend.store.wakeup import LEASES, RUNS
+from backend.store.workers import Presence
 from backend.targets.base import Tools
 from backend.worker.attempt import Assignment, cancelled, perform, released
 from backend.worker.recorder import Recorder
 
 BATCH = 1000
+NOTHING = Extended(set(), set())
 BEATS_PER_LEASE = 3
 ELSEWHERE = 0.05
 """Seconds until the next look when others are at work on all that waits."""
@@ -41,6 +43,9 @@ class WorkerConfig:
     concurrency: int
     lease: timedelta
     poll: float = 1.0
+    host: str = ""
+    pid: int = 0
+    version: str = ""
 
 
 @dataclass(slots=True)
@@ -81,6 +86,7 @@ class Worker:
         self._events = events
         self._slots: dict[int, _Slot] = {}
         self._served = Served()
+        self._draining = False
         self._recorder = Recorder(store, events)
         self._extended_at = clock.monotonic()
         self.claiming = Loop("worker", self.turn, clock=clock, events=events, bell=Doorbell())
@@ -104,6 +110,14 @@ class Worker:
                 task.cancel()
             await self._all_ended(GIVING_BACK)
             await asyncio.gather(*tasks, return_exceptions=True)
+            if self._draining:
+                await self._leave()
+
+    async def _leave(self) -> None:
+        # After the last heartbeat, which would put us on the list again.
+        with suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(GIVING_BACK):
+                await self._store.leave(self._config.name)
 
     def _abandoned(self) -> Iterator[asyncio.Task[None]]:
         # Without the recorder nothing can be given back any more: the leases run out, and others take the runs over.
@@ -182,21 +196,21 @@ class Worker:
                 return None
             return cancelled(slot.assignment) if slot.to_stop else released(slot.assignment)
 
-    async def beat(self) -> None:
-        """Prolong all leases, and stop the attempts that have lost theirs."""
+    async def beat(self, presence: Presence | None = None) -> None:
+        """Prolong all leases, and stop the attempts that have lost theirs; tell with it that we are there."""
         slots = {key: slot for key, slot in self._slots.items() if not slot.revoked}
         began = self._clock.monotonic()
         try:
             pairs = [(key, slot.assignment.token) for key, slot in slots.items()]
-            held, to_stop = await self._store.extend(pairs, self._config.lease) if pairs else (set(), set())
+            told = await self._store.extend(pairs, self._config.lease, presence) if pairs or presence else NOTHING
         except StoreUnavailable:
             # Who cannot renew must take its leases for lost once they are over: others may be at work by then.
             if self._clock.monotonic() - self._extended_at > self._config.lease.total_seconds():
                 self._revoke(slots, set())
             raise
         self._extended_at = began
-        self._revoke(slots, held)
-        self._stop(slots[key] for key in to_stop)
+        self._revoke(slots, told.held)
+        self._stop(slots[key] for key in told.to_stop)
 
     def _revoke(self, slots: dict[int, _Slot], held: set[int]) -> None:
         for key, slot in slots.items():
@@ -213,14 +227,20 @@ class Worker:
                 slot.cancel()
 
     async def _beat_turn(self) -> float:
-        await self.beat()
+        await self.beat(self._presence())
         return self._config.lease.total_seconds() / BEATS_PER_LEASE
+
+    def _presence(self) -> Presence:
+        us = self._config
+        return Presence(us.name, us.host, us.pid, us.version, us.concurrency, us.lease, self._draining)
 
     async def drain(self, grace: float) -> None:
         """Let running attempts end within `grace` seconds, then give the rest back. `claiming` has ended before.
 
         When the database does not answer, what could not be given back is left to the end of its lease.
         """
+        self._draining = True
+        self.beating.bell.ring()
         await self._all_ended(grace)
         await asyncio.sleep(0)  # a task that never began could not give its run back
         for slot in self._slots.values():

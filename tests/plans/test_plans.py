@@ -120,7 +120,7 @@ def test_pruning_walks_the_indexes_of_what_has_ended(raw: apsw.Connection) -> No
     assert not [step for step in steps if SORTS in step]
 
 
-RARELY = {"count_open_runs", "count_schedules", "list_open_runs"}
+RARELY = {"list_workers", "count_open_runs", "count_schedules", "list_open_runs"}
 """Count for metrics, or read a partial index that holds only what is open."""
 
 

@@ -199,6 +199,19 @@ create index runs_unsuccessful on runs (namespace, state, id)
 create index runs_unsuccessful_of_schedule on runs (schedule_key, state, nominal_at)
   where state in ('failed', 'timed_out', 'dead', 'cancelled', 'skipped', 'missed');
 
+-- Who is at work on this database. A hint for people: what counts is the leases.
+create table workers (
+  name text collate "C" primary key,
+  host text not null,
+  pid bigint not null,
+  version text not null,
+  concurrency integer not null,
+  lease bigint not null,
+  started_at bigint not null,
+  seen_at bigint not null,
+  draining integer not null default 0
+) with (fillfactor = 50);
+
 create table attempts (
   run_key bigint not null,
   number integer not null,

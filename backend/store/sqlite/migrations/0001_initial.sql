@@ -193,4 +193,17 @@ create table attempts (
   primary key (run_key, number)
 ) strict, without rowid;
 
+-- Who is at work on this database. A hint for people: what counts is the leases.
+create table workers (
+  name text primary key,
+  host text not null,
+  pid integer not null,
+  version text not null,
+  concurrency integer not null,
+  lease integer not null,
+  started_at integer not null,
+  seen_at integer not null,
+  draining integer not null default 0
+) strict, without rowid;
+
 insert into namespaces (id, created_at) values ('default', 0);
