@@ -38,6 +38,8 @@ Ring = Callable[[], None]
 Scrape = Callable[[], Awaitable[tuple[bytes, str]]]
 
 STALLED = timedelta(seconds=30)
+FALTERING = 5.0
+"""Seconds after which a server whose turns fail, as when its database is away, is not ready; it goes on trying."""
 LEAVING = timedelta(seconds=2)
 """Part of the grace that is kept for stopping attempts and giving them back; at most a quarter of it."""
 
@@ -68,13 +70,16 @@ class System:
         # While draining the loops rest on purpose; whoever asks for liveness must not cut the grace short.
         live = self.draining or max(silence, worker_silence) < self.stalled_after.total_seconds()
         turning = live and self.engine.first_turn.is_set() and self.worker.claiming.first_turn.is_set()
+        faltering = self.engine.falters(FALTERING) or self.worker.claiming.falters(FALTERING)
         status = "draining" if self.draining else "ready" if turning else "starting" if live else "stalled"
+        if faltering and status == "ready":
+            status = "faltering"
         details = {
             "engine_silence_seconds": round(silence, 3),
             "worker_silence_seconds": round(worker_silence, 3),
             "attempts_running": self.worker.active,
         }
-        return Health(live, turning and not self.draining, status, details)
+        return Health(live, status == "ready", status, details)
 
     async def render_metrics(self) -> tuple[bytes, str]:
         """Read the backlog, count the workers, and give all metrics."""

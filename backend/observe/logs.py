@@ -360,6 +360,10 @@ def _loop_failed(fact: events.LoopFailed) -> Line:
     return _line("error", "loop_failed", loop=fact.loop, error=fact.error, exception=fact.traceback)
 
 
+def _database_awaited(fact: events.DatabaseAwaited) -> Line:
+    return _line("warning", "database_awaited", error=fact.error, after_seconds=fact.pause)
+
+
 WORDINGS: dict[type[events.Fact], Callable[[Any], Line]] = {
     events.ProcessStateChanged: _process_state_changed,
     events.ProcessDraining: _process_draining,
@@ -383,4 +387,5 @@ WORDINGS: dict[type[events.Fact], Callable[[Any], Line]] = {
     events.AttemptsReaped: _attempts_reaped,
     events.LedgerAudited: _ledger_audited,
     events.LoopFailed: _loop_failed,
+    events.DatabaseAwaited: _database_awaited,
 }
