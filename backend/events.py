@@ -238,6 +238,14 @@ class LoopFailed(Fact):
     traceback: str
 
 
+@dataclass(frozen=True, slots=True)
+class DatabaseAwaited(Fact):
+    """The database did not answer while we start; it is asked again after `pause` seconds."""
+
+    error: str
+    pause: float
+
+
 Subscriber = Callable[[Fact], None]
 
 

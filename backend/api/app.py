@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from backend.api import answers
 from backend.api.context import Context
-from backend.api.routes import audit, calendars, explain, health, preview, runs, schedules, simulate
+from backend.api.routes import audit, calendars, explain, health, preview, runs, schedules, simulate, workers
 from backend.api.schemas import BODIES
 from backend.errors import SchedulerError
 from backend.service.times import PreviewRequest
@@ -32,6 +32,7 @@ TAGS = [
     {"name": "runs", "description": "What became of each occurrence, with its attempts and output."},
     {"name": "calendars", "description": "Days such as holidays, kept once, which schedules exclude by name."},
     {"name": "audit", "description": "Whether the record is complete, and nothing in it twice."},
+    {"name": "workers", "description": "Who is at work, on which host, and on how many runs."},
     {"name": "preview", "description": "Try triggers out; nothing is stored."},
     {"name": "simulate", "description": "Foresee the load of a range; nothing fires."},
     {"name": "health", "description": "For whoever watches the server. Open without a key."},
@@ -62,6 +63,7 @@ def create_app(context: Context) -> FastAPI:
         preview.router,
         simulate.router,
         audit.router,
+        workers.router,
     ):
         app.include_router(router, prefix=PREFIX)
     app.add_exception_handler(SchedulerError, answers.on_scheduler_error)

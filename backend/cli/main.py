@@ -24,6 +24,7 @@ from backend.cli import (
     runs,
     schedules,
     simulate,
+    workers,
 )
 from backend.cli.failures import CLOSED_PIPE, DONE, INTERRUPTED, REFUSED, USAGE, Failure, Refused
 from backend.cli.mistakes import worded
@@ -63,6 +64,7 @@ scheduler backfill digest --from 2026-11-01T00:00:00Z --to 2026-11-08T00:00:00Z 
     ("upcoming", schedules.upcoming, "scheduler upcoming digest -n 10"),
     ("explain", explain.explain, "scheduler explain digest --at 2026-12-01T09:00:00"),
     ("runs", runs.runs, "scheduler runs --schedule digest --state failed\nscheduler runs --watch -v"),
+    ("workers", workers.workers, "scheduler workers --json"),
     (
         "preview",
         preview.preview,

@@ -34,6 +34,9 @@ STATE_STYLES = {
     "queued": "cyan",
     "held": "cyan",
     "buffered": "cyan",
+    "working": "green",
+    "draining": "yellow",
+    "silent": "red",
 }
 NARROWEST = 10
 UNLIMITED = 100_000

@@ -65,6 +65,7 @@ class Loop:
         self._started_at = clock.monotonic()
         self._turned_at: float | None = None
         self._stopping = False
+        self._failures = 0
         self.first_turn = asyncio.Event()
         """Set when a turn has succeeded."""
 
@@ -72,17 +73,20 @@ class Loop:
         """Seconds since the last turn that succeeded, or since the start: the heartbeat that health reads."""
         return self._clock.monotonic() - (self._turned_at or self._started_at)
 
+    def falters(self, seconds: float) -> bool:
+        """Say whether turns have raised for so long."""
+        return self._failures > 0 and self.silence() > seconds
+
     async def run(self) -> None:
         """Take turns until asked to stop; a turn that has begun is always brought to its end."""
-        failures = 0
         while not self._stopping:
             try:
                 pause = await self._turn()
-                failures, self._turned_at = 0, self._clock.monotonic()
+                self._failures, self._turned_at = 0, self._clock.monotonic()
                 self.first_turn.set()
             except Exception as error:  # one bad turn never ends the loop
-                failures += 1
-                pause = min(FIRST_PAUSE * 2 ** min(failures, 10), self._longest_pause)
+                self._failures += 1
+                pause = min(FIRST_PAUSE * 2 ** min(self._failures, 10), self._longest_pause)
                 self._events.emit(LoopFailed(self.name, f"{type(error).__name__}: {error}", traceback.format_exc()))
             if not self._stopping:
                 await self.bell.wait(pause)

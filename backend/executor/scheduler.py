@@ -54,12 +54,19 @@ class Scheduler(Role):
     async def _run_behind(self, front: Any, stop: asyncio.Event, serving: asyncio.Task[None], url: str) -> None:  # noqa: ANN401
         assert self.settings is not None
         wiring = await asyncio.to_thread(importlib.import_module, "backend.executor.wiring")
+        from backend.executor.patience import when_it_answers
         from backend.service.keys import ensure_admin_key
         from backend.store.open import open_store
 
-        store = self.store or await open_store(self.settings.database_url, clock=self.clock)
+        url_of_store = self.settings.database_url
+        store = self.store or await when_it_answers(
+            lambda: open_store(url_of_store, clock=self.clock), self.events, stop
+        )
+        if store is None:
+            return
+        admin, folder = store.admin(), self.settings.data_dir
         try:
-            key_file = await ensure_admin_key(store.admin(), self.settings.data_dir)
+            key_file = await when_it_answers(lambda: ensure_admin_key(admin, folder), self.events, stop)
             clock = self.clock or SystemClock()
             async with wiring.system_on(
                 store, self.settings, clock=clock, events=self.events, stalled_after=self.stalled_after

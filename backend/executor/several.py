@@ -24,6 +24,8 @@ from backend.process.team import Recruit, Team
 from backend.settings import Settings
 
 STALLED = timedelta(seconds=30)
+AS_LONG_AS_IT_TAKES = timedelta(days=365)
+"""A member that waits for the database to answer says so in the log; starting it again would not help."""
 
 
 class ApiRole(Role):
@@ -31,6 +33,7 @@ class ApiRole(Role):
 
     def __init__(self, settings: Settings, port: socket.socket, hatch: bytes) -> None:
         super().__init__("api", settings)
+        self.start_timeout = AS_LONG_AS_IT_TAKES
         self.port = port
         self.hatch = hatch
 
@@ -42,13 +45,17 @@ class ApiRole(Role):
         async with serving_on(self.port, front) as serving:
             wiring = await asyncio.to_thread(importlib.import_module, "backend.executor.wiring")
             from backend.executor.hatch import EngineView
+            from backend.executor.patience import when_it_answers
             from backend.service.keys import ensure_admin_key
             from backend.store.open import open_store
 
-            view = EngineView(self.hatch, SystemClock(), max(STALLED, 3 * settings.poll_interval))
-            store = await open_store(settings.database_url)
+            store = await when_it_answers(lambda: open_store(settings.database_url), self.events, stop)
+            if store is None:
+                return
+            admin = store.admin()
             try:
-                key_file = await ensure_admin_key(store.admin(), settings.data_dir)
+                key_file = await when_it_answers(lambda: ensure_admin_key(admin, settings.data_dir), self.events, stop)
+                view = EngineView(self.hatch, SystemClock(), max(STALLED, 3 * settings.poll_interval))
                 async with view.following():
                     around = wiring.surroundings_of(settings, self.events, view.ring)
                     front.app = wiring.api_on(store, around, view.health, view.metrics)
@@ -64,15 +71,19 @@ class EngineRole(Role):
 
     def __init__(self, settings: Settings, hatch: socket.socket) -> None:
         super().__init__("engine", settings)
+        self.start_timeout = AS_LONG_AS_IT_TAKES
         self.hatch = hatch
 
     async def serve(self, settings: Settings, stop: asyncio.Event) -> None:
         """Plan and work until `stop`, then drain."""
         from backend.executor.hatch import answering
+        from backend.executor.patience import when_it_answers
         from backend.executor.wiring import system_on
         from backend.store.open import open_store
 
-        store = await open_store(settings.database_url)
+        store = await when_it_answers(lambda: open_store(settings.database_url), self.events, stop)
+        if store is None:
+            return
         try:
             async with (
                 system_on(store, settings, clock=SystemClock(), events=self.events) as system,

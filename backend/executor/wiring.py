@@ -41,6 +41,8 @@ Ring = Callable[[], None]
 Scrape = Callable[[], Awaitable[tuple[bytes, str]]]
 
 STALLED = timedelta(seconds=30)
+FALTERING = 5.0
+"""Seconds after which a server whose turns fail, as when its database is away, is not ready; it goes on trying."""
 LEAVING = timedelta(seconds=2)
 """Part of the grace that is kept for stopping attempts and giving them back; at most a quarter of it."""
 
@@ -72,7 +74,10 @@ class System:
         # While draining the loops rest on purpose; whoever asks for liveness must not cut the grace short.
         live = self.draining or max(silence, worker_silence) < self.stalled_after.total_seconds()
         turning = live and self.engine.first_turn.is_set() and self.worker.claiming.first_turn.is_set()
+        faltering = self.engine.falters(FALTERING) or self.worker.claiming.falters(FALTERING)
         status = "draining" if self.draining else "ready" if turning else "starting" if live else "stalled"
+        if faltering and status == "ready":
+            status = "faltering"
         # Alive, since a restart would take the wrong time for the right one; not ready, since nothing fires.
         turning, status = (False, "clock_held") if self.guard.held else (turning, status)
         details = {
@@ -80,10 +85,10 @@ class System:
             "worker_silence_seconds": round(worker_silence, 3),
             "attempts_running": self.worker.active,
         }
-        return Health(live, turning and not self.draining, status, details)
+        return Health(live, status == "ready", status, details)
 
     async def render_metrics(self) -> tuple[bytes, str]:
-        """Read the backlog and give all metrics."""
+        """Read the backlog, count the workers, and give all metrics."""
         backlog = await self.store.admin().backlog()
         self.metrics.set_backlog(
             due=backlog.due,
@@ -91,6 +96,7 @@ class System:
             open_runs=backlog.open_runs,
             schedules=backlog.schedules,
         )
+        self.metrics.set_workers(await self.store.admin().count_workers())
         return self.metrics.render()
 
     def api(self) -> Any:  # noqa: ANN401 - an ASGI application
@@ -183,7 +189,15 @@ async def worker_on(store: Store, settings: Settings, *, clock: Clock, events: E
     tools = Tools.open(rules_of(settings), concurrency=settings.worker_concurrency, base_env=base_environment())
     async with tools as lent:
         poll = settings.poll_interval.total_seconds()
-        config = WorkerConfig(worker_name(), settings.worker_concurrency, settings.lease, poll)
+        config = WorkerConfig(
+            worker_name(),
+            settings.worker_concurrency,
+            settings.lease,
+            poll,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            version=version_of_this_package(),
+        )
         worker = Worker(store.worker(), lent, config, clock=clock, events=events)
         async with worker.serving():
             yield worker

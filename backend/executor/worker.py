@@ -22,11 +22,14 @@ class WorkerRole(Role):
 
     async def serve(self, settings: Settings, stop: asyncio.Event) -> None:
         """Work until `stop`, then drain."""
+        from backend.executor.patience import when_it_answers
         from backend.executor.wiring import drained, worker_on
         from backend.store.open import open_store
 
         clock = SystemClock()
-        store = await open_store(settings.database_url)
+        store = await when_it_answers(lambda: open_store(settings.database_url), self.events, stop)
+        if store is None:
+            return
         try:
             async with worker_on(store, settings, clock=clock, events=self.events) as worker:
                 store.hear(worker.hear)

@@ -374,6 +374,10 @@ def _loop_failed(fact: events.LoopFailed) -> Line:
     return _line("error", "loop_failed", loop=fact.loop, error=fact.error, exception=fact.traceback)
 
 
+def _database_awaited(fact: events.DatabaseAwaited) -> Line:
+    return _line("warning", "database_awaited", error=fact.error, after_seconds=fact.pause)
+
+
 WORDINGS: dict[type[events.Fact], Callable[[Any], Line]] = {
     events.ProcessStateChanged: _process_state_changed,
     events.ProcessDraining: _process_draining,
@@ -399,4 +403,5 @@ WORDINGS: dict[type[events.Fact], Callable[[Any], Line]] = {
     events.ClockHeld: _clock_held,
     events.ClockTrusted: _clock_trusted,
     events.LoopFailed: _loop_failed,
+    events.DatabaseAwaited: _database_awaited,
 }

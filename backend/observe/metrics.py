@@ -66,6 +66,10 @@ class Metrics:
         _replace(self._open_runs, dict.fromkeys(frozenset(RunState) - FINAL_STATES, 0) | dict(open_runs))
         _replace(self._schedules, dict(schedules))
 
+    def set_workers(self, counts: Mapping[str, int]) -> None:
+        """Take over how many workers the database knows, by what they are doing."""
+        _replace(self._workers, dict.fromkeys(("working", "draining", "silent"), 0) | dict(counts))
+
     def render(self) -> tuple[bytes, str]:
         """Write all metrics in Prometheus' text format, with its content type."""
         return generate_latest(self.registry), CONTENT_TYPE_LATEST
@@ -131,6 +135,9 @@ class Metrics:
             "scheduler_clock_ahead_seconds",
             "How far the database's clock has jumped ahead while the engine is held for that; else 0.",
             registry=registry,
+        )
+        self._workers = Gauge(
+            "scheduler_workers", "Workers on the database; silent: not seen for a lease.", ["state"], registry=registry
         )
         self._missing = Gauge(
             "scheduler_audit_missing", "Occurrences without a record in the hour last audited.", registry=registry

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,17 +15,26 @@ from backend.model.run import FINAL_STATES, AttemptState, ClaimedRun, RunState, 
 from backend.store.attempts import NewAttempt
 from backend.store.operation import Batch, Operation, Query, now
 from backend.store.planning import drop_waiting, settle_schedules
+from backend.store.workers import Presence, see
 
 STREAK_SPAN = 60 * MINUTE
 """Failures that are not permanent pause a schedule only if they span at least this long."""
 
 
+class Served(NamedTuple):
+    """The namespace that each lane served last; after it comes the next one's turn."""
+
+    live: str = ""
+    backfill: str = ""
+
+
 class Lessee(NamedTuple):
-    """Who claims, under which token, and for how long."""
+    """Who claims, under which token, for how long, and who had the last turn with it."""
 
     worker: str
     token: str
     lease: timedelta
+    served: Served = Served()
 
 
 class Claim(NamedTuple):
@@ -35,6 +45,7 @@ class Claim(NamedTuple):
     errands: dict[int, tuple[str, str | None]]
     """Schedule key → public id, and what to carry out as JSON; None where the definition cannot be read."""
     next_at: int | None
+    served: Served = Served()
 
 
 LIVE, BACKFILL = 0, 1
@@ -42,24 +53,31 @@ LIVE, BACKFILL = 0, 1
 
 
 def claim_runs(lessee: Lessee, limit: int, backfills: int | None = None) -> Operation[Claim]:
-    """Lease up to `limit` runs that wait, oldest first; after the live ones those of backfills, up to `backfills`.
+    """Lease up to `limit` runs that wait; after the live ones those of backfills, up to `backfills`.
 
+    Of each namespace as many as of any other, in turn, so that none waits for another's; within one, oldest first.
     The commit records that an attempt has begun. If we die after it, nobody knows whether the target has run: the
     lease expires, and the run is taken over, or ends as lost if it may be sent only once.
     """
     instant = yield from now()
-    runs = yield from _lease(lessee, instant, LIVE, limit)
+    runs, live = yield from _lease(lessee, instant, LIVE, limit)
     room = min(limit - len(runs), limit if backfills is None else backfills)
-    runs += yield from _lease(lessee, instant, BACKFILL, room)
+    later, backfill = yield from _lease(lessee, instant, BACKFILL, room)
+    runs += later
     keys = sorted({run.schedule_key for run in runs})
     errands = (yield Query("errands_of", {"schedule_keys": keys})) if keys else []
     next_at = yield from _next_at(instant, with_backfills=backfills is None or backfills > 0)
-    return Claim(instant, runs, {row[0]: (row[1], row[2]) for row in errands}, next_at)
+    return Claim(instant, runs, {row[0]: (row[1], row[2]) for row in errands}, next_at, Served(live, backfill))
 
 
-def _lease(lessee: Lessee, instant: int, lane: int, limit: int) -> Operation[list[ClaimedRun]]:
+def _lease(lessee: Lessee, instant: int, lane: int, limit: int) -> Operation[tuple[list[ClaimedRun], str]]:
+    after = lessee.served[lane]
     if limit <= 0:
-        return []
+        return [], after
+    waiting = yield Query("waiting_namespaces", {"now": instant, "lane": lane, "after": after, "limit": limit})
+    if not waiting:
+        return [], after
+    namespaces = [row[0] for row in waiting]
     params = {
         "now": instant,
         "until": instant + micros(lessee.lease),
@@ -67,9 +85,31 @@ def _lease(lessee: Lessee, instant: int, lane: int, limit: int) -> Operation[lis
         "worker": lessee.worker,
         "lane": lane,
         "limit": limit,
+        "namespaces": namespaces,
+        "share": share_of(limit, len(namespaces)),
     }
-    rows = yield Query("claim_runs", params)
-    return [ClaimedRun._make(row) for row in rows]
+    runs = [ClaimedRun._make(row) for row in (yield Query("claim_runs", params))]
+    return runs, last_served([run.namespace for run in runs], namespaces) or after
+
+
+def share_of(limit: int, namespaces: int) -> int:
+    """Divide a claim among namespaces; what one leaves over is for the next claim, which follows at once.
+
+    >>> share_of(64, 1), share_of(64, 3), share_of(1, 1)
+    (64, 22, 1)
+    """
+    return -(-limit // namespaces)
+
+
+def last_served(claimed: Sequence[str], in_turn: Sequence[str]) -> str | None:
+    """Name the namespace that the last run of a claim came from, when each got one after another.
+
+    >>> last_served(["a", "a", "b"], ["a", "b", "c"]), last_served(["a", "b"], ["b", "a"]), last_served([], ["a"])
+    ('a', 'a', None)
+    """
+    counted = Counter(claimed)
+    most = max(counted.values(), default=0)
+    return next((name for name in reversed(in_turn) if most and counted[name] == most), None)
 
 
 def _next_at(instant: int, *, with_backfills: bool) -> Operation[int | None]:
@@ -85,11 +125,15 @@ class Extended(NamedTuple):
     to_stop: set[int]
 
 
-def extend_leases(held: Sequence[tuple[int, str]], lease: timedelta) -> Operation[Extended]:
-    """Prolong (run key, token) leases; answers what is still ours."""
+def extend_leases(
+    held: Sequence[tuple[int, str]], lease: timedelta, presence: Presence | None = None
+) -> Operation[Extended]:
+    """Prolong (run key, token) leases; answers what is still ours. Notes with it that the worker is there."""
     instant = yield from now()
     until = instant + micros(lease)
     rows = yield Batch("extend_leases", [{"key": key, "token": token, "until": until} for key, token in held])
+    if presence is not None:
+        yield see(presence, instant)
     return Extended({row[0] for row in rows}, {row[0] for row in rows if row[1]})
 
 

@@ -6,7 +6,7 @@
     HistoryStore    the past of a namespace, or of all (history.py)
     CalendarStore   the named calendars of one namespace (calendars.py)
     TimezoneStore   changes of the time zone database (tzdata.py)
-    AdminStore      what belongs to no namespace: keys, backlog
+    AdminStore      what belongs to no namespace: keys, backlog, workers
 
 They stand on a Runner, of which there is one per database.
 """
@@ -22,7 +22,7 @@ from backend.model.change import Change
 from backend.model.ids import NamespaceId
 from backend.model.plan import NewRun, Planner
 from backend.model.schedule import Schedule
-from backend.store import admin, leasing, planning, retention
+from backend.store import admin, leasing, planning, retention, workers
 from backend.store import runs as run_operations
 from backend.store import schedules as schedule_operations
 from backend.store.calendars import CalendarStore
@@ -75,9 +75,15 @@ class WorkerStore:
         """Lease up to `limit` waiting runs, of which at most `backfills` belong to backfills."""
         return await self.runner.write(leasing.claim_runs(lessee, limit, backfills))
 
-    async def extend(self, held: Sequence[tuple[int, str]], lease: timedelta) -> leasing.Extended:
-        """Prolong leases; a run key that is not answered is lost."""
-        return await self.runner.write(leasing.extend_leases(held, lease))
+    async def extend(
+        self, held: Sequence[tuple[int, str]], lease: timedelta, presence: workers.Presence | None = None
+    ) -> leasing.Extended:
+        """Prolong leases; a run key that is not answered is lost. Notes with it that the worker is there."""
+        return await self.runner.write(leasing.extend_leases(held, lease, presence))
+
+    async def leave(self, name: str) -> None:
+        """Take the worker off the list of those that are there."""
+        await self.runner.write(workers.forget(name))
 
     async def finish(self, results: Sequence[AttemptResult], settle: Settler) -> leasing.Finish:
         """Write results back; those whose lease is lost are refused."""
@@ -175,6 +181,14 @@ class AdminStore:
     async def backlog(self) -> admin.Backlog:
         """Count what waits."""
         return await self.runner.read(admin.read_backlog())
+
+    async def workers(self, *, after: str, limit: int) -> tuple[int, list[workers.WorkerRow]]:
+        """Read one page of workers by name, and the database's clock."""
+        return await self.runner.read(workers.list_workers(after, limit))
+
+    async def count_workers(self) -> dict[str, int]:
+        """Count workers by what they are doing."""
+        return await self.runner.read(workers.count_workers())
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ class Pruned(NamedTuple):
 
 
 def prune(retention: Retention, after_key: int, limit: int) -> Operation[Pruned]:
-    """Delete one batch of old runs, then what is surplus among the next few schedules."""
+    """Delete one batch of old runs, then what is surplus among the next few schedules, and who fell silent."""
     instant = yield from now()
     runs_before = instant - micros(retention.runs)
     failures_before = min(runs_before, instant - micros(retention.failures))
@@ -39,6 +39,7 @@ def prune(retention: Retention, after_key: int, limit: int) -> Operation[Pruned]
     surplus, next_key = yield from _prune_surplus(retention, after_key, limit, instant)
     before = {"deleted_before": instant - micros(retention.deleted), "limit": limit}
     forgotten = yield Query("prune_deleted_schedules", before)
+    yield Query("prune_workers", {"seen_before": instant - DAY})
     return Pruned(len(old) + surplus, len(forgotten), next_key)
 
 

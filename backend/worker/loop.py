@@ -16,14 +16,16 @@ from backend.events import Events, LeaseLost, RunsClaimed
 from backend.model.attempt import AttemptResult
 from backend.model.instants import SECOND
 from backend.model.run import TriggerType
-from backend.store.leasing import Lessee
+from backend.store.leasing import Extended, Lessee, Served
 from backend.store.port import WorkerStore
 from backend.store.wakeup import LEASES, RUNS
+from backend.store.workers import Presence
 from backend.targets.base import Tools
 from backend.worker.attempt import Assignment, cancelled, perform, released
 from backend.worker.recorder import Recorder
 
 BATCH = 1000
+NOTHING = Extended(set(), set())
 BEATS_PER_LEASE = 3
 ELSEWHERE = 0.05
 """Seconds until the next look when others are at work on all that waits."""
@@ -41,6 +43,9 @@ class WorkerConfig:
     concurrency: int
     lease: timedelta
     poll: float = 1.0
+    host: str = ""
+    pid: int = 0
+    version: str = ""
 
 
 @dataclass(slots=True)
@@ -49,6 +54,8 @@ class _Slot:
 
     assignment: Assignment
     task: asyncio.Task[None] | None = None
+    begun: bool = False
+    """The task has taken its first step; cancelled before, it would leave the slot taken for ever."""
     revoked: bool = False
     to_stop: bool = False
     """The run is to make room for a later one."""
@@ -57,6 +64,15 @@ class _Slot:
 
     Until then the lease is prolonged like the others: a result that waits for the database is not lost.
     """
+
+    def is_at_work(self) -> bool:
+        """Say whether the attempt can still be stopped."""
+        return self.task is not None and not self.recording and not self.task.done()
+
+    def cancel(self) -> None:
+        """Stop the attempt; one that has not begun sees by itself, at its first step, that it is not to."""
+        if self.task is not None and self.begun:
+            self.task.cancel()
 
 
 class Worker:
@@ -69,6 +85,8 @@ class Worker:
         self._clock = clock
         self._events = events
         self._slots: dict[int, _Slot] = {}
+        self._served = Served()
+        self._draining = False
         self._recorder = Recorder(store, events)
         self._extended_at = clock.monotonic()
         self.claiming = Loop(
@@ -94,6 +112,14 @@ class Worker:
                 task.cancel()
             await self._all_ended(GIVING_BACK)
             await asyncio.gather(*tasks, return_exceptions=True)
+            if self._draining:
+                await self._leave()
+
+    async def _leave(self) -> None:
+        # After the last heartbeat, which would put us on the list again.
+        with suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(GIVING_BACK):
+                await self._store.leave(self._config.name)
 
     def _abandoned(self) -> Iterator[asyncio.Task[None]]:
         # Without the recorder nothing can be given back any more: the leases run out, and others take the runs over.
@@ -123,8 +149,9 @@ class Worker:
         room = min(self._config.concurrency - len(self._slots), BATCH)
         if room <= 0:
             return self._config.poll
-        lessee = Lessee(self._config.name, secrets.token_hex(8), self._config.lease)
+        lessee = Lessee(self._config.name, secrets.token_hex(8), self._config.lease, self._served)
         claim = await self._store.claim(lessee, room, min(room, self._room_for_backfills()))
+        self._served = claim.served
         for run in claim.runs:
             schedule_id, errand = claim.errands[run.schedule_key]
             self._begin(Assignment(run, lessee.token, lessee.worker, schedule_id, errand))
@@ -148,6 +175,7 @@ class Worker:
         slot.task = asyncio.create_task(self._work(slot))
 
     async def _work(self, slot: _Slot) -> None:
+        slot.begun = True
         try:
             result = await self._perform(slot)
             if result is not None and not slot.revoked:
@@ -160,6 +188,8 @@ class Worker:
 
     async def _perform(self, slot: _Slot) -> AttemptResult | None:
         try:
+            if slot.revoked or slot.to_stop:
+                raise asyncio.CancelledError
             return await perform(slot.assignment, self._tools)
         except asyncio.CancelledError:
             # Cancelled because the lease is lost, and then nothing may be written; or because the run is to make room
@@ -168,45 +198,51 @@ class Worker:
                 return None
             return cancelled(slot.assignment) if slot.to_stop else released(slot.assignment)
 
-    async def beat(self) -> None:
-        """Prolong all leases, and stop the attempts that have lost theirs."""
+    async def beat(self, presence: Presence | None = None) -> None:
+        """Prolong all leases, and stop the attempts that have lost theirs; tell with it that we are there."""
         slots = {key: slot for key, slot in self._slots.items() if not slot.revoked}
         began = self._clock.monotonic()
         try:
             pairs = [(key, slot.assignment.token) for key, slot in slots.items()]
-            held, to_stop = await self._store.extend(pairs, self._config.lease) if pairs else (set(), set())
+            told = await self._store.extend(pairs, self._config.lease, presence) if pairs or presence else NOTHING
         except StoreUnavailable:
             # Who cannot renew must take its leases for lost once they are over: others may be at work by then.
             if self._clock.monotonic() - self._extended_at > self._config.lease.total_seconds():
                 self._revoke(slots, set())
             raise
         self._extended_at = began
-        self._revoke(slots, held)
-        self._stop(slots[key] for key in to_stop)
+        self._revoke(slots, told.held)
+        self._stop(slots[key] for key in told.to_stop)
 
     def _revoke(self, slots: dict[int, _Slot], held: set[int]) -> None:
         for key, slot in slots.items():
             # One that ended while we asked has given its lease back by itself, or will hear that it is lost.
-            if key not in held and slot.task is not None and not slot.recording and not slot.task.done():
+            if key not in held and slot.is_at_work():
                 slot.revoked = True
-                slot.task.cancel()
+                slot.cancel()
                 self._events.emit(LeaseLost(slot.assignment.run.id, slot.assignment.run.attempt, self._config.name))
 
     def _stop(self, slots: Iterable[_Slot]) -> None:
         for slot in slots:
-            if not slot.to_stop and slot.task is not None and not slot.recording and not slot.task.done():
+            if not slot.to_stop and slot.is_at_work():
                 slot.to_stop = True
-                slot.task.cancel()
+                slot.cancel()
 
     async def _beat_turn(self) -> float:
-        await self.beat()
+        await self.beat(self._presence())
         return self._config.lease.total_seconds() / BEATS_PER_LEASE
+
+    def _presence(self) -> Presence:
+        us = self._config
+        return Presence(us.name, us.host, us.pid, us.version, us.concurrency, us.lease, self._draining)
 
     async def drain(self, grace: float) -> None:
         """Let running attempts end within `grace` seconds, then give the rest back. `claiming` has ended before.
 
         When the database does not answer, what could not be given back is left to the end of its lease.
         """
+        self._draining = True
+        self.beating.bell.ring()
         await self._all_ended(grace)
         await asyncio.sleep(0)  # a task that never began could not give its run back
         for slot in self._slots.values():

@@ -46,11 +46,7 @@ USED = [
         ],
     ),
     ("next_due", ["schedules USING COVERING INDEX schedules_due"]),
-    (
-        "claim_runs",
-        ["runs USING INDEX runs_delayed (lane=? AND available_at<?)", "runs USING INTEGER PRIMARY KEY"],
-    ),
-    ("next_available", ["runs USING COVERING INDEX runs_queued", "runs USING INDEX runs_delayed"]),
+    ("next_available", ["runs EXISTS USING COVERING INDEX runs_queued", "runs USING INDEX runs_delayed_next"]),
     ("expired_leases", ["r USING INDEX runs_leased (lease_until<?)"]),
     ("next_expiry", ["runs USING COVERING INDEX runs_leased"]),
     (
@@ -128,7 +124,7 @@ def test_pruning_walks_the_indexes_of_what_has_ended(raw: apsw.Connection) -> No
     assert not [step for step in steps if SORTS in step]
 
 
-RARELY = {"count_open_runs", "count_schedules", "list_open_runs"}
+RARELY = {"list_workers", "count_open_runs", "count_schedules", "list_open_runs"}
 """Count for metrics, or read a partial index that holds only what is open."""
 
 
@@ -139,10 +135,18 @@ def test_no_statement_reads_a_whole_table(raw: apsw.Connection, name: str) -> No
     assert [step for step in scans if not step.endswith(" runs_queued")] == []
 
 
-def test_a_claim_merges_what_waits_from_two_partial_indexes_and_stops_at_its_limit(raw: apsw.Connection) -> None:
+def test_a_claim_merges_what_waits_from_two_partial_indexes_and_stops_at_its_share(raw: apsw.Connection) -> None:
     steps = plan(raw, "claim_runs")
-    assert "SEARCH runs USING COVERING INDEX runs_queued (lane=?)" in steps
+    assert "SEARCH runs USING COVERING INDEX runs_queued (lane=? AND namespace=?)" in steps
+    assert "SEARCH runs USING INDEX runs_delayed (lane=? AND namespace=? AND available_at<?)" in steps
+    assert steps.count("SEARCH runs USING INTEGER PRIMARY KEY (rowid=?)") == 1
     assert "MERGE (UNION ALL)" in steps
+
+
+def test_the_namespaces_with_waiting_runs_are_found_by_going_from_one_to_the_next(raw: apsw.Connection) -> None:
+    steps = plan(raw, "waiting_namespaces")
+    assert "SEARCH runs USING COVERING INDEX runs_queued (lane=? AND namespace>?)" in steps
+    assert "SEARCH runs USING INDEX runs_delayed (lane=? AND namespace>?)" in steps
 
 
 def test_open_runs_are_listed_from_the_index_that_holds_no_others(raw: apsw.Connection) -> None:
@@ -172,11 +176,14 @@ def work_of(raw: apsw.Connection, name: str, values: dict[str, Any]) -> tuple[in
 
 
 RUN_ID = f"{(START + 5 * MINUTE // 100) // 1000:012x}-7000-8000-{5:012x}"
+LEASE = {"now": START + DAY, "until": START + DAY, "token": "t", "worker": "w", "lane": 0, "limit": 50}
 WORK = [
     ("claim_due", {"now": START + DAY, "limit": 50}, 50),
     ("next_due", {}, 1),
-    ("claim_runs", {"now": START + DAY, "until": START + DAY, "token": "t", "worker": "w", "lane": 0, "limit": 50}, 50),
-    ("next_available", {"lane": 0}, 1),
+    ("waiting_namespaces", {"now": START + DAY, "lane": 0, "after": "default", "limit": 50}, 1),
+    ("claim_runs", {**LEASE, "namespaces": '["default"]', "share": 50}, 50),
+    ("claim_runs", {**LEASE, "namespaces": '["default", "none"]', "share": 25}, 25),
+    ("next_available", {"now": START + DAY, "lane": 0}, 1),
     ("expired_leases", {"now": START + DAY, "limit": 50}, 50),
     ("next_expiry", {}, 1),
     ("promote_held", {"schedule_keys": KEYS, "now": START, "retry_until_at": START}, 0),

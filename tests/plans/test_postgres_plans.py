@@ -94,7 +94,7 @@ ENDED = rows(
     )
 )
 RUN_ID = f"{(START + 5 * APART) // 1000:012x}-7000-8000-{5:012x}"
-LEASE = {"now": LATE, "until": LATE, "token": "t", "worker": "w", "lane": 0, "limit": 50}
+LEASE = {"now": LATE, "until": LATE, "token": "t", "worker": "w", "lane": 0, "limit": 50, "share": 50}
 PROMOTION = {"schedule_keys": FIFTY, "now": START, "retry_until_at": START}
 OLD = {"runs_before": LATE, "failures_before": START, "limit": 50}
 SURPLUS = {"schedule_key": 2, "ended_before": LATE, "failures_before": LATE, "keep": 3, "limit": 50}
@@ -105,7 +105,8 @@ WORK: list[tuple[str, dict[str, Any]]] = [
     ("lock claim_due_latest", {"now": LATE, "above": START, "limit": 50}),
     ("next_due", {}),
     ("hold_schedules", {"schedule_keys": FIFTY}),
-    ("claim_runs", LEASE),
+    ("waiting_namespaces", {"now": LATE, "lane": 0, "after": "default", "limit": 50}),
+    ("claim_runs", {**LEASE, "namespaces": ["default"]}),
     ("next_available", {"lane": 0, "now": LATE}),
     ("extend_leases", {"rows": HELD}),
     ("finish_runs", {"rows": ENDED}),
@@ -195,7 +196,12 @@ def test_a_statement_touches_rows_in_proportion_to_its_page_not_to_the_table(
 
 @pytest.mark.parametrize(
     ("name", "index"),
-    [("lock claim_due", "schedules_due"), ("claim_runs", "available_at"), ("lock expired_leases", "lease_until")],
+    [
+        ("lock claim_due", "schedules_due"),
+        ("waiting_namespaces", "available_at"),
+        ("claim_runs", "available_at"),
+        ("lock expired_leases", "lease_until"),
+    ],
 )
 def test_a_claim_walks_the_index_made_for_it(url: str, name: str, index: str) -> None:
     values = next(values for one, values in WORK if one == name)

@@ -63,6 +63,7 @@ def test_the_commands_are_those_of_the_reference():
             "explain",
             "audit",
             "runs",
+            "workers",
             "preview",
         ),
         *("run show", "run cancel", "run retry", "apply", "export", "import crontab", "db migrate", "db check"),

@@ -134,3 +134,10 @@ def test_the_process_itself_is_measured_and_the_format_is_named():
     text, content_type = Metrics().render()
     assert b"process_resident_memory_bytes" in text
     assert content_type.startswith("text/plain")
+
+
+def test_workers_are_told_by_what_they_do_also_where_there_are_none():
+    metrics = Metrics()
+    metrics.set_workers({"working": 2, "silent": 1})
+    found = samples(metrics)
+    assert [found["scheduler_workers", state] for state in ("working", "draining", "silent")] == [2, 0, 1]

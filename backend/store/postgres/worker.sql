@@ -2,21 +2,49 @@
 -- Waits for its time; everything else that is queued does not, so that a clock that goes back delays no new run.
 (state = 'retrying' or (state = 'queued' and chained > 0))
 
+-- name: waiting_namespaces
+-- The namespaces of which a lane has runs to claim now, in turn after the one that was served last.
+with recursive walk (namespace) as (
+  select ''
+  union all
+  select f.namespace
+  from walk w cross join lateral (
+    select least(
+      (select namespace from runs
+       where state = 'queued' and chained = 0 and lane = :lane::integer and runs.namespace > w.namespace
+       order by runs.namespace limit 1),
+      (select namespace from runs
+       where {{delayed}} and lane = :lane::integer and runs.namespace > w.namespace
+       order by runs.namespace limit 1)) as namespace) f
+  where f.namespace is not null)
+select n.namespace from walk n
+where exists (select 1 from runs r
+              where r.state = 'queued' and r.chained = 0 and r.lane = :lane::integer and r.namespace = n.namespace)
+   or (select available_at from runs
+       where {{delayed}} and lane = :lane::integer and namespace = n.namespace
+       order by available_at limit 1) <= :now::bigint
+order by n.namespace <= :after::text, n.namespace limit :limit::bigint
+
 -- name: claim_runs
--- Lease the runs of a lane that have waited longest, and note what they are dispatched under.
--- What another worker is about to lease is passed over: this waits for nobody.
-with fresh as materialized (
-  select key, nominal_at, available_at from runs
-  where state = 'queued' and chained = 0 and lane = :lane::integer
-  order by available_at limit :limit::bigint
-  for no key update skip locked),
+-- Lease the runs of a lane that have waited longest, of each namespace its share.
+-- Notes what they are dispatched under. What another worker is about to lease is passed over: this waits for nobody.
+with turn as (
+  select * from unnest(:namespaces::text[]) with ordinality as t (namespace, place)),
+fresh as materialized (
+  select t.place, w.* from turn t cross join lateral (
+    select key, nominal_at, available_at from runs
+    where state = 'queued' and chained = 0 and lane = :lane::integer and namespace = t.namespace
+    order by available_at limit :share::bigint
+    for no key update skip locked) w),
 again as materialized (
-  select key, nominal_at, available_at from runs
-  where {{delayed}} and lane = :lane::integer and available_at <= :now::bigint
-  order by available_at limit :limit::bigint
-  for no key update skip locked),
+  select t.place, w.* from turn t cross join lateral (
+    select key, nominal_at, available_at from runs
+    where {{delayed}} and lane = :lane::integer and namespace = t.namespace and available_at <= :now::bigint
+    order by available_at limit :share::bigint
+    for no key update skip locked) w),
 x as materialized (
-  select * from (select * from fresh union all select * from again) w order by available_at limit :limit::bigint)
+  select key, nominal_at from (select * from fresh union all select * from again) w
+  order by row_number() over (partition by place order by available_at), place limit :limit::bigint)
 update runs r
 set state = 'running', attempt = r.attempt + 1, started_at = coalesce(r.started_at, :now::bigint),
     attempt_started_at = :now::bigint, lease_token = :token, lease_until = :until, worker = :worker,
@@ -30,8 +58,8 @@ returning r.key, r.id, r.schedule_key, r.namespace, r.nominal_at, r.scheduled_at
 -- name: next_available
 -- When the next waiting run of a lane may be claimed.
 select min(w.available_at) from (
-  (select least(available_at, :now::bigint) as available_at from runs
-   where state = 'queued' and chained = 0 and lane = :lane::integer order by runs.available_at limit 1)
+  (select :now::bigint as available_at from runs
+   where state = 'queued' and chained = 0 and lane = :lane::integer limit 1)
   union all
   (select available_at from runs where {{delayed}} and lane = :lane::integer order by available_at limit 1)) w
 

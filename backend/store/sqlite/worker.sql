@@ -2,26 +2,53 @@
 -- Waits for its time; everything else that is queued does not, so that a clock that goes back delays no new run.
 (state = 'retrying' or (state = 'queued' and chained > 0))
 
+-- fragment: following
+-- The namespace after another one that has waiting runs in a lane; null after the last.
+(select min(namespace) from (
+   select min(namespace) as namespace from runs
+   where state = 'queued' and chained = 0 and lane = :lane and namespace > w.namespace
+   union all
+   select min(namespace) from runs where {{delayed}} and lane = :lane and namespace > w.namespace))
+
+-- name: waiting_namespaces
+-- The namespaces of which a lane has runs to claim now, in turn after the one that was served last.
+with recursive walk (namespace) as (
+  select ''
+  union all
+  select {{following}} from walk w where w.namespace is not null)
+select found.namespace from walk found
+where exists (select 1 from runs
+              where state = 'queued' and chained = 0 and lane = :lane and namespace = found.namespace)
+   or exists (select 1 from runs
+              where {{delayed}} and lane = :lane and namespace = found.namespace and available_at <= :now)
+order by found.namespace <= :after, found.namespace limit :limit
+
 -- name: claim_runs
--- Lease the runs of a lane that have waited longest, and note what they are dispatched under.
+-- Lease the runs of a lane that have waited longest, of each namespace its share.
+-- Notes what they are dispatched under.
 update runs
 set state = 'running', attempt = attempt + 1, started_at = coalesce(started_at, :now), attempt_started_at = :now,
     lease_token = :token, lease_until = :until, worker = :worker,
     (delivery, revision) = (select s.delivery, s.revision from schedules s where s.key = runs.schedule_key)
 where key in (
-  select key from (
-    select key, available_at from runs where state = 'queued' and chained = 0 and lane = :lane
-    union all
-    select key, available_at from runs where {{delayed}} and lane = :lane and available_at <= :now
-    order by available_at limit :limit))
+  select w.key from json_each(:namespaces) turn cross join runs w
+  where w.key in (
+    select key from (
+      select key, available_at from runs
+      where state = 'queued' and chained = 0 and lane = :lane and namespace = turn.value
+      union all
+      select key, available_at from runs
+      where {{delayed}} and lane = :lane and namespace = turn.value and available_at <= :now
+      order by available_at limit :share))
+  order by row_number() over (partition by turn.key order by w.available_at), turn.key limit :limit)
 returning key, id, schedule_key, namespace, nominal_at, scheduled_at, attempt_started_at, attempt, losses, released,
           retry_until_at, trigger_type, missed_count, missed_first_at, missed_last_at, input
 
 -- name: next_available
 -- When the next waiting run of a lane may be claimed.
 select min(w.available_at) from (
-  select min((select min(available_at) from runs where state = 'queued' and chained = 0 and lane = :lane), :now)
-         as available_at
+  select :now as available_at where exists (
+    select 1 from runs where state = 'queued' and chained = 0 and lane = :lane)
   union all
   select (select min(available_at) from runs where {{delayed}} and lane = :lane)) w
 

@@ -183,8 +183,12 @@ create unique index runs_id on runs (namespace, id, nominal_at);
 create index runs_open on runs (schedule_key, lane, state, nominal_at)
   where state in ('buffered', 'held', 'queued', 'running', 'retrying');
 create index runs_waiting on runs (schedule_key, state) where state in ('buffered', 'held');
-create index runs_queued on runs (lane, available_at) where state = 'queued' and chained = 0;
-create index runs_delayed on runs (lane, available_at) where state = 'retrying' or (state = 'queued' and chained > 0);
+-- Claims take from each namespace in turn, and walk from namespace to namespace.
+create index runs_queued on runs (lane, namespace, available_at) where state = 'queued' and chained = 0;
+create index runs_delayed on runs (lane, namespace, available_at)
+  where state = 'retrying' or (state = 'queued' and chained > 0);
+create index runs_delayed_next on runs (lane, available_at)
+  where state = 'retrying' or (state = 'queued' and chained > 0);
 -- For the pruner: it looks every minute, and must not read the whole ledger for that.
 create index runs_ended on runs (finished_at) where state in ('succeeded', 'cancelled', 'skipped', 'missed');
 create index runs_failed on runs (finished_at) where state in ('failed', 'timed_out', 'dead');
@@ -194,6 +198,19 @@ create index runs_unsuccessful on runs (namespace, state, id)
   where state in ('failed', 'timed_out', 'dead', 'cancelled', 'skipped', 'missed');
 create index runs_unsuccessful_of_schedule on runs (schedule_key, state, nominal_at)
   where state in ('failed', 'timed_out', 'dead', 'cancelled', 'skipped', 'missed');
+
+-- Who is at work on this database. A hint for people: what counts is the leases.
+create table workers (
+  name text collate "C" primary key,
+  host text not null,
+  pid bigint not null,
+  version text not null,
+  concurrency integer not null,
+  lease bigint not null,
+  started_at bigint not null,
+  seen_at bigint not null,
+  draining integer not null default 0
+) with (fillfactor = 50);
 
 create table attempts (
   run_key bigint not null,

@@ -163,8 +163,12 @@ create unique index runs_id on runs (namespace, id);
 create index runs_open on runs (schedule_key, lane, state, nominal_at)
   where state in ('buffered', 'held', 'queued', 'running', 'retrying');
 create index runs_waiting on runs (schedule_key, state) where state in ('buffered', 'held');
-create index runs_queued on runs (lane, available_at) where state = 'queued' and chained = 0;
-create index runs_delayed on runs (lane, available_at) where state = 'retrying' or (state = 'queued' and chained > 0);
+-- Claims take from each namespace in turn, and walk from namespace to namespace.
+create index runs_queued on runs (lane, namespace, available_at) where state = 'queued' and chained = 0;
+create index runs_delayed on runs (lane, namespace, available_at)
+  where state = 'retrying' or (state = 'queued' and chained > 0);
+create index runs_delayed_next on runs (lane, available_at)
+  where state = 'retrying' or (state = 'queued' and chained > 0);
 -- For the pruner: it looks every minute, and must not read the whole ledger for that.
 create index runs_ended on runs (finished_at) where state in ('succeeded', 'cancelled', 'skipped', 'missed');
 create index runs_failed on runs (finished_at) where state in ('failed', 'timed_out', 'dead');
@@ -187,6 +191,19 @@ create table attempts (
   output text not null default '',
   output_truncated integer not null default 0,
   primary key (run_key, number)
+) strict, without rowid;
+
+-- Who is at work on this database. A hint for people: what counts is the leases.
+create table workers (
+  name text primary key,
+  host text not null,
+  pid integer not null,
+  version text not null,
+  concurrency integer not null,
+  lease integer not null,
+  started_at integer not null,
+  seen_at integer not null,
+  draining integer not null default 0
 ) strict, without rowid;
 
 insert into namespaces (id, created_at) values ('default', 0);

@@ -1,0 +1,60 @@
+"""Who is at work on the database: a registry for people. What counts is the leases."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import NamedTuple
+
+from backend.model.instants import micros
+from backend.store.operation import Operation, Query, now
+
+
+class Presence(NamedTuple):
+    """What a worker tells of itself with each heartbeat."""
+
+    name: str
+    host: str
+    pid: int
+    version: str
+    concurrency: int
+    lease: timedelta
+    draining: bool
+
+
+class WorkerRow(NamedTuple):
+    """A worker as it was last seen, and how many runs it holds. `lease` in microseconds."""
+
+    name: str
+    host: str
+    pid: int
+    version: str
+    concurrency: int
+    lease: int
+    started_at: int
+    seen_at: int
+    draining: int
+    runs: int
+
+
+def see(presence: Presence, instant: int) -> Query:
+    """Note that a worker is alive."""
+    told = {"lease": micros(presence.lease), "draining": int(presence.draining), "now": instant}
+    return Query("see_worker", {**presence._asdict(), **told})
+
+
+def forget(name: str) -> Operation[None]:
+    """Forget a worker that has left."""
+    yield Query("forget_worker", {"name": name})
+
+
+def list_workers(after: str, limit: int) -> Operation[tuple[int, list[WorkerRow]]]:
+    """Read one page of workers by name, and the time at which that was."""
+    instant = yield from now()
+    rows = yield Query("list_workers", {"after": after, "limit": limit})
+    return instant, [WorkerRow._make(row) for row in rows]
+
+
+def count_workers() -> Operation[dict[str, int]]:
+    """Count workers by what they are doing: working, draining, silent."""
+    instant = yield from now()
+    return {row[0]: row[1] for row in (yield Query("count_workers", {"now": instant}))}
