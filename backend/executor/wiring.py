@@ -79,7 +79,7 @@ class System:
         if faltering and status == "ready":
             status = "faltering"
         # Alive, since a restart would take the wrong time for the right one; not ready, since nothing fires.
-        turning, status = (False, "clock_held") if self.guard.held else (turning, status)
+        status = "clock_held" if self.guard.held else status
         details = {
             "engine_silence_seconds": round(silence, 3),
             "worker_silence_seconds": round(worker_silence, 3),
