@@ -20,6 +20,7 @@ create table if not exists schema_migrations (
   sha256 text not null
 )
 """
+NOTE = "insert into schema_migrations (version, name, sha256) values ($1, $2, $3)"
 ORPHANS = {
     "runs": "select count(*) from runs r where not exists (select 1 from schedules s where s.key = r.schedule_key)",
     "attempts": "select count(*) from attempts a where not exists (select 1 from runs x where x.key = a.run_key)",
@@ -82,7 +83,7 @@ async def _apply_missing(connection: asyncpg.Connection[Any], target: Target) ->
         if version not in applied:
             await connection.execute(text)
             row = (version, name, sha256_of(text))
-            await connection.execute("insert into schema_migrations values ($1, $2, $3)", *row)
+            await connection.execute(NOTE, *row)
             for promise in promises_of(version, text):
                 await connection.execute("insert into store_info (key, value) values ($1, $2)", *promise)
             names.append(name)

@@ -94,7 +94,8 @@ def _apply(raw: apsw.Connection) -> list[str]:
     for version, (name, text) in migrations().items():
         if version not in applied:
             raw.execute(text).fetchall()
-            raw.execute("insert into schema_migrations values (?, ?, ?)", (version, name, sha256_of(text)))
+            row = (version, name, sha256_of(text))
+            raw.execute("insert into schema_migrations (version, name, sha256) values (?, ?, ?)", row)
             for promise in promises_of(version, text):
                 raw.execute("insert into store_info (key, value) values (?, ?)", promise)
             names.append(name)
