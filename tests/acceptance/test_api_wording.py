@@ -27,7 +27,7 @@ async def api(tmp_path_factory) -> AsyncIterator[Client]:
     ("change", "words"),
     [
         ({"triggers": []}, "triggers: the list is empty; give at least one trigger"),
-        ({"target": {"kind": "fax"}}, "target.kind: 'fax' is not a kind of target; use 'http' or 'command'"),
+        ({"target": {"kind": "fax"}}, "target.kind: 'fax' is not a kind of target; use 'http', 'command' or 'python'"),
         (
             {"triggers": [{"kind": "x"}]},
             "triggers[0].kind: 'x' is not a kind of trigger; use 'cron', 'interval', 'once' or 'rrule'",
