@@ -8,7 +8,7 @@ UV     := VIRTUAL_ENV=$(VENV) $(TOOLS)/bin/uv pip
 CODE   := backend tests benchmarks examples
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint check bench soak plans lock clean
+.PHONY: help setup run test lint check bench chaos soak plans lock clean
 
 help: ## show what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ check: lint test ## everything that must be green before a change lands
 bench: setup ## measure, and print ratios
 	@$(BIN)/python -m benchmarks.next_fire
 	@$(BIN)/python -m benchmarks.herd
+
+chaos: setup ## break three replicas and their PostgreSQL for ten minutes, and judge the ledger
+	@$(BIN)/python -m tests.fault.chaos $(CHAOS)
 
 soak: setup ## the long versions of property and crash tests; SOAK="--seeds 1000000" for more histories
 	@$(BIN)/python -m pytest -m soak --timeout 3600 $(SOAK)

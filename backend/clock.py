@@ -9,6 +9,9 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
+# On Linux the monotonic clock stands still while the machine sleeps.
+_UPTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
 
 class Clock(Protocol):
     """Wall time for instants, monotonic time for waiting and for measuring."""
@@ -21,6 +24,10 @@ class Clock(Protocol):
         """Read a clock that never goes back, in seconds."""
         ...
 
+    def uptime(self) -> float:
+        """Read how long this machine has been up, in seconds, sleep included."""
+        ...
+
 
 class SystemClock:
     """The clock of this machine."""
@@ -30,3 +37,6 @@ class SystemClock:
 
     def monotonic(self) -> float:
         return time.monotonic()
+
+    def uptime(self) -> float:
+        return time.clock_gettime(_UPTIME)

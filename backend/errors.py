@@ -8,7 +8,8 @@ SchedulerError
 ├── NotFound              no such thing in this namespace; 404
 ├── Conflict              the state of the thing forbids it; 409
 ├── PreconditionFailed    the revision named by If-Match is not the current one; 412
-└── StoreUnavailable      the database did not answer in time; 503
+├── StoreUnavailable      the database did not answer in time; 503
+└── ClockAhead            (engine/clock_guard.py) the database's clock has jumped; the turn is undone
 
 FieldError (a ValueError) is raised by validators that do not know where they stand in the document.
 """

@@ -217,6 +217,19 @@ class LedgerAudited(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class ClockHeld(Fact):
+    """The database's clock, `now`, has jumped so many seconds ahead; the engine waits. Told again every minute."""
+
+    ahead_seconds: float
+    now: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClockTrusted(Fact):
+    """The database's clock has come back, and the engine goes on."""
+
+
+@dataclass(frozen=True, slots=True)
 class LoopFailed(Fact):
     """A turn of a loop raised; the loop goes on after a pause."""
 

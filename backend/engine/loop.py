@@ -15,6 +15,8 @@ Turn = Callable[[], Awaitable[float]]
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 10.0
+FIRING_PAUSE = 1.0
+"""The longest pause of loops that fire: when the database is back after a while, this is what it costs."""
 
 
 class Doorbell:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from backend.clock import Clock
 from backend.store.port import EngineStore
 from backend.store.retention import Retention
 
 BATCH = 500
 BREATH = 0.2
 """Seconds between two batches, so that fires never wait for pruning."""
+IDLE_REST = 300
+"""How many times as long as a batch took it rests after one in which there was little to delete."""
 REST = 60.0
 
 
@@ -19,10 +22,14 @@ class Prune:
 
     store: EngineStore
     keep: Retention
+    clock: Clock
     _next_key: int = field(default=0)
 
     async def turn(self) -> float:
         """Delete one batch; answers the seconds until the next."""
+        began = self.clock.monotonic()
         pruned = await self.store.prune(self.keep, self._next_key, BATCH)
         self._next_key = pruned.next_key
-        return BREATH if pruned.next_key or pruned.runs >= BATCH else REST
+        if pruned.runs >= BATCH:
+            return BREATH
+        return max(BREATH, IDLE_REST * (self.clock.monotonic() - began)) if pruned.next_key else REST

@@ -8,14 +8,17 @@ from datetime import timedelta
 
 from backend.engine.retry import settle_lost
 from backend.events import AttemptsReaped, Events
+from backend.model.instants import SECOND
 from backend.store.port import EngineStore
 
 BATCH = 1000
+AGAIN = 0.05
+"""Seconds until the next look at a lease that ends now, or whose schedule somebody else is at."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reap:
-    """Looks for expired leases three times per lease."""
+    """Looks for expired leases three times per lease, and whenever one ends: nobody waits longer for a dead worker."""
 
     store: EngineStore
     events: Events
@@ -30,4 +33,9 @@ class Reap:
             self.events.emit(AttemptsReaped(reaping.requeued, reaping.ended))
         if total or reaping.promoted:
             self.wake_workers()
-        return 0.0 if total == BATCH else self.lease.total_seconds() / 3
+        if total == BATCH:
+            return 0.0
+        rest = self.lease.total_seconds() / 3
+        if reaping.next_at is None:
+            return rest
+        return min(rest, max((reaping.next_at - reaping.now) / SECOND, AGAIN))

@@ -9,6 +9,7 @@ from backend.clock import Clock
 from backend.engine.plan import plan_all
 from backend.events import Events, OccurrencesRecorded, OverlapStreak, ScheduleChanged, ScheduleQuarantined
 from backend.model.instants import SECOND
+from backend.model.plan import Planner
 from backend.store.planning import Turn
 from backend.store.port import EngineStore
 
@@ -31,11 +32,12 @@ class Tick:
     poll: float = 1.0
     batch: int = BATCH
     check_leases: Callable[[], None] = lambda: None
+    plan: Planner = plan_all
 
     async def turn(self) -> float:
         """Plan one batch; answers the seconds until the next schedule is due."""
         began = self.clock.monotonic()
-        turn = await self.store.take_turn(plan_all, self.batch)
+        turn = await self.store.take_turn(self.plan, self.batch)
         self._report(turn, (self.clock.monotonic() - began) * 1000)
         if turn.runs:
             self.wake_workers()

@@ -17,7 +17,9 @@ from typing import Any
 from backend.api.context import Context, Health
 from backend.clock import Clock
 from backend.engine.auditor import Auditor
-from backend.engine.loop import Doorbell, Loop, Turn
+from backend.engine.clock_guard import ClockGuard
+from backend.engine.loop import FIRING_PAUSE, LONGEST_PAUSE, Doorbell, Loop, Turn
+from backend.engine.plan import plan_all
 from backend.engine.prune import Prune
 from backend.engine.reap import Reap
 from backend.engine.tick import Tick
@@ -34,6 +36,7 @@ from backend.targets.base import TargetRules, Tools
 from backend.triggers.zones import tzdata_version
 from backend.worker.loop import Worker, WorkerConfig
 
+ENGINE = "engine"
 Ring = Callable[[], None]
 Scrape = Callable[[], Awaitable[tuple[bytes, str]]]
 
@@ -50,6 +53,7 @@ class System:
     store: Store
     worker: Worker
     loops: tuple[Loop, ...]
+    guard: ClockGuard
     tzdata: Tzdata
     clock: Clock
     metrics: Metrics
@@ -69,6 +73,8 @@ class System:
         live = self.draining or max(silence, worker_silence) < self.stalled_after.total_seconds()
         turning = live and self.engine.first_turn.is_set() and self.worker.claiming.first_turn.is_set()
         status = "draining" if self.draining else "ready" if turning else "starting" if live else "stalled"
+        # Alive, since a restart would take the wrong time for the right one; not ready, since nothing fires.
+        turning, status = (False, "clock_held") if self.guard.held else (turning, status)
         details = {
             "engine_silence_seconds": round(silence, 3),
             "worker_silence_seconds": round(worker_silence, 3),
@@ -162,9 +168,11 @@ async def system_on(
     events.subscribe(metrics.observe)
     async with worker_on(store, settings, clock=clock, events=events) as worker:
         tzdata = Tzdata(store.engine().timezones(), events, tzdata_version())
-        loops = (*_loops(store, settings, worker, clock, events), loop_of("tzdata", tzdata.turn, clock, events))
+        guard = ClockGuard(clock, events, store.admin().now)
+        turns = _turns(store, settings, worker, guard) | {"tzdata": tzdata.turn}
+        loops = tuple(loop_of(name, turn, clock, events) for name, turn in turns.items())
         patience = max(stalled_after, 3 * settings.poll_interval)
-        system = System(settings, store, worker, loops, tzdata, clock, metrics, events, patience)
+        system = System(settings, store, worker, loops, guard, tzdata, clock, metrics, events, patience)
         store.hear(system.hear)
         yield system
 
@@ -209,15 +217,17 @@ def surroundings_of(settings: Settings, events: Events, bell: Callable[[str], Ri
     )
 
 
-def _loops(store: Store, settings: Settings, worker: Worker, clock: Clock, events: Events) -> tuple[Loop, ...]:
-    engine, poll = store.engine(), settings.poll_interval.total_seconds()
-    tick = Tick(engine, clock, events, worker.wake, poll, check_leases=worker.beating.bell.ring)
+def _turns(store: Store, settings: Settings, worker: Worker, guard: ClockGuard) -> dict[str, Turn]:
+    engine, poll, clock, events = store.engine(), settings.poll_interval.total_seconds(), guard.clock, guard.events
+    plan = guard.planning(plan_all)
+    tick = Tick(engine, clock, events, worker.wake, poll, check_leases=worker.beating.bell.ring, plan=plan)
     reap = Reap(engine, events, worker.wake, settings.lease)
     prune = Prune(
         engine,
         Retention(
             settings.retention_runs, settings.retention_failures, settings.retention_deleted, settings.retention_keep
         ),
+        clock,
     )
 
     auditor = Auditor(engine.history(), clock, events)
@@ -227,13 +237,18 @@ def _loops(store: Store, settings: Settings, worker: Worker, clock: Clock, event
         await worker.beat()
         return await reap.turn()
 
-    turns = {"engine": tick.turn, "reaper": beat_then_reap, "pruner": prune.turn, "auditor": auditor.turn}
-    return tuple(loop_of(name, turn, clock, events) for name, turn in turns.items())
+    return {
+        ENGINE: guard.around(tick.turn),
+        "reaper": guard.before(beat_then_reap),
+        "pruner": guard.before(prune.turn),
+        "auditor": auditor.turn,
+    }
 
 
 def loop_of(name: str, turn: Turn, clock: Clock, events: Events) -> Loop:
-    """Make a loop with a bell of its own."""
-    return Loop(name, turn, clock=clock, events=events, bell=Doorbell())
+    """Make a loop with a bell of its own; while it fails, the engine rests no longer than FIRING_PAUSE."""
+    longest = FIRING_PAUSE if name == ENGINE else LONGEST_PAUSE
+    return Loop(name, turn, clock=clock, events=events, bell=Doorbell(), longest_pause=longest)
 
 
 def rules_of(settings: Settings) -> TargetRules:

@@ -356,6 +356,20 @@ def _ledger_audited(fact: events.LedgerAudited) -> Line:
     )
 
 
+def _clock_held(fact: events.ClockHeld) -> Line:
+    return _line(
+        "error",
+        "clock_held",
+        database_time=rfc3339(fact.now),
+        ahead_s=round(fact.ahead_seconds),
+        fix="set the database's clock right; if it is right, restart this server",
+    )
+
+
+def _clock_trusted(_: events.ClockTrusted) -> Line:
+    return _line("warning", "clock_trusted")
+
+
 def _loop_failed(fact: events.LoopFailed) -> Line:
     return _line("error", "loop_failed", loop=fact.loop, error=fact.error, exception=fact.traceback)
 
@@ -382,5 +396,7 @@ WORDINGS: dict[type[events.Fact], Callable[[Any], Line]] = {
     events.LeaseLost: _lease_lost,
     events.AttemptsReaped: _attempts_reaped,
     events.LedgerAudited: _ledger_audited,
+    events.ClockHeld: _clock_held,
+    events.ClockTrusted: _clock_trusted,
     events.LoopFailed: _loop_failed,
 }

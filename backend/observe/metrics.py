@@ -46,6 +46,8 @@ class Metrics:
             events.OverlapStreak: lambda _: self._overlap_streaks.inc(),
             events.SchedulePaused: lambda _: self._auto_paused.inc(),
             events.LedgerAudited: self._ledger_audited,
+            events.ClockHeld: lambda fact: self._clock_ahead.set(fact.ahead_seconds),
+            events.ClockTrusted: lambda _: self._clock_ahead.set(0),
             events.LoopFailed: lambda fact: self._loop_failures.labels(fact.loop).inc(),
         }
 
@@ -125,6 +127,11 @@ class Metrics:
         self._open_runs = Gauge("scheduler_open_runs", "Runs that have not ended.", ["state"], registry=registry)
         self._schedules = Gauge("scheduler_schedules", "Schedules.", ["state"], registry=registry)
 
+        self._clock_ahead = Gauge(
+            "scheduler_clock_ahead_seconds",
+            "How far the database's clock has jumped ahead while the engine is held for that; else 0.",
+            registry=registry,
+        )
         self._missing = Gauge(
             "scheduler_audit_missing", "Occurrences without a record in the hour last audited.", registry=registry
         )

@@ -44,6 +44,9 @@ class Reaping(NamedTuple):
     ended: int
     promoted: bool
     """A chain went on that had stood still."""
+    now: int
+    next_at: int | None
+    """When the next lease ends, unless it is renewed before; at or before `now` if somebody else is at its schedule."""
 
 
 def with_open_run(row: Row) -> tuple[Schedule, bool]:
@@ -168,7 +171,8 @@ def reap(settle: LostSettler, limit: int) -> Operation[Reaping]:
     holding = yield Query("schedules_holding", {"limit": limit})
     promoted = yield from promote([row[0] for row in holding], instant)
     requeued = sum(reaped.state is RunState.QUEUED and row[0] not in dropped for row, reaped in settled)
-    return Reaping(requeued, len(expired) - requeued, bool(promoted))
+    next_at = (yield Query("next_expiry"))[0][0]
+    return Reaping(requeued, len(expired) - requeued, bool(promoted), instant, next_at)
 
 
 def _settled(row: Row, settle: LostSettler) -> Reaped:

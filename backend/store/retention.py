@@ -49,14 +49,15 @@ def keep_ranges(retention: Retention | None = None) -> Operation[None]:
     yield Query("keep_ranges", {"now": instant, "ended_before": instant - longest})
 
 
-SCHEDULES_PER_BATCH = 100
+SCHEDULES_PER_BATCH = 500
 
 
 def _prune_surplus(retention: Retention, after_key: int, limit: int, instant: int) -> Operation[tuple[int, int]]:
-    keys = [row[0] for row in (yield Query("schedules_after", {"after_key": after_key, "limit": SCHEDULES_PER_BATCH}))]
+    place = {"after_key": after_key, "keep": retention.keep, "limit": SCHEDULES_PER_BATCH}
+    rows = yield Query("schedules_after", place)
     ended_before, failures_before = instant - DAY, instant - micros(retention.failures)
     deleted = 0
-    for key in keys:
+    for key in (key for key, many in rows if many):
         params = {
             "schedule_key": key,
             "ended_before": ended_before,
@@ -70,4 +71,4 @@ def _prune_surplus(retention: Retention, after_key: int, limit: int, instant: in
         if deleted >= limit:
             # A whole batch: the writer is needed elsewhere, and this schedule may have more.
             return deleted, key - 1
-    return deleted, keys[-1] if len(keys) == SCHEDULES_PER_BATCH else 0
+    return deleted, rows[-1][0] if len(rows) == SCHEDULES_PER_BATCH else 0

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from backend.clock import Clock
-from backend.engine.loop import Doorbell, Loop
+from backend.engine.loop import FIRING_PAUSE, Doorbell, Loop
 from backend.errors import StoreUnavailable
 from backend.events import Events, LeaseLost, RunsClaimed
 from backend.model.attempt import AttemptResult
@@ -71,7 +71,9 @@ class Worker:
         self._slots: dict[int, _Slot] = {}
         self._recorder = Recorder(store, events)
         self._extended_at = clock.monotonic()
-        self.claiming = Loop("worker", self.turn, clock=clock, events=events, bell=Doorbell())
+        self.claiming = Loop(
+            "worker", self.turn, clock=clock, events=events, bell=Doorbell(), longest_pause=FIRING_PAUSE
+        )
         self.beating = Loop(
             "heartbeat",
             self._beat_turn,

@@ -28,6 +28,9 @@ class ElsewhereInTime:
     def monotonic(self) -> float:
         return time.monotonic()
 
+    def uptime(self) -> float:
+        return self._began + (time.time() - self._began) * self._speed
+
 
 def main() -> None:
     ahead, speed, stalled_after = map(float, sys.argv[1:])

@@ -52,6 +52,7 @@ USED = [
     ),
     ("next_available", ["runs USING COVERING INDEX runs_queued", "runs USING INDEX runs_delayed"]),
     ("expired_leases", ["r USING INDEX runs_leased (lease_until<?)"]),
+    ("next_expiry", ["runs USING COVERING INDEX runs_leased"]),
     (
         "promote_held",
         [
@@ -88,7 +89,10 @@ USED = [
     ("zoned_schedules", ["s USING INTEGER PRIMARY KEY (rowid>?)"]),
     ("replayable_schedules", ["s USING INDEX schedules_listed (namespace=? AND key>?)"]),
     ("schedules_beside", ["s USING INDEX schedules_listed (namespace=?)"]),
-    ("schedules_after", ["schedules USING INTEGER PRIMARY KEY (rowid>?)"]),
+    (
+        "schedules_after",
+        ["s USING INTEGER PRIMARY KEY (rowid>?)", "r USING COVERING INDEX runs_ledger (schedule_key=?)"],
+    ),
     ("prune_deleted_schedules", ["s USING COVERING INDEX schedules_deleted (deleted_at<?)"]),
 ]
 
@@ -174,6 +178,7 @@ WORK = [
     ("claim_runs", {"now": START + DAY, "until": START + DAY, "token": "t", "worker": "w", "lane": 0, "limit": 50}, 50),
     ("next_available", {"lane": 0}, 1),
     ("expired_leases", {"now": START + DAY, "limit": 50}, 50),
+    ("next_expiry", {}, 1),
     ("promote_held", {"schedule_keys": KEYS, "now": START, "retry_until_at": START}, 0),
     ("complete_schedules", {"schedule_keys": KEYS}, 0),
     ("run_by_id", {"namespace": "default", "id": RUN_ID}, 1),

@@ -117,6 +117,7 @@ WORK: list[tuple[str, dict[str, Any]]] = [
     ("extend_leases", {"rows": HELD}),
     ("finish_runs", {"rows": ENDED}),
     ("lock expired_leases", {"now": LATE, "limit": 50}),
+    ("next_expiry", {}),
     ("promote_held", PROMOTION),
     ("promote_buffered", PROMOTION),
     ("complete_schedules", {"schedule_keys": FIFTY}),
@@ -141,7 +142,7 @@ WORK: list[tuple[str, dict[str, Any]]] = [
     ("prune_old_runs", {**OLD, "runs_before": START}),
     ("prune_surplus_runs", SURPLUS),
     ("ledger_before", {"schedule_key": 2, "before": LATE}),
-    ("schedules_after", {"after_key": 0, "limit": 50}),
+    ("schedules_after", {"after_key": 0, "keep": 3, "limit": 50}),
 ]
 
 

@@ -193,8 +193,13 @@ def the_streak_counts_failures_in_a_row(memory: Memory, commit: Commit) -> Itera
 
 
 def only_own_runs_count(memory: Memory, commit: Commit) -> Iterator[str]:
-    """`max_runs` counts the occurrences that became runs, each once, and nothing else, and is kept."""
+    """`max_runs` counts the occurrences that became runs, each once, and nothing else, and is kept.
+
+    What waited and was skipped for a newer one became none.
+    """
     for before, after in commit.runs:
+        if before is not None and after is not None and before.state == "buffered" and after.state == "skipped":
+            memory.made[after.schedule_key] -= 1
         if before is not None or after is None or after.trigger_type != "schedule" or after.state in DROPPED:
             continue
         memory.made[after.schedule_key] = memory.made.get(after.schedule_key, 0) + 1

@@ -149,7 +149,7 @@ class Replica:
         )
         reap = Reap(engine, events, worker.wake, lease)
         kept = LONG if scenario.keep is None else timedelta(seconds=scenario.keep)
-        prune = Prune(engine, Retention(kept, 2 * kept, kept, 1000))
+        prune = Prune(engine, Retention(kept, 2 * kept, kept, 1000), clock)
 
         async def beat_then_reap() -> float:
             await worker.beat()

@@ -70,6 +70,9 @@ class DatabaseClock(Clock):
     def monotonic(self) -> float:
         return self._loop.elapsed
 
+    def uptime(self) -> float:
+        return self._loop.elapsed
+
 
 class SkewedClock(Clock):
     """A replica's own clock, which shows anything; it must not matter."""
@@ -83,3 +86,6 @@ class SkewedClock(Clock):
 
     def monotonic(self) -> float:
         return self._loop.elapsed + abs(self._skew)
+
+    def uptime(self) -> float:
+        return self.monotonic()

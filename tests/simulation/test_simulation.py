@@ -14,8 +14,8 @@ from tests.simulation.scenario import Rates, draw
 from tests.simulation.shrink import shrunk
 from tests.simulation.told import told
 
-SEEDS = 2000
-PARTS = 40
+SEEDS = 1000
+PARTS = 20
 
 
 def judged(seeds: range) -> None:

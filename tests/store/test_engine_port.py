@@ -136,9 +136,9 @@ async def test_a_lost_run_is_queued_again_at_once_and_its_attempt_recorded(world
     run = await make_run(world)
     await world.claim()
     world.clock.go(seconds=15)
-    assert await world.reap() == (0, 0, False)  # on its last microsecond the lease still holds
+    assert (await world.reap())[:3] == (0, 0, False)  # on its last microsecond the lease still holds
     world.clock.go(seconds=1)
-    assert await world.reap() == (1, 0, False)
+    assert (await world.reap())[:3] == (1, 0, False)
     record = await world.run(run)
     assert (record.run.state, record.run.losses, record.run.available_at) == ("queued", 1, world.clock.at)
     [attempt] = record.attempts
@@ -165,7 +165,7 @@ async def test_a_lost_run_that_may_be_sent_once_has_failed_and_is_never_sent_aga
     run = await make_run(world, delivery="at_most_once")
     await world.claim()
     world.clock.go(seconds=16)
-    assert await world.reap() == (0, 1, False)
+    assert (await world.reap())[:3] == (0, 1, False)
     record = await world.run(run)
     assert (record.run.state, record.run.reason) == ("failed", "lost")
     assert [attempt.state for attempt in record.attempts] == ["lost"]
@@ -179,7 +179,7 @@ async def test_what_was_dispatched_to_be_sent_once_is_never_sent_again_though_th
     await world.claim()
     await world.put(triggers=[{"kind": "interval", "every": "1h"}], delivery="at_least_once")
     world.clock.go(seconds=16)
-    assert await world.reap() == (0, 1, False)
+    assert (await world.reap())[:3] == (0, 1, False)
     assert (await world.run(run)).run.state == "failed"
 
 
@@ -188,10 +188,10 @@ async def test_what_was_dispatched_to_be_sent_again_is_though_the_schedule_has_c
     await world.claim()
     await world.put(triggers=[{"kind": "interval", "every": "1h"}], delivery="at_most_once")
     world.clock.go(seconds=16)
-    assert await world.reap() == (1, 0, False)
+    assert (await world.reap())[:3] == (1, 0, False)
     await world.claim(token="t2")  # and this time it is dispatched to be sent once
     world.clock.go(seconds=16)
-    assert await world.reap() == (0, 1, False)
+    assert (await world.reap())[:3] == (0, 1, False)
     assert (await world.run(run)).run.state == "failed"
 
 

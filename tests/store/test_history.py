@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import tempfile
 from datetime import timedelta
 from functools import _lru_cache_wrapper
@@ -387,6 +388,53 @@ async def test_the_loop_takes_a_breath_between_batches(world: World, monkeypatch
     loop = Auditor(world.store.engine().history(), world.clock, events)
     assert [await loop.turn(), await loop.turn()] == [auditor.BREATH, auditor.EVERY]
     assert [fact.schedules for fact in told if isinstance(fact, LedgerAudited)] == [3]
+
+
+async def test_where_nothing_is_due_the_loop_rests_long_after_a_batch(world: World, busy: Busy) -> None:
+    for name in "abc":
+        await world.put(name)
+    assert await busy.loop.turn() == auditor.IDLE_REST * busy.took
+    assert await busy.loop.turn() == auditor.EVERY
+
+
+async def test_where_something_was_due_it_rests_shorter(world: World, busy: Busy) -> None:
+    for name in "abc":
+        await world.put(name)
+    world.clock.go(minutes=1)
+    await world.turn()
+    assert await busy.loop.turn() == auditor.REST * busy.took
+
+
+async def test_an_audit_goes_on_where_the_last_one_ended(world: World, busy: Busy) -> None:
+    await world.put(overlap_policy="allow_all")
+    await busy.loop.turn()
+    for _ in range(3 * 60):
+        world.clock.go(minutes=1)
+        await world.turn()
+    await busy.loop.turn()
+    audits = [fact for fact in busy.told if isinstance(fact, LedgerAudited)]
+    assert [fact.expected for fact in audits] == [0, 180]
+
+
+class Busy:
+    """The loop of an engine that compares two schedules at a time, and takes a second for each look at its clock."""
+
+    took = 1.0
+
+    def __init__(self, world: World) -> None:
+        self.told: list[Fact] = []
+        events = Events()
+        events.subscribe(self.told.append)
+        clock = StillClock()
+        seconds = itertools.count()
+        clock.monotonic = lambda: float(next(seconds))  # type: ignore[method-assign]
+        self.loop = Auditor(world.store.engine().history(), clock, events)
+
+
+@pytest.fixture
+def busy(world: World, monkeypatch: pytest.MonkeyPatch) -> Busy:
+    monkeypatch.setattr(auditor, "SCHEDULES", 2)
+    return Busy(world)
 
 
 def test_a_run_that_reports_missed_ones_is_no_range_row() -> None:

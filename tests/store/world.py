@@ -45,6 +45,9 @@ class StillClock:
     def monotonic(self) -> float:
         return self.at / SECOND
 
+    def uptime(self) -> float:
+        return self.at / SECOND
+
     def go(self, **length: float) -> int:
         self.at += timedelta(**length) // timedelta(microseconds=1)
         return self.at

@@ -47,6 +47,9 @@ class HandClock:
     def monotonic(self) -> float:
         return self.ticks
 
+    def uptime(self) -> float:
+        return self.ticks
+
     def advance(self, seconds: float) -> None:
         self.instant += int(seconds * SECOND)
         self.ticks += seconds

@@ -127,6 +127,10 @@ order by r.lease_until
 limit :limit::bigint
 for no key update skip locked
 
+-- name: next_expiry
+-- When the next lease ends, unless it is renewed before.
+select min(lease_until) from runs where state = 'running'
+
 -- name: reap_runs
 -- End or requeue what a silent worker held.
 update runs r
@@ -325,8 +329,9 @@ emptied as (delete from attempts a using gone where a.run_key = gone.key)
 select schedule_key, backfill_id, last_at from gone
 
 -- name: schedules_after
--- The next schedules by key, for a walk over all of them.
-select key from schedules where key > :after_key order by key limit :limit
+-- The next schedules by key, for a walk over all of them, and whether each has more runs than are kept.
+select s.key, (select 1 from runs r where r.schedule_key = s.key limit 1 offset :keep::bigint) is not null
+from schedules s where s.key > :after_key::bigint order by s.key limit :limit::bigint
 
 -- name: prune_deleted_schedules
 -- Forget schedules that were deleted long ago and have no runs left.

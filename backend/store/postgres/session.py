@@ -16,7 +16,7 @@ from backend.store.postgres.url import Target
 from backend.store.wakeup import LEASES, RUNS, TIMES
 
 T = TypeVar("T")
-STATEMENT_TIMEOUT, LOCK_TIMEOUT, IDLE_TIMEOUT = "15s", "5s", "10s"
+STATEMENT_TIMEOUT, LOCK_TIMEOUT, IDLE_TIMEOUT = "15s", "5s", "3s"
 WAITING = frozenset({"queued", "retrying"})
 
 # What a statement's success means to other servers; of these that answer states, only if one waits for a worker.

@@ -91,6 +91,10 @@ where r.state = 'running' and r.lease_until < :now
 order by r.lease_until
 limit :limit
 
+-- name: next_expiry
+-- When the next lease ends, unless it is renewed before.
+select min(lease_until) from runs where state = 'running'
+
 -- name: reap_runs
 -- End or requeue what a silent worker held.
 update runs
@@ -262,8 +266,9 @@ where key in (
 returning schedule_key, backfill_id, {{last_of_row}}
 
 -- name: schedules_after
--- The next schedules by key, for a walk over all of them.
-select key from schedules where key > :after_key order by key limit :limit
+-- The next schedules by key, for a walk over all of them, and whether each has more runs than are kept.
+select s.key, (select 1 from runs r where r.schedule_key = s.key limit 1 offset :keep) is not null
+from schedules s where s.key > :after_key order by s.key limit :limit
 
 -- name: prune_deleted_schedules
 -- Forget schedules that were deleted long ago and have no runs left.
