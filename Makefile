@@ -8,7 +8,7 @@ UV     := VIRTUAL_ENV=$(VENV) $(TOOLS)/bin/uv pip
 CODE   := backend tests benchmarks examples
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint check bench chaos soak lock clean
+.PHONY: help setup run test lint check bench chaos soak plans lock clean
 
 help: ## show what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ chaos: setup ## break three replicas and their PostgreSQL for ten minutes, and j
 
 soak: setup ## the long versions of property and crash tests; SOAK="--seeds 1000000" for more histories
 	@$(BIN)/python -m pytest -m soak --timeout 3600 $(SOAK)
+
+plans: setup ## what the databases do at 1,000,000 schedules and 10,000,000 runs; PLANS_RUNS=1000000 for fewer
+	@PLANS_SCHEDULES=$(or $(PLANS_SCHEDULES),1000000) PLANS_RUNS=$(or $(PLANS_RUNS),10000000) $(BIN)/python -m pytest tests/plans -s --timeout 3600 $(PLANS)
 
 lock: setup ## resolve the requirements files anew
 	@$(TOOLS)/bin/uv pip compile --quiet --upgrade pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -o requirements/runtime.txt

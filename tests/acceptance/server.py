@@ -74,11 +74,14 @@ class Reply(NamedTuple):
 
 
 class Server:
-    """One server. Settings are given by their names in lower case, such as `lease="1s"`."""
+    """One server. Settings are given by their names in lower case, such as `lease="1s"`; `code` is what it runs."""
 
-    def __init__(self, folder: Path, *, command: Sequence[str] = MODULE, **settings: str) -> None:
+    def __init__(
+        self, folder: Path, *, command: Sequence[str] = MODULE, code: str = str(ROOT), **settings: str
+    ) -> None:
         self.folder = folder
         self.settings = settings
+        self._code = code
         self._command = (sys.executable, *command)
         self._log = folder / f"log-{time.monotonic_ns()}"
         self._errors = self._log.with_suffix(".err")
@@ -93,7 +96,7 @@ class Server:
             return subprocess.Popen(
                 self._command,
                 cwd=self.folder,
-                env={**ours, **DEFAULTS, **_database_of(self.folder), **given, "PYTHONPATH": str(ROOT)},
+                env={**ours, **DEFAULTS, **_database_of(self.folder), **given, "PYTHONPATH": self._code},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=errors,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from backend.model.instants import DAY
+from backend.store.open import open_store
 from backend.store.retention import Retention
+from tests.acceptance.server import until
 from tests.databases import POSTGRES, database
 from tests.store.world import START, World
 
@@ -18,6 +22,10 @@ RANGE = 28 * DAY
 NOW = START // RANGE
 # So many are kept by number that only their age counts.
 KEEP = Retention(timedelta(days=30), timedelta(days=30), timedelta(days=30), 1000)
+WAITING = """
+select count(*) from pg_locks l join pg_database d on d.oid = l.database
+where d.datname = current_database() and not l.granted
+"""
 YEARLY = [{"kind": "interval", "every": "365d"}]
 
 
@@ -103,3 +111,46 @@ async def test_what_lies_in_the_default_partition_already_stays_there(world: Wor
     assert f"runs_{NOW + 21}" in partitions(world)
     await world.trigger()
     assert where(world) == ["runs_default"] * 2
+
+
+async def reopen(world: World) -> None:
+    """Start as after an outage."""
+    (await open_store(world.url, clock=world.clock)).close()
+
+
+async def test_what_an_outage_left_in_the_default_partition_is_pruned_in_batches(world: World) -> None:
+    twice_a_day = [{"kind": "interval", "every": "12h"}]
+    await world.put(triggers=twice_a_day, misfire_policy="fire_all", overlap_policy="allow_all")
+    back = world.clock.at = START + 20 * RANGE
+    await reopen(world)
+    while (turn := await world.turn()).next_at and turn.next_at <= turn.now:
+        pass
+    [[late, total]] = world.sql(
+        "select count(*) filter (where tableoid = 'runs_default'::regclass), count(*) from runs where backfill_id = ''"
+    )
+    assert total - 60 < late < total, "those of this range alone are where they belong"
+    assert late > 500
+    world.sql("update runs set state = 'succeeded', finished_at = ? where finished_at is null", back)
+    world.clock.at = back + 31 * DAY
+    batches = [(await world.store.engine().prune(KEEP, 0, 100)).runs for _ in range(late // 100 + 2)]
+    assert max(batches) == 100
+    assert sum(batches) >= late
+    assert "runs_default" not in where(world)
+    assert {f"runs_{NOW + ahead}" for ahead in range(20, 24)} <= partitions(world)
+
+
+async def test_a_range_is_not_made_beside_somebody_who_writes_into_the_default_partition(world: World) -> None:
+    await world.put(triggers=YEARLY)
+    world.clock.at = START + 10 * RANGE
+    await world.trigger()
+    world.sql("create table kept as select * from runs")
+    world.sql("delete from runs")
+    writer = await asyncpg.connect(world.url, server_settings={"search_path": "scheduler"})
+    await writer.execute("begin; insert into runs select * from kept")
+    making = asyncio.create_task(asyncio.to_thread(world.sql, "select make_ranges(?)", world.clock.at))
+    await asyncio.to_thread(until, "somebody who waits", lambda: world.sql(WAITING) != [(0,)])
+    await writer.execute("commit")
+    await writer.close()
+    assert await making == [(2,)]
+    assert where(world) == ["runs_default"]
+    assert f"runs_{NOW + 10}" not in partitions(world)

@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 
 from backend.errors import SchedulerError
-from backend.store.migrations import Migrations, load_migrations, refuse_foreign, sha256_of
+from backend.store.migrations import PROMISE, Migrations, load_migrations, promises_of, refuse_foreign, sha256_of
 from backend.store.postgres.failures import opening
 from backend.store.postgres.url import Target
 
@@ -20,6 +20,7 @@ create table if not exists schema_migrations (
   sha256 text not null
 )
 """
+NOTE = "insert into schema_migrations (version, name, sha256) values ($1, $2, $3)"
 ORPHANS = {
     "runs": "select count(*) from runs r where not exists (select 1 from schedules s where s.key = r.schedule_key)",
     "attempts": "select count(*) from attempts a where not exists (select 1 from runs x where x.key = a.run_key)",
@@ -76,15 +77,25 @@ async def _apply_missing(connection: asyncpg.Connection[Any], target: Target) ->
     await connection.execute(f'set local search_path = "{target.schema}"')
     await connection.execute(LEDGER)
     applied = await _applied(connection)
-    refuse_foreign(migrations(), applied)
+    await _refuse_foreign(connection, applied)
     names = []
     for version, (name, text) in migrations().items():
         if version not in applied:
             await connection.execute(text)
             row = (version, name, sha256_of(text))
-            await connection.execute("insert into schema_migrations values ($1, $2, $3)", *row)
+            await connection.execute(NOTE, *row)
+            for promise in promises_of(version, text):
+                await connection.execute("insert into store_info (key, value) values ($1, $2)", *promise)
             names.append(name)
     return names
+
+
+async def _refuse_foreign(connection: asyncpg.Connection[Any], applied: dict[int, str]) -> None:
+    promises: dict[str, str] = {}
+    if applied.keys() - migrations().keys():
+        found = await connection.fetch("select key, value from store_info where starts_with(key, $1)", PROMISE)
+        promises = {row[0]: row[1] for row in found}
+    refuse_foreign(migrations(), applied, promises)
 
 
 async def _applied(connection: asyncpg.Connection[Any]) -> dict[int, str]:
@@ -97,7 +108,7 @@ async def _problems(connection: asyncpg.Connection[Any], target: Target) -> list
     known = await connection.fetchval("select to_regclass('schema_migrations') is not null")
     applied = await _applied(connection) if known else {}
     missing = [f"migration {name} is missing" for version, (name, _) in migrations().items() if version not in applied]
-    refuse_foreign(migrations(), applied)
+    await _refuse_foreign(connection, applied)
     if missing:
         return missing
     counted = {table: await connection.fetchval(text) for table, text in ORPHANS.items()}

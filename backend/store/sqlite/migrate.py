@@ -7,7 +7,7 @@ from pathlib import Path
 import apsw
 
 from backend.errors import SchedulerError, StoreUnavailable
-from backend.store.migrations import Migrations, load_migrations, refuse_foreign, sha256_of
+from backend.store.migrations import PROMISE, Migrations, load_migrations, promises_of, refuse_foreign, sha256_of
 from backend.store.sqlite.connection import Connection
 
 PACKAGE = "backend.store.sqlite.migrations"
@@ -59,7 +59,7 @@ def check(path: Path) -> list[str]:
 def _problems(raw: apsw.Connection) -> list[str]:
     applied = _applied(raw) if _has_ledger(raw) else {}
     missing = [f"migration {name} is missing" for version, (name, _) in migrations().items() if version not in applied]
-    refuse_foreign(migrations(), applied)
+    _refuse_foreign(raw, applied)
     pages = [str(row[0]) for row in raw.execute("pragma integrity_check") if row[0] != "ok"]
     references = [f"table {row[0]}: row {row[1]} refers to nothing" for row in raw.execute("pragma foreign_key_check")]
     return missing + pages + references
@@ -72,8 +72,8 @@ def _has_ledger(raw: apsw.Connection) -> bool:
 def _apply_missing(raw: apsw.Connection) -> list[str]:
     if _has_ledger(raw):
         applied = _applied(raw)
-        refuse_foreign(migrations(), applied)
-        if len(applied) == len(migrations()):
+        _refuse_foreign(raw, applied)
+        if not migrations().keys() - applied.keys():
             return []
     raw.execute("begin immediate")
     try:
@@ -89,14 +89,25 @@ def _apply_missing(raw: apsw.Connection) -> list[str]:
 def _apply(raw: apsw.Connection) -> list[str]:
     raw.execute(LEDGER).fetchall()
     applied = _applied(raw)
-    refuse_foreign(migrations(), applied)
+    _refuse_foreign(raw, applied)
     names = []
     for version, (name, text) in migrations().items():
         if version not in applied:
             raw.execute(text).fetchall()
-            raw.execute("insert into schema_migrations values (?, ?, ?)", (version, name, sha256_of(text)))
+            row = (version, name, sha256_of(text))
+            raw.execute("insert into schema_migrations (version, name, sha256) values (?, ?, ?)", row)
+            for promise in promises_of(version, text):
+                raw.execute("insert into store_info (key, value) values (?, ?)", promise)
             names.append(name)
     return names
+
+
+def _refuse_foreign(raw: apsw.Connection, applied: dict[int, str]) -> None:
+    promises: dict[str, str] = {}
+    if applied.keys() - migrations().keys():
+        rows = raw.execute("select key, value from store_info where key glob ?", (f"{PROMISE}*",))
+        promises = {str(key): str(value) for key, value in rows}
+    refuse_foreign(migrations(), applied, promises)
 
 
 def _applied(raw: apsw.Connection) -> dict[int, str]:

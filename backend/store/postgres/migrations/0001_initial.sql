@@ -239,15 +239,21 @@ end $$;
 -- Make the partitions of a time and of the two ranges after it; what lies in the default partition already stays there.
 create function make_ranges(instant bigint) returns integer language plpgsql as $$
 declare
+  -- Has the default partition rows of this range? Then none can be made: such rows are pruned where they are.
+  taken constant text := 'select exists (select 1 from runs_default where nominal_at >= $1 and nominal_at < $2)';
+  found boolean;
   width constant bigint := 2419200000000;
   made integer := 0;
   span bigint;
 begin
   for span in select generate_series(range_of(instant), range_of(instant) + 2) loop
-    if to_regclass(format('runs_%s', span)) is not null
-       or exists (select 1 from runs_default where nominal_at >= span * width and nominal_at < (span + 1) * width) then
-      continue;
-    end if;
+    continue when to_regclass(format('runs_%s', span)) is not null;
+    execute taken into found using span * width, (span + 1) * width;
+    continue when found;
+    -- Whoever has written there meanwhile is waited for and seen; nobody else can until we commit.
+    lock table runs_default, attempts_default in access exclusive mode;
+    execute taken into found using span * width, (span + 1) * width;
+    continue when found;
     execute format('create table runs_%s (like runs including defaults including constraints)', span);
     execute format('alter table runs_%s set (fillfactor = 70)', span);
     execute format('create table attempts_%s (like attempts including defaults)', span);
