@@ -216,7 +216,9 @@ def test_a_statement_takes_steps_in_proportion_to_its_page_not_to_the_table(
     found, steps = work_of(raw, name, values)
     print(f"sqlite {name}: {steps} steps")
     assert rows in {None, found}
-    assert steps <= 50 * STEPS_PER_ROW < MANY_RUNS  # a walk over the table takes more than a step a row
+    # This one reads all that waits in a row, which one in 400 runs does here, from the partial index of these.
+    waiting = 30 * MANY_RUNS // 400 if name == "schedules_holding" else 0
+    assert steps <= 50 * STEPS_PER_ROW + waiting < MANY_RUNS  # a walk over the table takes more than a step a row
 
 
 def test_a_walk_over_a_whole_table_would_have_been_noticed(raw: apsw.Connection) -> None:

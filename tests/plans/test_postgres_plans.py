@@ -21,6 +21,9 @@ from tests.store.world import START
 APART = 48 * SECOND * 100_000 // MANY_RUNS
 """So that the runs fill three partitions."""
 MOST_ROWS = 5_000
+OPEN_RUNS = MANY_RUNS // 100
+READ_WHAT_IS_OPEN = {"extend_leases", "finish_runs", "lock expired_leases", "lock schedules_holding"}
+"""With very many open runs these read all of one state, from the partial index that holds no others."""
 STATEMENTS = load_statements()
 
 SCHEDULES = f"""
@@ -200,7 +203,8 @@ def test_a_statement_touches_rows_in_proportion_to_its_page_not_to_the_table(
 ) -> None:
     plan = in_thread(lambda: explained(url, statement(name), values, mode))
     print(f"postgres {name}: {touched(plan)} rows, {plan['Execution Time']} ms, {mode}")
-    assert touched(plan) <= MOST_ROWS, orjson.dumps(plan, option=orjson.OPT_INDENT_2).decode()
+    most = MOST_ROWS + (OPEN_RUNS if name in READ_WHAT_IS_OPEN else 0)
+    assert touched(plan) <= most, orjson.dumps(plan, option=orjson.OPT_INDENT_2).decode()
 
 
 @pytest.mark.parametrize(
