@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
-from tests.acceptance.server import Server, until
+import pytest
+
+from tests.acceptance.server import Server, execute, until
 from tests.acceptance.sink import listening_sink
 
 SECONDLY = [{"kind": "interval", "every": "1s"}]
@@ -18,14 +18,14 @@ POISONS = {
 }
 
 
+@pytest.mark.each_database
 def test_schedules_that_cannot_be_planned_stop_alone_and_visibly_and_can_be_mended(tmp_path: Path) -> None:
     with listening_sink() as sink, Server(tmp_path, poll_interval="50ms") as server:
         server.ready()
         for id_ in (*POISONS, "neighbour"):
             server.create(id_, sink.target(f"/{id_}"), triggers=SECONDLY)
-        with closing(sqlite3.connect(tmp_path / "data" / "scheduler.db", timeout=10, isolation_level=None)) as file:
-            for id_, triggers in POISONS.items():
-                file.execute("update schedules set triggers = ? where id = ?", [triggers, id_])
+        for id_, triggers in POISONS.items():
+            execute(tmp_path, f"update schedules set triggers = '{triggers}' where id = '{id_}'")
         until("quarantine", lambda: all(server.get(f"/schedules/{id_}")["state"] == "error" for id_ in POISONS))
         assert all(server.get(f"/schedules/{id_}")["error"] for id_ in POISONS)
         fired = len(sink.at("/neighbour"))
