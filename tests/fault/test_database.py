@@ -27,7 +27,7 @@ def test_a_pool_of_one_connection_is_too_small_and_loses_nothing(tmp_path: Path,
         stage.busiest()
         with stage.cluster.locked("scheduler.runs"):
             until("a pool that is exhausted", lambda: failures(stage, "TimeoutError"), PATIENCE)
-            stage.verdict()
+        stage.verdict()
 
 
 def test_a_database_that_takes_no_more_connections_loses_nothing(stage: Stage) -> None:
