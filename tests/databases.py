@@ -138,7 +138,7 @@ def template() -> str:
     with _locked(Path(tempfile.gettempdir()) / f"scheduler-pg-{name}.lock"):
         if not run_sql(server(), f"select 1 from pg_database where datname = '{name}'"):
             run_sql(server(), f"create database {name}_new")
-            migrate_database(at(server(), f"{name}_new"))
+            in_thread(lambda: asyncio.to_thread(migrate_database, at(server(), f"{name}_new")))
             run_sql(at(server(), f"{name}_new"), f"select make_ranges({START})")
             run_sql(server(), f"alter database {name}_new rename to {name}")
     return name
