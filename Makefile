@@ -8,7 +8,7 @@ UV     := VIRTUAL_ENV=$(VENV) $(TOOLS)/bin/uv pip
 CODE   := backend tests benchmarks examples
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint check bench chaos soak plans lock clean
+.PHONY: help setup run test lint check bench faults chaos soak plans lock clean
 
 help: ## show what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,7 +28,10 @@ run: setup ## start the server with examples/hello.yaml and print each run
 	@$(BIN)/python examples/hello.py
 
 test: setup ## run the whole test suite
-	@$(BIN)/python -m pytest -m "not soak" -n auto --dist loadfile
+	@$(BIN)/python -m pytest -m "not soak and not fault" -n auto --dist loadfile
+
+faults: setup ## kill, freeze and cut off real servers and their PostgreSQL, and judge the ledger
+	@$(BIN)/python -m pytest -m fault
 
 lint: setup ## check style, types and import rules
 	@$(BIN)/ruff check $(CODE)

@@ -135,8 +135,9 @@ def at(url: str, database: str) -> str:
 def template() -> str:
     """Make the database that all others are copied from, once per version of the schema; answers its name."""
     name = "tmpl_" + sha256_of("".join(text for _, text in migrations().values()))[:12]
-    with _locked(Path(tempfile.gettempdir()) / f"scheduler-pg-{name}.lock"):
+    with _locked(Path(tempfile.gettempdir()) / f"scheduler-pg-{os.getuid()}-{name}.lock"):
         if not run_sql(server(), f"select 1 from pg_database where datname = '{name}'"):
+            run_sql(server(), f"drop database if exists {name}_new with (force)")  # of a run that was interrupted
             run_sql(server(), f"create database {name}_new")
             in_thread(lambda: asyncio.to_thread(migrate_database, at(server(), f"{name}_new")))
             run_sql(at(server(), f"{name}_new"), f"select make_ranges({START})")

@@ -14,9 +14,11 @@ They stand on a Runner, of which there is one per database.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
+from backend.errors import StoreUnavailable
 from backend.model.attempt import AttemptResult, LostSettler, Settler
 from backend.model.change import Change
 from backend.model.ids import NamespaceId
@@ -53,7 +55,9 @@ class EngineStore:
     async def prune(self, keep: retention.Retention, after_key: int, limit: int) -> retention.Pruned:
         """Delete one batch of what is too old; go on after the key it answers."""
         if not after_key:
-            await self.runner.write(retention.keep_ranges(keep))
+            # Ranges that cannot be kept just now, since others use them, must not keep rows from being pruned.
+            with suppress(StoreUnavailable):
+                await self.runner.write(retention.keep_ranges(keep))
         return await self.runner.write(retention.prune(keep, after_key, limit))
 
     def timezones(self) -> TimezoneStore:

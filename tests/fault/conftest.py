@@ -11,6 +11,13 @@ from tests.fault.cluster import Cluster
 from tests.fault.stage import Stage, staged
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what breaks real servers: by `make faults` it has the machine to itself."""
+    for item in items:
+        if {"cluster", "stage"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.fault)
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     with Cluster() as cluster:

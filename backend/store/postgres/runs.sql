@@ -4,10 +4,14 @@ r.queued_at, r.available_at, r.started_at, r.finished_at, r.attempt, r.losses, r
 r.missed_count, r.missed_first_at, r.missed_last_at, r.input, r.revision, r.error, r.schedule_key
 
 -- lock: run_by_id
--- Whoever reads a run in order to change something holds its schedule.
-select key from schedules
-where key = (select r.schedule_key from runs r where r.namespace = :namespace and r.id = :id)
-for no key update
+-- Whoever reads a run in order to change something holds its schedule, and then the run: claims hold no schedule.
+with held as materialized (
+  select key from schedules
+  where key = (select r.schedule_key from runs r where r.namespace = :namespace and r.id = :id)
+  for no key update)
+select r.schedule_key from runs r join held h on h.key = r.schedule_key
+where r.namespace = :namespace and r.id = :id
+for no key update of r
 
 -- name: run_by_id
 -- One run of a namespace.

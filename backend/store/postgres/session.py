@@ -87,9 +87,11 @@ class Session:
         try:
             async with asyncio.timeout(1):
                 await self._connection.execute("rollback")
-        except BaseException:
+        except BaseException as fault:
             with suppress(Exception):
                 self._connection.terminate()
+            if not isinstance(fault, Exception):
+                raise  # we are being cancelled, and whoever does that waits for it
 
     async def _execute(self, statement: Statement) -> list[Row]:
         match statement:
