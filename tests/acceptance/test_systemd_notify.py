@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.server import PATIENCE, Server, write_lock
+from tests.acceptance.server import PATIENCE, Server, until, write_lock
 
 STALLING = ("-m", "tests.acceptance.clocked", "0", "1", "1")
 KINDS = [("-m", "backend.scheduler"), ("-m", "backend.app"), ("-m", "backend.executor.worker")]
@@ -65,12 +65,17 @@ def test_an_engine_without_turns_gives_no_sign_of_life_until_it_turns_again(
         hear(manager, b"WATCHDOG=1")
 
 
+def pid_of(server: Server, service: str) -> int | None:
+    """Find who said that it is ready; the parent may have told systemd before that line was written."""
+    return next((int(line["pid"]) for line in server.said("ready") if line["service"] == service), None)
+
+
 def test_of_several_processes_the_parent_gives_no_sign_of_life_for_an_engine_that_stands_still(
     tmp_path: Path, manager: socket.socket
 ) -> None:
     with Server(tmp_path, command=KINDS[1]) as server:
         hear(manager, b"READY=1")
-        engine = next(int(line["pid"]) for line in server.said("ready") if line["service"] == "engine")
+        engine = until("the engine's word", lambda: pid_of(server, "engine"))
         os.kill(engine, signal.SIGSTOP)
         assert falls_silent(manager)
         os.kill(engine, signal.SIGCONT)
