@@ -32,6 +32,8 @@ class Due(NamedTuple):
     """Instants that are due as well and left to the next walk, `following` first; none: the walk reached now."""
     delays: Mapping[int, int] = {}
     """How much later than their nominal time instants are due, where that is more than 0; `following` included."""
+    asked: int = 0
+    """Questions to triggers and exclusions that the walk took."""
 
 
 def no_delay(nominal_at: int, following: int | None) -> int:  # noqa: ARG001 - the shape of a Delay
@@ -49,15 +51,23 @@ def next_nominal(timing: str, after: int, effective_at: int) -> int | None:
 
 def instants_after(timing: str, after: int, effective_at: int) -> Iterator[int]:
     """Go from one instant to the next, as `next_nominal` does. FieldError: the exclusions make it too long a way."""
+    for instant, _ in _steps(timing, after, effective_at):
+        if instant is None:
+            return
+        yield instant
+
+
+def _steps(timing: str, after: int, effective_at: int) -> Iterator[tuple[int | None, int]]:
+    """Go from one instant to the next until there is none; beside each, the questions that all of them took so far."""
     asked = 0
     while True:
         instant, questions = _next(_same(timing), after, max(after, effective_at))
         asked += questions
         if asked > MOST_ASKED_IN_WALK:
             raise FieldError("the exclusions make the walk over time too long", "exclude less", "exclusions")
+        yield instant, asked
         if instant is None:
             return
-        yield instant
         after = instant
 
 
@@ -111,10 +121,10 @@ def due_instants(
     """
     instants: list[int] = []
     delays: dict[int, int] = {}
-    instant = first
-    coming = instants_after(timing, first or 0, effective_at)
+    instant, asked = first, 0
+    coming = _steps(timing, first or 0, effective_at)
     while instant is not None and instant <= until:
-        following = next(coming, None)
+        following, asked = next(coming)
         late_by = delay(instant, following)
         if late_by:
             delays[instant] = late_by
@@ -122,7 +132,7 @@ def due_instants(
                 break
         if len(instants) == WALK:
             decided = WALK - RESERVE
-            return Due(tuple(instants[:decided]), instants[decided], tuple(instants[decided:]), delays)
+            return Due(tuple(instants[:decided]), instants[decided], tuple(instants[decided:]), delays, asked)
         instants.append(instant)
         instant = following
-    return Due(tuple(instants), instant, (), delays)
+    return Due(tuple(instants), instant, (), delays, asked)

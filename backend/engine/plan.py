@@ -12,6 +12,7 @@ from backend.engine.jitter import delay
 from backend.engine.ledger import RowMaker, Rows
 from backend.engine.misfire import NONE_MISSED, Action, Lateness, Missed, Verdict, carried_with, choose
 from backend.engine.overlap import Admission, admit
+from backend.errors import FieldError
 from backend.model.ids import run_id_of
 from backend.model.instants import MINUTE, SECOND
 from backend.model.plan import Displacement, Planned, Standing
@@ -20,6 +21,8 @@ from backend.model.schedule import Schedule, ScheduleState
 
 TURN = 5000
 """Instants of all schedules that one turn visits, give or take one walk."""
+ASKED_PER_INSTANT = 20
+"""Questions to triggers and exclusions that weigh as much as an instant: what excludes much visits little."""
 ERROR_BACKOFF = 10 * SECOND
 ERROR_BACKOFF_MAXIMUM = 60 * MINUTE
 
@@ -27,8 +30,8 @@ ERROR_BACKOFF_MAXIMUM = 60 * MINUTE
 def plan_all(due: Sequence[Standing], now: int, store_id: str) -> list[Planned]:
     """Plan each schedule for itself: one that raises is quarantined, and its neighbours never notice.
 
-    Stops after TURN instants, so that a turn stays short however many schedules have long been away; what is not
-    planned is still due.
+    Stops after TURN instants, or as many questions as weigh the same, so that a turn stays short however many
+    schedules have long been away; what is not planned is still due.
     """
     planned: list[Planned] = []
     walked = 0
@@ -44,6 +47,8 @@ def _plan_guarded(standing: Standing, now: int, store_id: str) -> Planned:
     schedule, open_run, buffered = standing
     try:
         return plan(schedule, now, store_id, open_run=open_run, buffered=buffered)
+    except FieldError as error:  # it has asked as much as a walk may
+        return quarantine(schedule, now, f"{type(error).__name__}: {error}")._replace(walked=TURN)
     except Exception as error:  # whatever one schedule raises must not reach the others
         return quarantine(schedule, now, f"{type(error).__name__}: {error}")
 
@@ -76,7 +81,7 @@ def plan(
         runs=rows.runs,
         extension=rows.extension,
         failure=None,
-        walked=len(due.instants) + len(due.beyond),
+        walked=max(len(due.instants) + len(due.beyond), due.asked // ASKED_PER_INSTANT),
         unfinished=bool(due.beyond),
         displaces=_displacement(schedule, admission, verdicts),
     )

@@ -70,7 +70,7 @@ class Planned(NamedTuple):
     failure: str | None
     """Why planning failed; then there are no runs and the schedule is in state `error`."""
     walked: int = 0
-    """How many instants were visited."""
+    """How many instants were visited, or would have been for as much work."""
     unfinished: bool = False
     """Instants are due that this walk left to the next one."""
     displaces: Displacement | None = None

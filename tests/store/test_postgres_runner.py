@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -62,6 +63,44 @@ async def test_what_raises_writes_nothing_and_leaves_the_connection_usable(runne
             await runner.write(put_and_refuse(f"k{number}"))
         assert await runner.read(get(f"k{number}")) is None
     assert await runner.write(put("k")) == "k"
+
+
+async def test_what_an_operation_thinks_between_statements_does_not_hold_the_loop(runner: PostgresRunner) -> None:
+    begun, over = threading.Event(), threading.Event()
+
+    def planning() -> Operation[str]:
+        yield from put("plan")
+        begun.set()
+        assert over.wait(30), "the loop did not go on while this waited"
+        return "planned"
+
+    planned = asyncio.create_task(runner.write(planning()))
+    while not begun.is_set():  # noqa: ASYNC110 - a thread sets it
+        await asyncio.sleep(0.001)
+    over.set()  # this very line would not be reached if the operation held the loop
+    assert await planned == "planned"
+
+
+async def test_a_caller_that_goes_away_while_an_operation_thinks_undoes_it_when_it_has_thought(
+    runner: PostgresRunner,
+) -> None:
+    begun, over = threading.Event(), threading.Event()
+
+    def planning() -> Operation[None]:
+        yield from put("left")
+        begun.set()
+        over.wait(30)
+        yield from put("further")
+
+    planned = asyncio.create_task(runner.write(planning()))
+    while not begun.is_set():  # noqa: ASYNC110 - a thread sets it
+        await asyncio.sleep(0.001)
+    planned.cancel()
+    asyncio.get_running_loop().call_later(0.05, over.set)
+    with pytest.raises(asyncio.CancelledError):
+        await planned
+    assert await runner.read(get("left")) is None
+    assert await runner.write(put("left")) == "left"
 
 
 async def test_a_read_cannot_write(runner: PostgresRunner) -> None:

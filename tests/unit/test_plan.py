@@ -242,6 +242,32 @@ def test_a_turn_stops_after_so_many_instants_and_leaves_the_rest_due():
     assert len(plan_all(minutely, T0 + MINUTE, STORE)) == 1000
 
 
+ODD_SECONDS = {"kind": "cron", "expression": "1-59/2 * * * * *"}
+NEARLY_ALL = [
+    {"kind": "cron", "expression": "1-59/2 * */2 * * *"},
+    {"kind": "cron", "expression": "1-59/2 0-58 1-23/2 * * *"},
+    {"kind": "cron", "expression": "1-57/2 59 1-23/2 * * *"},
+]
+
+
+def test_a_turn_stops_after_so_many_questions_although_they_find_few_instants():
+    costly = made([ODD_SECONDS], exclusions=NEARLY_ALL)
+    due = costly.next_nominal_at
+    assert due is not None
+    away = [Standing(costly._replace(key=n), False, 0) for n in range(100)]
+    planned = plan_all(away, due, STORE)
+    assert 1 <= len(planned) < 20
+    assert all(one.runs for one in planned)
+
+
+def test_a_turn_stops_after_a_schedule_that_asked_as_much_as_a_walk_may(monkeypatch):
+    monkeypatch.setattr("backend.engine.due.MOST_ASKED_IN_WALK", 50)
+    costly = [Standing(made([SECONDLY], changes={"key": n}), False, 0) for n in range(3)]
+    [planned] = plan_all(costly, T0 + DAY, STORE)
+    assert planned.schedule.state == "error"
+    assert "too long" in (planned.failure or "")
+
+
 def test_what_was_missed_is_reported_by_the_next_run_also_when_overlap_dropped_the_one_chosen():
     schedule = made()
     first = plan(schedule, T0 + 60 * MINUTE, STORE, open_run=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 import asyncpg
 
@@ -45,6 +47,21 @@ def settings_of(target: Target) -> str:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Done(Generic[T]):
+    """What an operation came to."""
+
+    result: T
+
+
+def advance(operation: Operation[T], rows: list[Row] | None) -> Statement | Done[T]:
+    """Go on to the next statement, or to the end; no StopIteration, which could not leave a thread."""
+    try:
+        return next(operation) if rows is None else operation.send(rows)
+    except StopIteration as done:
+        return Done(done.value)
+
+
 class Session:
     """A transaction. `locks` is off for one that only reads. `clock` replaces the database's clock in tests."""
 
@@ -68,13 +85,23 @@ class Session:
         return result
 
     async def _drive(self, operation: Operation[T]) -> T:
+        rows: list[Row] | None = None
+        while True:
+            step = await self._decide(partial(advance, operation, rows))
+            if isinstance(step, Done):
+                return step.result
+            rows = await self._execute(step)
+
+    async def _decide(self, act: Callable[[], Statement | Done[T]]) -> Statement | Done[T]:
+        """Let an operation think between two statements: in a thread if it writes, since it may plan then."""
+        if not self._locks:
+            return act()
+        thinking = asyncio.get_running_loop().run_in_executor(None, act)
         try:
-            statement = next(operation)
-            while True:
-                statement = operation.send(await self._execute(statement))
-        except StopIteration as done:
-            result: T = done.value
-            return result
+            return await asyncio.shield(thinking)
+        except asyncio.CancelledError:
+            await asyncio.wait([thinking])  # whoever closes the operation must not find it running
+            raise
 
     def _commit(self, channel: str) -> str:
         # One round trip; whoever listens hears of it only once it is durable.
