@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from backend.executor.several import SchedulerTeam
+from backend.process.arguments import take_no_arguments
 from backend.process.guard import guarded
 from backend.process.init import step_aside_as_init
 from backend.process.supervisor import ProcessContract, Supervisor, check_contract
@@ -38,6 +39,7 @@ def run_processes(*processes: ProcessContract) -> None:
 
 def main() -> None:
     """Run the system as several processes on this machine until SIGTERM or SIGINT: `python -m backend.app`."""
+    take_no_arguments("python -m backend.app", "Runs the scheduling system as several processes on this machine.")
     step_aside_as_init()
     run_processes(SchedulerTeam())
 

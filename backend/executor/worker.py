@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from backend.clock import SystemClock
 from backend.executor.role import Role
+from backend.process.arguments import take_no_arguments
 from backend.process.init import step_aside_as_init
 from backend.process.supervisor import Supervisor
 from backend.settings import Settings
@@ -53,6 +54,7 @@ class WorkerRole(Role):
 
 def main() -> None:
     """Work until SIGTERM or SIGINT; exit codes as of the scheduler."""
+    take_no_arguments("python -m backend.executor.worker", "Runs one more worker for a database that others plan on.")
     step_aside_as_init()
     Supervisor([WorkerRole()]).run()
 
