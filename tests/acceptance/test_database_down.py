@@ -103,7 +103,7 @@ def test_a_database_that_goes_away_and_comes_back_is_survived(
         fires(server.ready(), "before")
         server.create("tick", ECHO, triggers=[{"kind": "interval", "every": "1s"}])
         door.shut()
-        until("a turn that failed", lambda: [s for s in server.said("loop_failed") if s["loop"] == "engine"])
+        server.heard("database_unavailable")
         assert server.ask("GET", "/schedules").status == 503
         until("that it is not ready", lambda: server.health("/readyz") == 503)
         assert server.health("/livez") == 200
@@ -113,4 +113,9 @@ def test_a_database_that_goes_away_and_comes_back_is_survived(
         fires(server, "after")
         found = server.get("/audit/occurrences")
         assert (found["missing_count"], found["doubled_count"]) == (0, 0)
+        over = until("the end of the outage", lambda: server.said("database_available"))
         assert server.stop() == 0
+        assert len(server.said("database_unavailable")) == len(over) == 1
+        assert over[0]["failed_turns"] > 1
+        assert [line for line in server.lines if "exception" in line] == []
+        assert server.errors == ""
