@@ -101,7 +101,7 @@ class Loop:
     def _pause_after(self, failed: LoopFailed) -> float:
         self._failures += 1
         self._events.emit(failed)
-        return min(FIRST_PAUSE * 2 ** min(self._failures, 10), self._longest_pause)
+        return min(FIRST_PAUSE * 2.0 ** min(self._failures, 10), self._longest_pause)
 
     def stop(self) -> None:
         """Let the turn that has begun be the last."""

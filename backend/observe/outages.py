@@ -1,4 +1,4 @@
-"""Outages of the database, folded: every loop notices one by itself, turn after turn; a person wants to hear of it once."""
+"""Outages of the database, folded: every loop notices one, turn after turn; a person wants to hear of it once."""
 
 from __future__ import annotations
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import select
+import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance.gateway import Gateway, gateway
-from tests.acceptance.server import MODULE, Server, free_port, until
+from tests.acceptance.server import MODULE, PATIENCE, Server, free_port, until
 from tests.databases import POSTGRES, at, database, run_sql
 from tests.databases import server as postgres
 
@@ -92,6 +96,41 @@ def test_a_schema_of_a_newer_program_ends_with_2(tmp_path: Path, url: str) -> No
     with Server(tmp_path, database_url=url) as server:
         assert server.exit_code() == 2
         assert "the schema is at version 9999, newer than this program" in server.errors
+
+
+def test_while_a_member_waits_for_the_database_the_parent_beats_and_starts_the_other_again(
+    tmp_path: Path, url: str, door: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door.open()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(PATIENCE)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "400000")
+        with Server(tmp_path, command=APP, database_url=door.url(url)) as team:
+            team.ready()
+            door.shut()
+            pids = {line["service"]: line["pid"] for line in team.said("ready")}
+            for name in ("engine", "api"):
+                os.kill(pids[name], signal.SIGKILL)
+                until(f"another {name}", lambda name=name: [s for s in awaited(team) if s == name])
+            drain_of(manager)
+            for _ in range(3):
+                assert manager.recv(4096) == b"WATCHDOG=1"
+            door.open()
+            fires(team.ready(), "after")
+            assert team.stop() == 0
+
+
+def awaited(server: Server) -> list[str]:
+    """Name who has said that it waits for the database."""
+    return [line["service"] for line in server.said("database_awaited")]
+
+
+def drain_of(manager: socket.socket) -> None:
+    """Forget what has been told so far."""
+    while select.select([manager], [], [], 0)[0]:
+        manager.recv(4096)
 
 
 @pytest.mark.parametrize("command", [MODULE, APP], ids=["scheduler", "app"])

@@ -9,7 +9,7 @@ import pytest
 
 from backend.engine.loop import Doorbell, Loop
 from backend.errors import StoreUnavailable
-from backend.events import Events, LoopFailed, LoopFailure, LoopRecovered
+from backend.events import Events, Fact, LoopFailed, LoopFailure, LoopRecovered
 from tests.unit.worker_world import DEADLINE, HandClock, until
 
 pytestmark = pytest.mark.anyio
@@ -113,7 +113,7 @@ async def test_a_turn_that_raises_is_reported_and_the_loop_goes_on():
 
 
 async def test_a_database_that_does_not_answer_is_no_defect_and_the_first_answer_is_told_of():
-    turns, told = 0, []
+    turns, told = 0, list[Fact]()
 
     async def turn() -> float:
         nonlocal turns
