@@ -113,7 +113,7 @@ def test_while_a_member_waits_for_the_database_the_parent_beats_and_starts_the_o
             pids = {line["service"]: line["pid"] for line in team.said("ready")}
             for name in ("engine", "api"):
                 os.kill(pids[name], signal.SIGKILL)
-                until(f"another {name}", lambda name=name: [s for s in awaited(team) if s == name])
+                awaits(team, name)
             drain_of(manager)
             for _ in range(3):
                 assert manager.recv(4096) == b"WATCHDOG=1"
@@ -122,9 +122,9 @@ def test_while_a_member_waits_for_the_database_the_parent_beats_and_starts_the_o
             assert team.stop() == 0
 
 
-def awaited(server: Server) -> list[str]:
-    """Name who has said that it waits for the database."""
-    return [line["service"] for line in server.said("database_awaited")]
+def awaits(server: Server, name: str) -> None:
+    """Wait until a member says that it waits for the database."""
+    until(f"another {name}", lambda: name in [line["service"] for line in server.said("database_awaited")])
 
 
 def drain_of(manager: socket.socket) -> None:

@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 
 from backend.events import ProcessDied
 from backend.process.base import Process
@@ -32,7 +33,7 @@ class Watched(Team):
         self.events.subscribe(lambda fact: self.died.append(fact) if isinstance(fact, ProcessDied) else None)
 
     def members(self) -> Sequence[Recruit]:
-        return [lambda name=name: self._next(name) for name in self.kinds]
+        return [partial(self._next, name) for name in self.kinds]
 
     def _next(self, name: str) -> Process:
         kinds, came = self.kinds[name], self.came[name]

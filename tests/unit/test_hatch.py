@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable
 from datetime import timedelta
@@ -95,10 +96,10 @@ async def test_an_unknown_word_gets_no_answer() -> None:
 
 async def test_who_is_of_another_user_is_sent_away_before_a_word_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hatch, "PATIENCE", 10 * DEADLINE)
-    ours = hatch.os.getuid()
+    ours = os.getuid()
     with open_hatch() as listener:
         async with answering(listener, {"health": health}), asyncio.timeout(DEADLINE):
-            monkeypatch.setattr(hatch.os, "getuid", lambda: ours + 1)
+            monkeypatch.setattr(os, "getuid", lambda: ours + 1)
             with socket.socket(socket.AF_UNIX) as stranger:
                 stranger.settimeout(DEADLINE)
                 stranger.connect(listener.getsockname())
