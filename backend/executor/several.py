@@ -14,14 +14,16 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from backend.clock import SystemClock
 from backend.events import Listening
 from backend.executor.role import Role, configured, notifier_of
 from backend.process.notify import Notifier
 from backend.process.team import Recruit, Team
-from backend.settings import Settings
+
+if TYPE_CHECKING:
+    from backend.settings import Settings
 
 STALLED = timedelta(seconds=30)
 AS_LONG_AS_IT_TAKES = timedelta(days=365)

@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import Any
 
 from backend.clock import SystemClock
-from backend.duration import format_duration
 from backend.errors import ConfigurationError, SchedulerError
 from backend.events import Events, ProcessDraining, ProcessKilled, ProcessStateChanged
 from backend.process.child import Child
@@ -164,6 +163,8 @@ class Process:
 
     def too_slow(self) -> StartFailed:
         """Kill a child that does not get to run, and say so."""
+        from backend.duration import format_duration  # noqa: PLC0415 - slow to import, and nobody is told otherwise
+
         self.kill()
         return StartFailed(f"{self.service_name} did not run within {format_duration(self.start_timeout)}: killed")
 

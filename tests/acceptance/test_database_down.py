@@ -113,13 +113,18 @@ def test_while_a_member_waits_for_the_database_the_parent_beats_and_starts_the_o
             pids = {line["service"]: line["pid"] for line in team.said("ready")}
             for name in ("engine", "api"):
                 os.kill(pids[name], signal.SIGKILL)
+                told_of(team, name)
+            for name in ("engine", "api"):
                 awaits(team, name)
             drain_of(manager)
             for _ in range(3):
                 assert manager.recv(4096) == b"WATCHDOG=1"
-            door.open()
-            fires(team.ready(), "after")
             assert team.stop() == 0
+
+
+def told_of(server: Server, name: str) -> None:
+    """Wait until the parent says that a member has died."""
+    until(f"the death of {name}", lambda: name in [line["service"] for line in server.said("process_died")])
 
 
 def awaits(server: Server, name: str) -> None:
