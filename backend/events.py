@@ -239,6 +239,40 @@ class LoopFailed(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class RequestAnswered(Fact):
+    """The API answered; `milliseconds` until the answer began, `at` the instant of its end by this machine's clock.
+
+    `route` is the template, empty where none fits; so are `by` without a key, `traceparent` if none came, `run_id` if
+    no run was started.
+    """
+
+    method: str
+    route: str
+    status: int
+    milliseconds: float
+    by: str
+    request_id: str
+    at: int
+    traceparent: str
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class LimitReached(Fact):
+    """A request was refused with 429; `limit` is the quota's name, or `requests_per_second`."""
+
+    namespace: str
+    limit: str
+
+
+@dataclass(frozen=True, slots=True)
+class TracesUnavailable(Fact):
+    """Traces were asked for, but what writes them is not installed."""
+
+    fix: str
+
+
+@dataclass(frozen=True, slots=True)
 class DatabaseAwaited(Fact):
     """The database did not answer while we start; it is asked again after `pause` seconds."""
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def configured(process: Process, settings: Settings | None) -> Settings:
     """Load settings unless they were given, and let the process's facts be logged."""
-    from backend.observe.logs import configure_logging, log_fact
+    from backend.observe.logs import configure_logging, log_all_but_requests, log_fact
 
     settings = settings or load_settings()
     process.grace = settings.shutdown_grace
@@ -31,7 +31,7 @@ def configured(process: Process, settings: Settings | None) -> Settings:
         backups=settings.log_file_backups,
         service=process.service_name,
     )
-    process.events.subscribe(log_fact)
+    process.events.subscribe(log_fact if settings.log_requests else log_all_but_requests)
     return settings
 
 

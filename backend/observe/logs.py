@@ -64,6 +64,12 @@ def log_fact(fact: events.Fact) -> None:
         _complain(error)
 
 
+def log_all_but_requests(fact: events.Fact) -> None:
+    """Write the line of a fact, unless it is that a request was answered."""
+    if not isinstance(fact, events.RequestAnswered):
+        log_fact(fact)
+
+
 class _Lines:
     """The end of structlog's chain: a rendered line becomes a record of the one handler that writes."""
 
@@ -374,6 +380,29 @@ def _loop_failed(fact: events.LoopFailed) -> Line:
     return _line("error", "loop_failed", loop=fact.loop, error=fact.error, exception=fact.traceback)
 
 
+def _request_answered(fact: events.RequestAnswered) -> Line:
+    run = {"run_id": fact.run_id} if fact.run_id else {}
+    return _line(
+        "info" if fact.status < 500 else "warning",
+        "request_answered",
+        method=fact.method,
+        route=fact.route or "none",
+        status=fact.status,
+        milliseconds=round(fact.milliseconds, 1),
+        by=fact.by or "nobody",
+        request_id=fact.request_id,
+        **run,
+    )
+
+
+def _limit_reached(fact: events.LimitReached) -> Line:
+    return _line("debug", "limit_reached", namespace=fact.namespace, limit=fact.limit)
+
+
+def _traces_unavailable(fact: events.TracesUnavailable) -> Line:
+    return _line("warning", "traces_unavailable", fix=fact.fix)
+
+
 def _database_awaited(fact: events.DatabaseAwaited) -> Line:
     return _line("warning", "database_awaited", error=fact.error, after_seconds=fact.pause)
 
@@ -403,5 +432,8 @@ WORDINGS: dict[type[events.Fact], Callable[[Any], Line]] = {
     events.ClockHeld: _clock_held,
     events.ClockTrusted: _clock_trusted,
     events.LoopFailed: _loop_failed,
+    events.RequestAnswered: _request_answered,
+    events.LimitReached: _limit_reached,
+    events.TracesUnavailable: _traces_unavailable,
     events.DatabaseAwaited: _database_awaited,
 }
