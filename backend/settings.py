@@ -159,6 +159,11 @@ class Settings(BaseSettings):
         """The file that `database_url` names."""
         return Path(self.database_url.removeprefix(SQLITE))
 
+    @property
+    def sqlite_path(self) -> Path | None:
+        """The database's file, if it is one."""
+        return self.database_path if self.database_url.startswith(SQLITE) else None
+
     @field_validator("*", mode="before")
     @classmethod
     def _only_switches_are_booleans(cls, value: object, info: ValidationInfo) -> object:
