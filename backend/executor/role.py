@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from backend.executor.tracing import tracing
 from backend.process.base import Process
 from backend.process.notify import Notifier
 from backend.settings import Settings, load_settings, service_manager
@@ -83,7 +84,8 @@ class Role(Process):
         stop = asyncio.Event()
         self._stop = (asyncio.get_running_loop(), stop)
         if not self.stop_requested.is_set():
-            await self.serve(self.settings, stop)
+            async with tracing(self.settings, self.events, self.service_name):
+                await self.serve(self.settings, stop)
 
     async def serve(self, settings: Settings, stop: asyncio.Event) -> None:
         """Serve until `stop` is set: call `ready()` once this serves."""

@@ -268,7 +268,12 @@ def loop_of(name: str, turn: Turn, clock: Clock, events: Events) -> Loop:
 
 def rules_of(settings: Settings) -> TargetRules:
     """Say what targets may do on this server."""
-    return TargetRules(settings.allow_commands, settings.allow_private_urls, settings.python_targets)
+    return TargetRules(
+        settings.allow_commands,
+        settings.allow_private_urls,
+        settings.python_targets,
+        traced=settings.otlp_endpoint is not None,
+    )
 
 
 def worker_name() -> str:
