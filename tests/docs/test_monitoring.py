@@ -46,6 +46,9 @@ def queries() -> Iterator[Any]:
             yield pytest.param(target["expr"], id=f"{panel['title']} {target['refId']}")
 
 
+QUERIES = list(queries())
+
+
 def nodes_of(query: str) -> list[Any]:
     found: list[Any] = []
 
@@ -67,7 +70,7 @@ def labels_of(selector: Any) -> set[str]:
     return {*known[name][1], *SCRAPED}
 
 
-@pytest.mark.parametrize("query", queries())
+@pytest.mark.parametrize("query", QUERIES)
 def test_a_query_asks_for_what_there_is(query: str) -> None:
     nodes = nodes_of(query)
     selectors = [node for node in nodes if isinstance(node, promql_parser.VectorSelector)]
@@ -83,7 +86,7 @@ def test_a_query_asks_for_what_there_is(query: str) -> None:
             assert set(node.modifier.labels) - {"le"} <= common, query
 
 
-@pytest.mark.parametrize("query", queries())
+@pytest.mark.parametrize("query", QUERIES)
 def test_counters_are_asked_for_their_growth_and_nothing_else_is(query: str) -> None:
     for node in nodes_of(query):
         if isinstance(node, promql_parser.Call) and node.func.name in {"rate", "increase"}:
