@@ -62,6 +62,13 @@ class Listening(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerListening(Fact):
+    """Health and metrics of a worker alone can be asked for at `url`."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
 class ScheduleChanged(Fact):
     """A schedule was created, updated, paused, resumed, deleted or completed."""
 

@@ -107,6 +107,15 @@ class Settings(BaseSettings):
     )
     port: int = _count(8003, "Port the server listens on; 0 takes any that is free.", 0, 65535, "port")
 
+    worker_port: int | None = _setting(
+        "Port on which a worker alone answers health and metrics; 0 takes any that is free; none unless given.",
+        "a whole number from 0 to 65535",
+        "port",
+        default=None,
+        ge=0,
+        le=65535,
+    )
+
     log_level: LogLevel = _setting(
         "Least severe lines that are written.", "debug, info, warning, error or critical", "level", default="info"
     )

@@ -264,6 +264,10 @@ def _listening(fact: events.Listening) -> Line:
     return _line("info", "listening", url=fact.url, admin_key_file=fact.key_file)
 
 
+def _worker_listening(fact: events.WorkerListening) -> Line:
+    return _line("info", "worker_listening", url=fact.url)
+
+
 def _schedule_changed(fact: events.ScheduleChanged) -> Line:
     ids = {"namespace": fact.namespace, "schedule_id": fact.schedule_id}
     return _line("info", "schedule_changed", **ids, change=fact.change, by=fact.by)
@@ -414,6 +418,7 @@ WORDINGS: dict[type[events.Fact], Callable[[Any], Line]] = {
     events.ProcessRestarting: _process_restarting,
     events.ProcessKilled: _process_killed,
     events.Listening: _listening,
+    events.WorkerListening: _worker_listening,
     events.ScheduleChanged: _schedule_changed,
     events.CalendarChanged: _calendar_changed,
     events.ScheduleRetimed: _schedule_retimed,
