@@ -81,6 +81,7 @@ async def caller(
     if principal is None:
         text = "the key is not known" if key else "there is no key; send Authorization: Bearer KEY or X-API-Key: KEY"
         raise Unauthorized(text)
+    request.state.by = f"key:{principal.key_id}"
     _check_query(request)
     if namespace != DEFAULT_NAMESPACE:
         rule = f"there is no namespace {namespace!r}"
