@@ -40,15 +40,15 @@ DEFAULTS = {
 }
 
 
-def until(what: str, look: Callable[[], T | None], patience: float = PATIENCE) -> T:
-    """Look again and again until there is something true to see."""
+def until(what: str, look: Callable[[], T | None], patience: float = PATIENCE, *, pause: float = 0.02) -> T:
+    """Look again and again, so many seconds apart, until there is something true to see."""
     deadline = time.monotonic() + patience
     while True:
         seen = look()
         if seen:
             return seen
         assert time.monotonic() < deadline, f"never came: {what}"
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 def free_port() -> int:
