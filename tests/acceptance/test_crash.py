@@ -11,7 +11,6 @@ import pytest
 
 from tests.acceptance.server import Server, stamp, until
 from tests.acceptance.sink import Seen, Sink, listening_sink
-from tests.databases import POSTGRES, placed
 
 DUE = 1000
 ROUNDS = 20
@@ -101,14 +100,6 @@ def test_a_server_killed_twenty_times_at_the_peak_runs_each_of_1000_due_schedule
     tmp_path: Path, sink: Sink
 ) -> None:
     crash_again_and_again(tmp_path, sink, ROUNDS)
-
-
-@pytest.mark.timeout(300)
-def test_a_server_on_postgresql_killed_at_the_peak_runs_each_of_1000_due_schedules_once(
-    tmp_path: Path, sink: Sink
-) -> None:
-    with placed(POSTGRES, tmp_path):
-        crash_again_and_again(tmp_path, sink, ROUNDS // 4)
 
 
 @pytest.mark.soak

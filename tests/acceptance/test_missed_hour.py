@@ -12,7 +12,6 @@ import pytest
 
 from tests.acceptance.server import Server, until
 from tests.acceptance.sink import Sink, listening_sink
-from tests.databases import KINDS, placed
 
 HOUR = 3600
 MINUTE = timedelta(minutes=1)
@@ -29,10 +28,10 @@ class Return(NamedTuple):
     newest: datetime
 
 
-@pytest.fixture(scope="module", params=KINDS)
-def returned(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Return]:
+@pytest.fixture(scope="module")
+def returned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Return]:
     folder = tmp_path_factory.mktemp("server")
-    with placed(request.param, folder), listening_sink() as sink:
+    with listening_sink() as sink:
         first = create_an_hour_ago(folder, sink)
         with server_at(folder) as server:
             server.ready()

@@ -30,7 +30,6 @@ def test_livez_answers_within_two_seconds_of_the_start_of_the_process(tmp_path: 
     assert min(seconds) <= 2, seconds
 
 
-@pytest.mark.each_database
 def test_the_port_opens_first_and_readyz_refuses_until_the_engine_turns(tmp_path: Path) -> None:
     port = free_port()
     with Server(tmp_path, port=str(port)) as server:
@@ -71,7 +70,6 @@ def test_a_refused_configuration_ends_with_2_and_one_sentence_that_names_it(
     assert f"SCHEDULER_{setting.upper()}" in sentence
 
 
-@pytest.mark.each_database
 def test_an_engine_that_stands_still_is_noticed_by_the_health_routes_and_so_is_its_recovery(tmp_path: Path) -> None:
     with Server(tmp_path, command=STALLING, poll_interval="100ms") as server:
         server.ready()
