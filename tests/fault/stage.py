@@ -21,7 +21,7 @@ SLOW = 0.3
 """Seconds that a target takes, so that there is something to be in the middle of."""
 SEVERAL = 5
 """Runs of one replica: more than those of them that may be sent only once."""
-LOAD = Load(schedules=24, seconds=3, head_start=1)
+LOAD = Load(schedules=24, seconds=4, head_start=1)
 
 
 @dataclass

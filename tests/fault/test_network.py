@@ -10,7 +10,7 @@ from tests.fault.proxy import Fault
 from tests.fault.replicas import Replica
 from tests.fault.stage import PATIENCE, Stage
 
-AGAIN = Load(schedules=5, seconds=1, head_start=1)
+AGAIN = Load(schedules=5, seconds=4, head_start=1)
 
 
 def fires_without(stage: Stage, victim: Replica) -> None:
