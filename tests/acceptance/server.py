@@ -96,7 +96,7 @@ class Server:
             return subprocess.Popen(
                 self._command,
                 cwd=self.folder,
-                env={**ours, **DEFAULTS, **_database_of(self.folder), **given, "PYTHONPATH": self._code},
+                env={**ours, **DEFAULTS, **database_of(self.folder), **given, "PYTHONPATH": self._code},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=errors,
@@ -258,7 +258,8 @@ def execute(folder: Path, statement: str) -> None:
         file.execute(statement)
 
 
-def _database_of(folder: Path) -> dict[str, str]:
+def database_of(folder: Path) -> dict[str, str]:
+    """Give the setting for what is started beside a server in this folder."""
     url = placed_url(folder)
     return {"SCHEDULER_DATABASE_URL": url} if url else {}
 
