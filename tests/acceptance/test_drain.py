@@ -12,6 +12,9 @@ import pytest
 from tests.acceptance.server import Server, is_alive, leased, query, until, write_lock
 from tests.acceptance.sink import Answer, Sink, listening_sink
 
+LONGEST = 15
+"""Seconds: the grace is 4 s, on a busy machine it takes a while to notice, and a command would go on for minutes."""
+
 
 @pytest.fixture
 def sink() -> Iterator[Sink]:
@@ -64,7 +67,7 @@ def test_an_attempt_longer_than_the_grace_is_given_back_and_its_processes_are_go
     pids = start_command(server)
     asked = time.monotonic()
     assert server.stop() == 0
-    assert time.monotonic() - asked < 6  # the grace is 4 s
+    assert time.monotonic() - asked < LONGEST
     assert leased(server.folder) == []
     assert query(server.folder, "select state, released from runs") == [("queued", 1)]
     assert query(server.folder, "select number, state from attempts") == [(1, "released")]
@@ -75,7 +78,7 @@ def test_a_command_that_ignores_sigterm_does_not_outlast_the_grace(server: Serve
     pids = start_command(server, "trap '' TERM; sleep 300 & echo $$ $! > pids; while true; do wait; done")
     asked = time.monotonic()
     assert server.stop() == 0
-    assert time.monotonic() - asked < 6
+    assert time.monotonic() - asked < LONGEST
     assert leased(server.folder) == []
     until("their end", lambda: not any(map(is_alive, pids)))
 

@@ -19,7 +19,7 @@ def test_a_long_job_is_given_to_another_replica_when_its_server_has_to_leave(tmp
             staying.ready()
             asked = time.monotonic()
             assert leaving.stop() == 0
-            assert time.monotonic() - asked < 5
+            assert time.monotonic() - asked < 15  # the grace is 1 s; the job would go on for a minute
             # Were it not given back, the other one would wait for the end of an hour's lease.
             finished = staying.run(run["id"])
             assert staying.stop() == 0
