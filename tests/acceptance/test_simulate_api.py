@@ -151,6 +151,6 @@ async def test_the_event_loop_turns_again_and_again_while_a_simulation_goes_on(t
             await asyncio.sleep(0.001)
             turns += 1
         found = await going
-        # With no pause in the replay it would have been one.
+        # About thirty; with no pause in the replay it would have been a few, for the request itself.
         assert found["total"] > 1000
-        assert turns > 2
+        assert turns > 8

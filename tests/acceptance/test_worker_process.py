@@ -44,8 +44,8 @@ def test_a_second_worker_shares_the_runs_and_drains(tmp_path: Path, sink: Sink) 
 
 def test_the_runs_of_a_killed_worker_are_taken_over_and_its_commands_are_gone(tmp_path: Path) -> None:
     with (
-        Server(tmp_path, worker_concurrency="1", lease="1s") as server,
-        Server(tmp_path, command=WORKER, lease="1s") as worker,
+        Server(tmp_path, worker_concurrency="1", lease="3s") as server,
+        Server(tmp_path, command=WORKER, lease="3s") as worker,
     ):
         script = "echo $$ >>pids; [ $SCHEDULER_ATTEMPT != 1 ] || sleep 300"
         target = {"kind": "command", "argv": ["/bin/sh", "-c", script], "cwd": str(tmp_path)}
@@ -60,7 +60,7 @@ def test_the_runs_of_a_killed_worker_are_taken_over_and_its_commands_are_gone(tm
         assert len(shells & set(family)) == len(shells & set(server.family())) == 1
         worker.kill()
         until("their end", lambda: not any(map(is_alive, family)))
-        with Server(tmp_path, command=WORKER, lease="1s"):
+        with Server(tmp_path, command=WORKER, lease="3s"):
             until("a take-over", lambda: server.query("select 1 from runs where state = 'succeeded'"))
 
 
