@@ -92,11 +92,12 @@ class Server:
     def _spawn(self) -> subprocess.Popen[bytes]:
         ours = {name: value for name, value in os.environ.items() if not name.startswith("SCHEDULER_")}
         given = {f"SCHEDULER_{name.upper()}": value for name, value in self.settings.items()}
+        database = {} if "database_url" in self.settings else database_of(self.folder)
         with self._log.open("wb") as log, self._errors.open("wb") as errors:
             return subprocess.Popen(
                 self._command,
                 cwd=self.folder,
-                env={**ours, **DEFAULTS, **database_of(self.folder), **given, "PYTHONPATH": self._code},
+                env={**ours, **DEFAULTS, **database, **given, "PYTHONPATH": self._code},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=errors,

@@ -171,6 +171,7 @@ def test_a_killed_parent_leaves_no_orphan_not_even_a_command(team: Server) -> No
     until("their end", lambda: not any(map(is_alive, family)))
 
 
+@pytest.mark.sqlite_only("it ends before it opens a database")
 def test_a_port_in_use_ends_with_2_and_one_sentence(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

@@ -55,6 +55,7 @@ def test_the_port_opens_first_and_readyz_refuses_until_the_engine_turns(tmp_path
     assert set(answered[:-1]) == {503}
 
 
+@pytest.mark.sqlite_only("it ends before it opens a database")
 def test_a_port_in_use_ends_with_2_and_one_sentence(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -65,6 +66,7 @@ def test_a_port_in_use_ends_with_2_and_one_sentence(tmp_path: Path) -> None:
     assert port in sentence
 
 
+@pytest.mark.sqlite_only("it ends before it opens a database")
 @pytest.mark.parametrize(
     ("setting", "value"),
     [("port", "70000"), ("leese", "5s"), ("lease", "0s"), ("database_url", "mysql://x"), ("log_level", "loud")],

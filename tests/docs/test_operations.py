@@ -225,6 +225,7 @@ def test_the_unit_waits_for_ready_and_watches_the_parent() -> None:
     assert environments()["scheduler.service"]["SCHEDULER_DATA_DIR"] == given["WorkingDirectory"]
 
 
+@pytest.mark.sqlite_only("no database has a part in it")
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not here; the unit is parsed above")
 def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
     text = UNIT.read_text().replace("/opt/agent-scheduler/.venv/bin/python", sys.executable)
@@ -249,6 +250,7 @@ def test_the_guide_names_only_what_there_is() -> None:
         assert (ROOT / file).is_file()
 
 
+@pytest.mark.sqlite_only("PostgreSQL's backup has a test of its own")
 def test_the_guides_backup_of_a_running_server_can_be_restored(tmp_path: Path) -> None:
     (code,) = re.findall(r"```python\n# backup.py\n(.*?)```", GUIDE, re.DOTALL)
     with Server(tmp_path / "live") as server:
