@@ -26,7 +26,8 @@ VOLUME ["/data"]
 USER 10001:10001
 EXPOSE 8003
 STOPSIGNAL SIGTERM
+# Asks the port that is set. A container that is only a worker has none: disable the check there.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \
-    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8003/livez', timeout=2)"]
+    CMD ["python", "-c", "import os; from urllib.request import urlopen; urlopen(f'http://127.0.0.1:{os.environ[\"SCHEDULER_PORT\"]}/livez', timeout=2)"]
 # No init is needed: as process 1 the server passes signals on and reaps orphans.
 CMD ["python", "-m", "backend.scheduler"]

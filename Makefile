@@ -28,9 +28,9 @@ run: setup ## start the server with examples/hello.yaml and print each run
 	@$(BIN)/python examples/hello.py
 
 test: setup ## run the whole test suite
-	@$(BIN)/python -m pytest -m "not soak and not fault" -n auto --dist loadfile
+	@$(BIN)/python -m pytest -m "not soak" -n auto --dist loadfile
 
-faults: setup ## kill, freeze and cut off real servers and their PostgreSQL, and judge the ledger
+faults: setup ## of the tests, those that kill, freeze and cut off real servers and their PostgreSQL
 	@$(BIN)/python -m pytest -m fault
 
 lint: setup ## check style, types and import rules

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 
-from tests.databases import KINDS, SQLITE, placed
+from tests.databases import KINDS, POSTGRES, SQLITE, everything_on
 
 
 @pytest.fixture(scope="session")
@@ -17,18 +17,28 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run what is marked so on every kind of database."""
-    if metafunc.definition.get_closest_marker("each_database"):
-        metafunc.fixturenames.append("database_of_servers")
-        metafunc.parametrize("database_of_servers", KINDS, indirect=True)
+    """Run on every kind of database what uses one, or is marked so, unless it says why it is about one kind."""
+    if metafunc.definition.get_closest_marker("each_database") and "database_of_servers" not in metafunc.fixturenames:
+        metafunc.fixturenames.insert(0, "database_of_servers")
+    if "database_of_servers" in metafunc.fixturenames:
+        kinds = _kinds(metafunc.definition)
+        ids = kinds if len(kinds) > 1 else [pytest.HIDDEN_PARAM]
+        metafunc.parametrize("database_of_servers", kinds, indirect=True, scope="module", ids=ids)
 
 
-@pytest.fixture
+def _kinds(test: pytest.Item) -> Sequence[str]:
+    for name, kind in (("sqlite_only", SQLITE), ("postgres_only", POSTGRES)):
+        if marker := test.get_closest_marker(name):
+            assert marker.args, f"{test.nodeid}: say why it is {name}"
+            return [kind]
+    return KINDS
+
+
+@pytest.fixture(scope="module")
 def database_of_servers(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Choose the database of the servers that a test starts in its temporary folder; answers its kind."""
-    kind = getattr(request, "param", SQLITE)
-    with placed(kind, request.getfixturevalue("tmp_path")):
-        yield kind
+    """Choose the databases of all that is opened by its folder; answers their kind."""
+    with everything_on(request.param):
+        yield request.param
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -17,7 +17,8 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -159,24 +160,44 @@ def database(kind: str, folder: Path) -> Iterator[str]:
         run_sql(server(), f"drop database {name} with (force)")
 
 
-PLACE = "database-url"
+@dataclass
+class _Places:
+    """Which kind of database is tested now, and those that were made for folders."""
+
+    kind: str = SQLITE
+    urls: dict[Path, str] = field(default_factory=dict)
+    stack: ExitStack = field(default_factory=ExitStack)
+
+
+_places = [_Places()]
 
 
 @contextmanager
-def placed(kind: str, folder: Path) -> Iterator[None]:
-    """Let servers that are started in this folder, or below it, use a database of this kind."""
-    if kind == SQLITE:
-        yield
-        return
-    with database(kind, folder) as url:
-        (folder / PLACE).write_text(url)
-        yield
+def everything_on(kind: str) -> Iterator[None]:
+    """Let all that is opened by its folder use databases of this kind, which are gone afterwards."""
+    if kind == POSTGRES:
+        template()  # before a test changes what the newest schema is
+    _places.append(_Places(kind))
+    try:
+        with _places[-1].stack:
+            yield
+    finally:
+        _places.pop()
 
 
 def placed_url(folder: Path) -> str | None:
-    """Name the database that servers in this folder use; None: a file in it."""
-    places = [parent / PLACE for parent in (folder, *folder.parents)]
-    return next((place.read_text() for place in places if place.is_file()), None)
+    """Name the database of this folder, which is made when it is first asked for; None: a file in it."""
+    places = _places[-1]
+    if places.kind == SQLITE:
+        return None
+    if folder not in places.urls:
+        places.urls[folder] = places.stack.enter_context(database(places.kind, folder))
+    return places.urls[folder]
+
+
+def url_in(folder: Path) -> str:
+    """Name the database of this folder."""
+    return placed_url(folder) or f"sqlite:///{folder / 'scheduler.db'}"
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Drives the whole system in this process: its ASGI application on a real SQLite database.
+"""Drives the whole system in this process: its ASGI application on a real database.
 
 Every answer is checked on its way back: its status is documented for the route, its body has the documented shape,
 and a refusal is a problem document.
@@ -24,7 +24,7 @@ from backend.service.keys import ensure_admin_key
 from backend.settings import Settings
 from backend.store.open import open_store
 from tests.acceptance.json_schema import mismatches
-from tests.databases import placed_url
+from tests.databases import url_in
 
 PREFIX = "/api/v1"
 PROBLEM = "application/problem+json"
@@ -241,7 +241,7 @@ async def api_on(folder: Path, *, turning: bool = False, **settings: Any) -> Asy
         "retry_maximum": "50ms",
     }
     chosen = Settings(data_dir=folder, **(given | settings))
-    store = await open_store(placed_url(folder) or f"sqlite:///{folder / 'scheduler.db'}")
+    store = await open_store(url_in(folder))
     try:
         key = (await ensure_admin_key(store.admin(), folder)).read_text().strip()
         async with system_on(store, chosen, clock=SystemClock(), events=Events(), stalled_after=STALLED) as system:

@@ -40,15 +40,15 @@ DEFAULTS = {
 }
 
 
-def until(what: str, look: Callable[[], T | None], patience: float = PATIENCE) -> T:
-    """Look again and again until there is something true to see."""
+def until(what: str, look: Callable[[], T | None], patience: float = PATIENCE, *, pause: float = 0.02) -> T:
+    """Look again and again, so many seconds apart, until there is something true to see."""
     deadline = time.monotonic() + patience
     while True:
         seen = look()
         if seen:
             return seen
         assert time.monotonic() < deadline, f"never came: {what}"
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 def free_port() -> int:
@@ -92,11 +92,12 @@ class Server:
     def _spawn(self) -> subprocess.Popen[bytes]:
         ours = {name: value for name, value in os.environ.items() if not name.startswith("SCHEDULER_")}
         given = {f"SCHEDULER_{name.upper()}": value for name, value in self.settings.items()}
+        database = {} if "database_url" in self.settings else database_of(self.folder)
         with self._log.open("wb") as log, self._errors.open("wb") as errors:
             return subprocess.Popen(
                 self._command,
                 cwd=self.folder,
-                env={**ours, **DEFAULTS, **_database_of(self.folder), **given, "PYTHONPATH": self._code},
+                env={**ours, **DEFAULTS, **database, **given, "PYTHONPATH": self._code},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=errors,
@@ -263,7 +264,8 @@ def execute(folder: Path, statement: str) -> None:
         file.execute(statement)
 
 
-def _database_of(folder: Path) -> dict[str, str]:
+def database_of(folder: Path) -> dict[str, str]:
+    """Give the setting for what is started beside a server in this folder."""
     url = placed_url(folder)
     return {"SCHEDULER_DATABASE_URL": url} if url else {}
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -89,12 +87,12 @@ REQUESTS = st.one_of(
 
 
 @pytest.fixture(scope="module")
-def api() -> Iterator[tuple[asyncio.Runner, Client]]:
-    with tempfile.TemporaryDirectory() as folder, asyncio.Runner() as runner:
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[asyncio.Runner, Client]]:
+    with asyncio.Runner() as runner:
         stack = AsyncExitStack()
 
         async def opened() -> Client:
-            client = await stack.enter_async_context(api_on(Path(folder)))
+            client = await stack.enter_async_context(api_on(tmp_path_factory.mktemp("fuzz")))
             await client.put("/schedules/x", NEEDED)
             return client
 

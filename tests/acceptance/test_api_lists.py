@@ -9,17 +9,15 @@ from typing import Any
 import pytest
 
 from tests.acceptance.api_client import Client, api_on, draft
-from tests.databases import KINDS, placed
 
 pytestmark = pytest.mark.anyio
 COMMAND = {"kind": "command", "argv": ["true"]}
 
 
-@pytest.fixture(params=KINDS)
-async def api(request, tmp_path) -> AsyncIterator[Client]:
-    with placed(request.param, tmp_path):
-        async with api_on(tmp_path) as client:
-            yield client
+@pytest.fixture
+async def api(tmp_path) -> AsyncIterator[Client]:
+    async with api_on(tmp_path) as client:
+        yield client
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,8 @@ import pytest
 
 from tests.acceptance.server import PATIENCE, ROOT
 
+pytestmark = pytest.mark.sqlite_only("whoever is told to help opens no database")
+
 MODULES = ["backend.scheduler", "backend.app", "backend.executor.worker"]
 
 

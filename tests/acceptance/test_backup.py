@@ -14,9 +14,9 @@ import pytest
 
 from tests.acceptance.server import ROOT, Server, until
 from tests.acceptance.sink import Sink, listening_sink
-from tests.databases import POSTGRES, placed_url
+from tests.databases import placed_url
 
-pytestmark = pytest.mark.parametrize("database_of_servers", [POSTGRES], indirect=True)
+pytestmark = pytest.mark.postgres_only("SQLite's backup has a test beside the guide's others")
 GUIDE = (ROOT / "docs" / "guides" / "operations.md").read_text()
 
 
@@ -50,10 +50,10 @@ def run(script: str, folder: Path, url: str) -> None:
 
 
 def test_a_backup_of_a_live_database_is_restored_with_nothing_missing_and_nothing_doubled(
-    tmp_path: Path, database_of_servers: str, sink: Sink
+    tmp_path: Path, sink: Sink
 ) -> None:
     url = placed_url(tmp_path)
-    assert url, database_of_servers
+    assert url
     dump, restore = statements()
     with Server(tmp_path) as server:
         server.ready().create("tick", sink.target("/tick"), triggers=[{"kind": "interval", "every": "1s"}])

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.server import PATIENCE, ROOT, Server, free_port, until
+from tests.acceptance.server import PATIENCE, ROOT, Server, database_of, free_port, until
 
 FILE = """\
 schedules:
@@ -42,7 +42,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def environment(server: Server) -> dict[str, str]:
     host, port = server.where
     ours = {name: value for name, value in os.environ.items() if not name.startswith("SCHEDULER_")}
-    return {**ours, "SCHEDULER_URL": f"http://{host}:{port}", "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    known = {**ours, **database_of(server.folder), "SCHEDULER_URL": f"http://{host}:{port}"}
+    return {**known, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
 
 
 @pytest.fixture(scope="module")

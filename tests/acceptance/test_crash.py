@@ -11,10 +11,10 @@ import pytest
 
 from tests.acceptance.server import Server, stamp, until
 from tests.acceptance.sink import Seen, Sink, listening_sink
-from tests.databases import POSTGRES, placed
+from tests.databases import POSTGRES, SQLITE
 
 DUE = 1000
-ROUNDS = 20
+ROUNDS = {SQLITE: 20, POSTGRES: 5}
 SOAK_ROUNDS = 100
 
 
@@ -97,18 +97,10 @@ def crash_again_and_again(folder: Path, sink: Sink, rounds: int) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_a_server_killed_twenty_times_at_the_peak_runs_each_of_1000_due_schedules_once(
-    tmp_path: Path, sink: Sink
+def test_a_server_killed_again_and_again_at_the_peak_runs_each_of_1000_due_schedules_once(
+    tmp_path: Path, sink: Sink, database_of_servers: str
 ) -> None:
-    crash_again_and_again(tmp_path, sink, ROUNDS)
-
-
-@pytest.mark.timeout(300)
-def test_a_server_on_postgresql_killed_at_the_peak_runs_each_of_1000_due_schedules_once(
-    tmp_path: Path, sink: Sink
-) -> None:
-    with placed(POSTGRES, tmp_path):
-        crash_again_and_again(tmp_path, sink, ROUNDS // 4)
+    crash_again_and_again(tmp_path, sink, ROUNDS[database_of_servers])
 
 
 @pytest.mark.soak

@@ -16,6 +16,7 @@ from tests.acceptance.server import MODULE, PATIENCE, Server, free_port, until
 from tests.databases import POSTGRES, at, database, run_sql
 from tests.databases import server as postgres
 
+pytestmark = pytest.mark.postgres_only("a file is never away")
 APP = ("-m", "backend.app")
 WORKER = ("-m", "backend.executor.worker")
 ECHO = {"kind": "command", "argv": ["/bin/echo", "hello"]}

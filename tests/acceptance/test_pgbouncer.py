@@ -16,9 +16,9 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from tests.acceptance.server import Server, free_port, until
-from tests.databases import POSTGRES, placed_url
+from tests.databases import placed_url
 
-pytestmark = [pytest.mark.soak, pytest.mark.parametrize("database_of_servers", [POSTGRES], indirect=True)]
+pytestmark = [pytest.mark.soak, pytest.mark.postgres_only("a pooler stands before PostgreSQL only")]
 CONNECTIONS = 3
 DUE = 300
 CONFIGURATION = """

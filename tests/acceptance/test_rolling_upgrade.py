@@ -38,7 +38,7 @@ def newest_of(kind: str) -> tuple[int, Path, str]:
     return version, ROOT / module.PACKAGE.replace(".", "/") / name, text
 
 
-def url_in(folder: Path) -> str:
+def url_of(folder: Path) -> str:
     return placed_url(folder) or f"sqlite:///{folder / 'data' / 'scheduler.db'}"
 
 
@@ -87,7 +87,7 @@ def fires_again(server: Server) -> None:
 
 
 def assert_sound(folder: Path, code: str, server: Server) -> None:
-    url = {"SCHEDULER_DATABASE_URL": url_in(folder), "PYTHONPATH": code}
+    url = {"SCHEDULER_DATABASE_URL": url_of(folder), "PYTHONPATH": code}
     command = [sys.executable, "-m", "backend", "db", "check"]
     check = subprocess.run(command, cwd=folder, env=url, check=False, capture_output=True, timeout=60)
     assert check.returncode == 0, check
@@ -100,7 +100,7 @@ def assert_works_through_an_upgrade(folder: Path, code: str) -> None:
     with Server(folder, code=code) as old:
         old.ready().create("tick", {"kind": "command", "argv": ["true"]}, triggers=EVERY_SECOND)
         fires_again(old)
-        assert len(migrate_database(url_in(folder))) == 1
+        assert len(migrate_database(url_of(folder))) == 1
         fires_again(old)
         assert old.stop() == 0
     with Server(folder, code=code) as again:
@@ -112,13 +112,12 @@ def assert_works_through_an_upgrade(folder: Path, code: str) -> None:
 def assert_refused(folder: Path, code: str) -> None:
     with Server(folder, code=code) as first:
         assert first.ready().stop() == 0
-    assert len(migrate_database(url_in(folder))) == 1
+    assert len(migrate_database(url_of(folder))) == 1
     with Server(folder, code=code) as late:
         assert late.exit_code() == 2
         assert "newer than this program" in late.errors + str(late.lines)
 
 
-@pytest.mark.each_database
 def test_a_server_works_on_while_and_after_a_newer_one_expands_the_schema(
     tmp_path: Path, database_of_servers: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,7 +125,6 @@ def test_a_server_works_on_while_and_after_a_newer_one_expands_the_schema(
     assert_works_through_an_upgrade(tmp_path, str(ROOT))
 
 
-@pytest.mark.each_database
 def test_a_server_refuses_a_schema_that_a_newer_one_has_contracted(
     tmp_path: Path, database_of_servers: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,7 +132,6 @@ def test_a_server_refuses_a_schema_that_a_newer_one_has_contracted(
     assert_refused(tmp_path, str(ROOT))
 
 
-@pytest.mark.each_database
 def test_the_code_before_the_newest_migration_works_after_it_or_refuses(
     tmp_path: Path, database_of_servers: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

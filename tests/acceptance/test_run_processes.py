@@ -15,6 +15,8 @@ from typing import Self
 import psutil
 import pytest
 
+pytestmark = pytest.mark.sqlite_only("these processes have no database")
+
 ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "docs" / "guides" / "processes.md"
 PATIENCE = 60  # seconds; a deadline for a busy machine, not an expectation

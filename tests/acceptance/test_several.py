@@ -12,7 +12,6 @@ import pytest
 
 from tests.acceptance.server import Server, is_alive, leased, query, until
 from tests.acceptance.sink import Answer, Sink, listening_sink
-from tests.databases import SQLITE, placed_url
 
 SEVERAL = ("-m", "backend.app")
 EVERY_SECOND = [{"kind": "interval", "every": "1s"}]
@@ -25,8 +24,7 @@ def sink() -> Iterator[Sink]:
 
 
 @pytest.fixture
-def team(tmp_path: Path, database_of_servers: str) -> Iterator[Server]:
-    assert placed_url(tmp_path) is not None or database_of_servers == SQLITE
+def team(tmp_path: Path) -> Iterator[Server]:
     with Server(tmp_path, command=SEVERAL, shutdown_grace="4s", lease="2s") as server:
         yield server.ready()
 
@@ -42,7 +40,6 @@ def member(team: Server, name: str, *, after: int = 0) -> int:
     return until(f"a ready {name}", look)
 
 
-@pytest.mark.each_database
 def test_api_and_engine_are_processes_of_their_own_and_work_together(team: Server, sink: Sink) -> None:
     pids = {team.process.pid, member(team, "api"), member(team, "engine")}
     assert len(pids) == 3
@@ -62,7 +59,6 @@ def team_metrics(team: Server) -> object:
     return reply.body
 
 
-@pytest.mark.each_database
 def test_a_killed_engine_is_started_again_and_its_runs_are_taken_over(team: Server, sink: Sink) -> None:
     sink.on("/slow", Answer(after=1))
     team.create("slow", sink.target("/slow"))
@@ -128,7 +124,6 @@ def test_a_crash_loop_ends_the_parent_with_1_and_the_reason_and_leaves_no_proces
     until("their end", lambda: not any(map(is_alive, family)))
 
 
-@pytest.mark.each_database
 def test_sigterm_drains_the_engine_first_and_exits_with_0(team: Server, sink: Sink) -> None:
     sink.on("/slow", Answer(after=1))
     team.create("slow", sink.target("/slow"))
@@ -179,6 +174,7 @@ def test_a_killed_parent_leaves_no_orphan_not_even_a_command(team: Server) -> No
     until("their end", lambda: not any(map(is_alive, family)))
 
 
+@pytest.mark.sqlite_only("it ends before it opens a database")
 def test_a_port_in_use_ends_with_2_and_one_sentence(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

@@ -146,11 +146,11 @@ async def test_the_event_loop_turns_again_and_again_while_a_simulation_goes_on(t
     async with api_on(tmp_path) as api:
         drafts = [draft(f"job-{n}", triggers=[{"kind": "cron", "expression": f"*/{n} * * * *"}]) for n in range(2, 12)]
         going = asyncio.create_task(simulated(api, schedules=drafts, durations="90s"))
-        answered = 0
+        turns = 0
         while not going.done():
-            assert (await api.get("/schedules")).status == 200
-            answered += 1
+            await asyncio.sleep(0.001)
+            turns += 1
         found = await going
-        # With no pause in the replay it would have been one.
+        # About thirty; with no pause in the replay it would have been a few, for the request itself.
         assert found["total"] > 1000
-        assert answered > 2
+        assert turns > 8

@@ -9,7 +9,6 @@ import pytest
 
 from tests.acceptance.server import Server, _ask, is_alive, leased, until
 from tests.acceptance.sink import Answer, Sink, listening_sink
-from tests.databases import POSTGRES
 
 WORKER = ("-m", "backend.executor.worker")
 
@@ -28,7 +27,6 @@ def workers_of(server: Server) -> set[int]:
     return {pid_of(row[0]) for row in server.query("select worker from attempts")}
 
 
-@pytest.mark.each_database
 def test_a_second_worker_shares_the_runs_and_drains(tmp_path: Path, sink: Sink) -> None:
     sink.on("/slow", Answer(after=0.3))
     with Server(tmp_path, worker_concurrency="1") as server, Server(tmp_path, command=WORKER) as worker:
@@ -44,11 +42,10 @@ def test_a_second_worker_shares_the_runs_and_drains(tmp_path: Path, sink: Sink) 
         assert leased(tmp_path) == []
 
 
-@pytest.mark.each_database
 def test_the_runs_of_a_killed_worker_are_taken_over_and_its_commands_are_gone(tmp_path: Path) -> None:
     with (
-        Server(tmp_path, worker_concurrency="1", lease="1s") as server,
-        Server(tmp_path, command=WORKER, lease="1s") as worker,
+        Server(tmp_path, worker_concurrency="1", lease="3s") as server,
+        Server(tmp_path, command=WORKER, lease="3s") as worker,
     ):
         script = "echo $$ >>pids; [ $SCHEDULER_ATTEMPT != 1 ] || sleep 300"
         target = {"kind": "command", "argv": ["/bin/sh", "-c", script], "cwd": str(tmp_path)}
@@ -63,12 +60,11 @@ def test_the_runs_of_a_killed_worker_are_taken_over_and_its_commands_are_gone(tm
         assert len(shells & set(family)) == len(shells & set(server.family())) == 1
         worker.kill()
         until("their end", lambda: not any(map(is_alive, family)))
-        with Server(tmp_path, command=WORKER, lease="1s"):
+        with Server(tmp_path, command=WORKER, lease="3s"):
             until("a take-over", lambda: server.query("select 1 from runs where state = 'succeeded'"))
 
 
-@pytest.mark.usefixtures("database_of_servers")
-@pytest.mark.parametrize("database_of_servers", [POSTGRES], indirect=True)
+@pytest.mark.postgres_only("on SQLite nobody is told by another process")
 def test_a_worker_on_postgresql_is_told_of_new_work_at_once(tmp_path: Path, sink: Sink) -> None:
     sink.on("/long", Answer(after=600))
     polls_never = {"poll_interval": "1m", "lease": "30m", "shutdown_grace": "1s"}

@@ -20,6 +20,8 @@ from backend.model.policies import RetryPolicy
 from backend.service.views import ScheduleView
 from backend.triggers.registry import KINDS
 
+pytestmark = pytest.mark.sqlite_only("the programs run as they stand, with the default database")
+
 ROOT = Path(__file__).parents[2]
 REFERENCE = (ROOT / "docs" / "reference" / "schedule.md").read_text()
 PATIENCE = 40.0  # a deadline for a busy machine, not an expectation

@@ -18,6 +18,7 @@ from backend.model.run import AttemptState
 from backend.store.leasing import Claim, Lessee
 from backend.store.open import open_store
 from backend.store.runs import RunRow
+from tests.databases import url_in
 from tests.store.world import START, StillClock, World
 
 pytestmark = pytest.mark.anyio
@@ -29,10 +30,10 @@ Table = dict[str, list[str]]
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    clock, path = StillClock(), tmp_path / "scheduler.db"
-    store = await open_store(f"sqlite:///{path}", clock=clock)
+    clock, url = StillClock(), url_in(tmp_path)
+    store = await open_store(url, clock=clock)
     try:
-        yield World(store, clock, f"sqlite:///{path}")
+        yield World(store, clock, url)
     finally:
         store.close()
 

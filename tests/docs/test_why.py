@@ -13,6 +13,7 @@ from backend.model.ids import DEFAULT_NAMESPACE
 from backend.model.instants import parse_instant
 from backend.service.explain import Explanations
 from backend.store.open import open_store
+from tests.databases import url_in
 from tests.store.world import StillClock, World
 
 pytestmark = pytest.mark.anyio
@@ -23,10 +24,10 @@ EXAMPLES = re.findall(r"```json\n(.*?)```\n```text\n(.*?)```", GUIDE.read_text()
 
 async def answers(folder: Path, definition: str, instants: list[str]) -> list[str]:
     """Write answers as the guide does."""
-    clock, path = StillClock(FIRST_OF_DECEMBER), folder / "scheduler.db"
-    store = await open_store(f"sqlite:///{path}", clock=clock)
+    clock, url = StillClock(FIRST_OF_DECEMBER), url_in(folder)
+    store = await open_store(url, clock=clock)
     try:
-        await World(store, clock, f"sqlite:///{path}").put(**json.loads(definition))
+        await World(store, clock, url).put(**json.loads(definition))
         explanations = Explanations(store.namespace(DEFAULT_NAMESPACE))
         views = [await explanations.explain("job", at) for at in instants]
         return [f"{at}  {view.verdict}\n  {view.sentence}" for at, view in zip(instants, views, strict=True)]

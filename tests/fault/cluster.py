@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
@@ -114,7 +114,8 @@ class Cluster:
         family = psutil.Process(self._postmaster.pid).children(recursive=True) if self._alive() else []
         self._postmaster.kill()
         for child in family:
-            with_suppressed_kill(child)
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
         self._postmaster.wait(PATIENCE)
         psutil.wait_procs(family, PATIENCE)
         self._postmaster = None
@@ -158,14 +159,17 @@ class Cluster:
         """Stop all its processes as they stand, and let them go on."""
         assert self._postmaster is not None
         postmaster = psutil.Process(self._postmaster.pid)
+        postmaster.suspend()  # first, so that it starts no other
         family = [postmaster, *postmaster.children(recursive=True)]
         for process in family:
-            process.suspend()
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()
         try:
             yield
         finally:
             for process in family:
-                process.resume()
+                with suppress(psutil.NoSuchProcess):
+                    process.resume()
 
     @contextmanager
     def _session(self, statements: str) -> Iterator[None]:
@@ -212,11 +216,3 @@ class Cluster:
         )
         assert done.returncode == 0, f"{program}: {done.stderr}"
         return str(done.stdout)
-
-
-def with_suppressed_kill(process: psutil.Process) -> None:
-    """Kill a process that may have ended already."""
-    try:
-        process.kill()
-    except psutil.NoSuchProcess:
-        return

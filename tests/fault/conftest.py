@@ -1,4 +1,4 @@
-"""One PostgreSQL that may be killed, for all fault tests of a process."""
+"""One PostgreSQL that may be killed, for all fault tests of one worker of the test run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.fault.stage import Stage, staged
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what breaks real servers: by `make faults` it has the machine to itself."""
+    """Mark what breaks real servers, so that `make faults` finds it."""
     for item in items:
         if {"cluster", "stage"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.fault)

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from typing import NamedTuple, Self, cast
 
 import uvloop
@@ -23,12 +24,16 @@ class Dispatch(NamedTuple):
 
 
 class Counter:
-    """Answers every request with the number of its attempt, `slow` seconds later; runs in a thread until it is left."""
+    """Answers every request with the number of its attempt, `slow` seconds later; runs in a thread until it is left.
+
+    Between `hold` and `release` it answers nobody, so that what has begun cannot end.
+    """
 
     def __init__(self, slow: float = 0.0) -> None:
         self.slow = slow
         self.seen: dict[str, list[Dispatch]] = defaultdict(list)
         self.port = 0
+        self._held: list[Callable[[], None]] | None = None
         self._loop = uvloop.new_event_loop()
         self._over = asyncio.Event()
         self._listening = threading.Event()
@@ -47,6 +52,47 @@ class Counter:
     @property
     def requests(self) -> int:
         return sum(map(len, list(self.seen.values())))
+
+    @property
+    def waiting(self) -> int:
+        """Count the requests whose answers are held."""
+        return len(self._held or ())
+
+    def hold(self) -> None:
+        """Answer nobody from now on."""
+        self._ask(self._hold)
+
+    def release(self) -> None:
+        """Answer all who wait, and go on as before."""
+        self._ask(self._release)
+
+    def _ask(self, act: Callable[[], None]) -> None:
+        done = threading.Event()
+        self._loop.call_soon_threadsafe(act)
+        self._loop.call_soon_threadsafe(done.set)
+        assert done.wait(10)
+
+    def _hold(self) -> None:
+        self._held = self._held or []
+
+    def _release(self) -> None:
+        held, self._held = self._held or [], None
+        for answer in held:
+            answer()
+
+    def answer(self, transport: asyncio.Transport, text: bytes) -> None:
+        """Write an answer when it is time; whoever waits for it may be gone by then."""
+
+        def write() -> None:
+            if not transport.is_closing():
+                transport.write(text)
+
+        if self._held is not None:
+            self._held.append(write)
+        elif self.slow:
+            self._loop.call_later(self.slow, write)
+        else:
+            write()
 
     async def _serve(self) -> None:
         listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
@@ -86,7 +132,4 @@ class _Connection(asyncio.Protocol):
         dispatch = Dispatch(int(attempt), time.time(), headers[b"idempotency-key"].decode())
         self._counter.seen[headers[b"x-run-id"].decode()].append(dispatch)
         answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(attempt), attempt.encode())
-        if self._counter.slow:
-            asyncio.get_running_loop().call_later(self._counter.slow, self._transport.write, answer)
-        else:
-            self._transport.write(answer)
+        self._counter.answer(self._transport, answer)

@@ -7,17 +7,9 @@ import threading
 from tests.fault.stage import LOAD, Stage
 
 
-def leases_of_the_dead(stage: Stage) -> int:
-    """Count runs under the lease of somebody who will never write again."""
-    alive = " and ".join(f"worker not like '%:{r.server.process.pid}:%'" for r in stage.fleet.replicas)
-    return stage.cluster.count(f"scheduler.runs where state = 'running' and {alive}")
-
-
 def test_a_replica_that_is_killed_in_the_middle_of_runs_loses_none(stage: Stage) -> None:
     stage.fire()
-    replica = stage.busiest()
-    replica.kill(away=0.5)
-    assert leases_of_the_dead(stage)
+    stage.caught().kill(away=0.5)
     verdict = stage.verdict()
     assert verdict.lost  # the proof that runs were open
     assert verdict.again  # and that others took them over
@@ -25,7 +17,7 @@ def test_a_replica_that_is_killed_in_the_middle_of_runs_loses_none(stage: Stage)
 
 def test_all_replicas_killed_at_once_lose_nothing(stage: Stage) -> None:
     stage.fire()
-    stage.busiest()
+    stage.caught()
     for replica in stage.fleet.replicas:
         replica.server.kill()
     for replica in stage.fleet.replicas:
@@ -35,7 +27,7 @@ def test_all_replicas_killed_at_once_lose_nothing(stage: Stage) -> None:
 
 def test_an_at_most_once_run_of_a_killed_replica_ends_as_lost_and_is_never_sent_again(stage: Stage) -> None:
     stage.fire(LOAD._replace(at_most_once_every=1))
-    stage.busiest().kill(away=0.5)
+    stage.caught().kill(away=0.5)
     verdict = stage.verdict()
     assert verdict.states.get("failed", 0) == verdict.lost > 0
     assert not verdict.again
@@ -51,7 +43,7 @@ def test_postgresql_killed_in_the_middle_of_runs_keeps_every_answered_commit(sta
 
 def test_a_replica_and_postgresql_killed_at_once_lose_nothing(stage: Stage) -> None:
     stage.fire()
-    replica = stage.busiest()
+    replica = stage.caught()
     killing = threading.Thread(target=replica.server.kill)
     killing.start()
     stage.fleet.crash_database()

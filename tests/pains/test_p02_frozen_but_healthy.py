@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.acceptance.server import Server, until, write_lock
 from tests.acceptance.sink import listening_sink
-
-pytestmark = pytest.mark.each_database
 
 
 def test_a_scheduler_that_cannot_plan_says_so_and_so_it_does_when_it_can_again(tmp_path: Path) -> None:

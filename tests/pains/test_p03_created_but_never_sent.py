@@ -5,15 +5,12 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-import pytest
-
 from tests.acceptance.server import Server, stamp, until
 from tests.acceptance.sink import Answer, listening_sink
 
 DUE = 200
 
 
-@pytest.mark.each_database
 def test_what_was_planned_when_the_server_was_killed_at_the_peak_is_sent(tmp_path: Path) -> None:
     with listening_sink() as sink:
         sink.on("/due", Answer(after=0.2))

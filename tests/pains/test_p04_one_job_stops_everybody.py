@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from backend.model.instants import DAY, SECOND
 from tests.acceptance.server import Server, execute, query, until
 from tests.acceptance.sink import Answer, listening_sink
-
-pytestmark = pytest.mark.each_database
 
 MANY = 100_000
 HOUR = 3600 * SECOND

@@ -12,8 +12,6 @@ import pytest
 from tests.acceptance.server import Server, stamp, until
 from tests.acceptance.sink import Answer, Sink, listening_sink
 
-pytestmark = pytest.mark.each_database
-
 DUE = 1000
 
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.acceptance.server import Server, until
 from tests.acceptance.sink import Answer, listening_sink
 
 
-@pytest.mark.each_database
 def test_of_thirty_due_fires_none_is_lost_when_the_server_is_killed_while_they_wait(tmp_path: Path) -> None:
     with listening_sink() as sink:
         sink.on("/due", *[Answer(after=60)] * 12, Answer())

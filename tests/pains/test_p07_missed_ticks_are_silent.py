@@ -23,7 +23,7 @@ def instants(server: Server, schedule: str) -> tuple[int, int]:
     rows: list[Any] = server.query(
         "select min(r.nominal_at), "
         "max(coalesce(case when r.reason is not null then r.missed_last_at end, r.nominal_at)), "
-        "sum(case when r.reason is not null then max(r.missed_count, 1) else 1 end) "
+        "sum(case when r.reason is not null and r.missed_count > 1 then r.missed_count else 1 end) "
         "from runs r join schedules s on s.key = r.schedule_key where s.id = ?",
         schedule,
     )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.acceptance.server import Server, execute, until
 from tests.acceptance.sink import listening_sink
 
@@ -17,7 +15,6 @@ UNREADABLE = {
 }
 
 
-@pytest.mark.each_database
 def test_what_a_deploy_cannot_read_is_kept_and_shown_and_mended_by_putting_it_again(tmp_path: Path) -> None:
     with listening_sink() as sink:
         with Server(tmp_path, poll_interval="50ms") as before:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.acceptance.server import Server, free_port, until, write_lock
 
 
-@pytest.mark.each_database
 def test_the_port_is_open_and_says_starting_while_the_database_holds_the_start_up(tmp_path: Path) -> None:
     with Server(tmp_path) as first:
         assert first.ready().stop() == 0

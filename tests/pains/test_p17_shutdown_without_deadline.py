@@ -5,13 +5,10 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-import pytest
-
 from tests.acceptance.server import Server, leased, until
 from tests.acceptance.sink import Answer, listening_sink
 
 
-@pytest.mark.each_database
 def test_a_long_job_is_given_to_another_replica_when_its_server_has_to_leave(tmp_path: Path) -> None:
     with listening_sink() as sink, Server(tmp_path, shutdown_grace="1s", lease="1h") as leaving:
         sink.on("/long", Answer(after=60), Answer())
@@ -22,7 +19,7 @@ def test_a_long_job_is_given_to_another_replica_when_its_server_has_to_leave(tmp
             staying.ready()
             asked = time.monotonic()
             assert leaving.stop() == 0
-            assert time.monotonic() - asked < 5
+            assert time.monotonic() - asked < 15  # the grace is 1 s; the job would go on for a minute
             # Were it not given back, the other one would wait for the end of an hour's lease.
             finished = staying.run(run["id"])
             assert staying.stop() == 0

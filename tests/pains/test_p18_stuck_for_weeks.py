@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.acceptance.server import Server, until
 from tests.acceptance.sink import Answer, listening_sink
-
-pytestmark = pytest.mark.each_database
 
 
 def test_a_run_is_stopped_when_its_maximum_time_is_over(tmp_path: Path) -> None:

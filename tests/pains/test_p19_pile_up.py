@@ -11,6 +11,7 @@ import pytest
 from backend.model.instants import MINUTE
 from backend.store.leasing import Claim, Lessee
 from backend.store.open import open_store
+from tests.databases import url_in
 from tests.store.world import START, StillClock, World
 
 pytestmark = pytest.mark.anyio
@@ -20,10 +21,10 @@ TAKES = 10
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    clock, path = StillClock(), tmp_path / "scheduler.db"
-    store = await open_store(f"sqlite:///{path}", clock=clock)
+    clock, url = StillClock(), url_in(tmp_path)
+    store = await open_store(url, clock=clock)
     try:
-        yield World(store, clock, f"sqlite:///{path}")
+        yield World(store, clock, url)
     finally:
         store.close()
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.acceptance.server import Server, execute, until
 from tests.acceptance.sink import listening_sink
 
@@ -18,7 +16,6 @@ POISONS = {
 }
 
 
-@pytest.mark.each_database
 def test_schedules_that_cannot_be_planned_stop_alone_and_visibly_and_can_be_mended(tmp_path: Path) -> None:
     with listening_sink() as sink, Server(tmp_path, poll_interval="50ms") as server:
         server.ready()

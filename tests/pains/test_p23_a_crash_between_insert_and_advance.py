@@ -23,7 +23,6 @@ BREAK = {
 MEND = {"sqlite": "drop trigger broken", "postgres": "drop trigger broken on {table}"}
 
 
-@pytest.mark.each_database
 @pytest.mark.parametrize(("event", "table"), [("insert", "runs"), ("update", "schedules")])
 def test_either_the_run_is_recorded_and_the_schedule_advanced_or_neither(
     tmp_path: Path, database_of_servers: str, event: str, table: str

@@ -34,14 +34,14 @@ def test_after_an_hour_asleep_a_schedule_of_every_second_does_not_run_3600_times
             # At most the seconds that this has been up, and one for the hour.
             assert len(sink.at("/default")) < 30
             missed = server.query(
-                "select sum(max(r.missed_count, 1)) from runs r join schedules s on s.key = r.schedule_key "
-                "where s.id = 'default' and reason = 'missed'"
+                "select sum(case when r.missed_count > 1 then r.missed_count else 1 end) "
+                "from runs r join schedules s on s.key = r.schedule_key where s.id = 'default' and reason = 'missed'"
             )
             assert HOUR - 60 < missed[0][0] < HOUR + 60
             assert 1000 <= server.query(count + "reason is null and chained = 1", "all")[0][0] < 1060
             dropped = server.query(
-                "select sum(max(r.missed_count, 1)) from runs r join schedules s on s.key = r.schedule_key "
-                "where s.id = 'all' and reason = 'cap'"
+                "select sum(case when r.missed_count > 1 then r.missed_count else 1 end) "
+                "from runs r join schedules s on s.key = r.schedule_key where s.id = 'all' and reason = 'cap'"
             )
             assert HOUR - 1060 < dropped[0][0] < HOUR - 940
             # Twice the schedule's own rate, one after another: no flood either.

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from backend.model.instants import DAY
 from tests.acceptance.server import Server, execute, until
 
 TRUE = {"kind": "command", "argv": ["/bin/true"]}
 
 
-@pytest.mark.each_database
 def test_a_server_deletes_what_is_old_by_itself_with_its_attempts_and_keeps_what_is_not(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
         server.ready().create("job", TRUE, overlap_policy="allow_all")

@@ -10,6 +10,7 @@ import pytest
 
 from backend.model.instants import MINUTE, parse_instant
 from backend.store.open import open_store
+from tests.databases import url_in
 from tests.store.world import StillClock, World, nominal_times
 
 pytestmark = pytest.mark.anyio
@@ -19,9 +20,10 @@ NINE_IN_NEW_YORK = "2027-06-01T13:00:00Z"
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    store = await open_store(f"sqlite:///{tmp_path / 'scheduler.db'}", clock=(clock := StillClock()))
+    clock, url = StillClock(), url_in(tmp_path)
+    store = await open_store(url, clock=clock)
     try:
-        yield World(store, clock, f"sqlite:///{tmp_path}/scheduler.db")
+        yield World(store, clock, url)
     finally:
         store.close()
 

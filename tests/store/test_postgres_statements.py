@@ -119,6 +119,7 @@ def test_a_batch_carries_only_the_columns_that_are_read() -> None:
 def test_a_nul_is_replaced_because_postgresql_keeps_none() -> None:
     assert dumped([{"output": "a\x00b\\u0000"}]) == '[{"output":"a\ufffdb\\\\u0000"}]'
     assert Compiled("", ("text",), ()).arguments({"text": "a\x00"}) == ["a\ufffd"]
+    assert Compiled("", ("ids",), ()).arguments({"ids": ["b", "a\x00"]}) == [["b", "a\ufffd"]]
 
 
 def test_the_package_of_statements_is_where_the_migrations_are() -> None:

@@ -21,9 +21,10 @@ from backend.service.validation import parse
 from backend.store.leasing import Lessee
 from backend.store.open import open_store
 from backend.targets.base import TargetRules
+from tests.databases import url_in
 from tests.store.world import LEASE, START, StillClock, World
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.each_database]
 HOURLY = [{"kind": "cron", "expression": "0 * * * *"}]
 MINUTELY = [{"kind": "cron", "expression": "* * * * *"}]
 HOUR = 60 * MINUTE
@@ -64,10 +65,10 @@ class Town(World):
 @asynccontextmanager
 async def town(folder: Path) -> AsyncIterator[Town]:
     clock = StillClock()
-    path = folder / "scheduler.db"
-    store = await open_store(f"sqlite:///{path}", clock=clock)
+    url = url_in(folder)
+    store = await open_store(url, clock=clock)
     try:
-        yield Town(store, clock, f"sqlite:///{path}")
+        yield Town(store, clock, url)
     finally:
         store.close()
 

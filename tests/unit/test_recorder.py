@@ -15,7 +15,7 @@ from backend.worker.recorder import Recorder
 from tests.unit.engine_cases import errand
 from tests.unit.worker_world import LEASE, World, world
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.each_database]
 
 
 async def leased(w: World, jobs: int) -> list[Assignment]:

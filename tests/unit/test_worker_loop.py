@@ -9,7 +9,7 @@ from backend.events import AttemptFinished, LeaseLost, RunsClaimed
 from backend.model.ids import DEFAULT_NAMESPACE
 from tests.unit.worker_world import LEASE, until, world
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.each_database]
 
 OVER = LEASE.total_seconds() + 1
 

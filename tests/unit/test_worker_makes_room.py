@@ -11,7 +11,7 @@ from backend.model.schedule import Schedule
 from tests.store.world import manual_run
 from tests.unit.worker_world import World, until, world
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.each_database]
 
 
 async def test_a_run_that_is_asked_to_stop_ends_with_the_next_heartbeat_and_the_newer_one_runs(tmp_path):

@@ -13,7 +13,7 @@ from backend.store.port import WorkerStore
 from backend.worker.loop import Worker, WorkerConfig
 from tests.unit.worker_world import LEASE, World, until, world
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.each_database]
 
 
 class LosesAtOnce(WorkerStore):

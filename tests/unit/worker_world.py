@@ -1,4 +1,4 @@
-"""A worker on a real SQLite store, with clocks set by hand, and an HTTP server that answers when told to."""
+"""A worker on a real store, with clocks set by hand, and an HTTP server that answers when told to."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-
-import apsw
 
 from backend.engine.definition import ScheduleDefinition
 from backend.engine.plan import plan_all
@@ -28,6 +26,7 @@ from backend.store.runs import RunFilter, RunRecord
 from backend.store.schedules import Wish
 from backend.targets.base import TargetRules, Tools
 from backend.worker.loop import Worker, WorkerConfig
+from tests.databases import sql, url_in
 
 DEADLINE = 20
 LEASE = timedelta(seconds=15)
@@ -88,7 +87,7 @@ class Gate:
 
 @dataclass
 class World:
-    path: Path
+    url: str
     clock: HandClock
     store: Store
     tools: Tools
@@ -144,12 +143,9 @@ class World:
     def told(self, kind: type[Fact]) -> int:
         return sum(isinstance(fact, kind) for fact in self.facts)
 
-    def execute(self, sql: str) -> None:
+    def execute(self, statement: str) -> None:
         """Change the database behind everybody's back."""
-        connection = apsw.Connection(str(self.path))
-        connection.set_busy_timeout(5000)
-        connection.execute(sql).fetchall()
-        connection.close()
+        sql(self.url, statement)
 
 
 @asynccontextmanager
@@ -157,8 +153,8 @@ async def world(folder: Path, *, concurrency: int = 8) -> AsyncIterator[World]:
     clock, gate, events = HandClock(), Gate(), Events()
     facts: list[Fact] = []
     events.subscribe(facts.append)
-    path = folder / "scheduler.db"
-    store = await open_store(f"sqlite:///{path}", clock=clock)
+    url = url_in(folder)
+    store = await open_store(url, clock=clock)
     server = await asyncio.start_server(gate.answer, "127.0.0.1", 0)
     gate.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
     rules = TargetRules(allow_commands=False, allow_private_urls=True)
@@ -166,7 +162,7 @@ async def world(folder: Path, *, concurrency: int = 8) -> AsyncIterator[World]:
         async with asyncio.timeout(2 * DEADLINE), Tools.open(rules) as tools:
             config = WorkerConfig("w1", concurrency, LEASE)
             worker = Worker(store.worker(), tools, config, clock=clock, events=events)
-            yield World(path, clock, store, tools, gate, facts, events, worker)
+            yield World(url, clock, store, tools, gate, facts, events, worker)
     finally:
         gate.open.set()
         server.close()

@@ -109,8 +109,11 @@ class Session:
         return f"notify \"{channel}\", '{hints}'; commit" if hints else "commit"
 
     async def _roll_back(self) -> None:
-        if self._connection.is_closed():
-            return
+        try:
+            if self._connection.is_closed():
+                return
+        except asyncpg.InterfaceError:
+            return  # the server has closed it, and the pool has taken it back
         try:
             async with asyncio.timeout(1):
                 await self._connection.execute("rollback")

@@ -70,8 +70,8 @@ def _adapted(value: object) -> object:
     match value:
         case [dict(), *_]:
             return dumped(value)
-        case str():
-            return value.replace(_NUL, _REPLACEMENT)
+        case str() | [str(), *_]:
+            return _without_nul(value)
         case _:
             return value
 
