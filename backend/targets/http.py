@@ -69,6 +69,15 @@ class HttpTarget(BaseModel):
         check_body(self.method, self.body)
         return self
 
+    @staticmethod
+    def is_on(rules: TargetRules) -> bool:  # noqa: ARG004 - of this kind, some are allowed everywhere
+        """Every worker sends to public addresses."""
+        return True
+
+    def lets_through(self, rules: TargetRules) -> bool:
+        """Private addresses, if the rules allow them."""
+        return rules.allow_private_urls
+
     def check(self, rules: TargetRules) -> None:
         """Refuse an address that is literally private, unless the rules allow it."""
         if not rules.allow_private_urls:
@@ -78,7 +87,7 @@ class HttpTarget(BaseModel):
         """Send the request and classify what comes back."""
         answer = await tools.sender.send(request_of(self, dispatch))
         if isinstance(answer, NoAnswer):
-            return Failed(answer.error, answer.permanent)
+            return Failed(answer.error, answer.permanent, barred=answer.blocked)
         return classify(self, answer)
 
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from backend.engine.retry import settle
 from backend.errors import StoreUnavailable
-from backend.events import AttemptFinished, Events, LeaseLost, LoopFailed, ScheduleChanged, SchedulePaused
+from backend.events import AttemptFinished, Events, LeaseLost, LoopFailed, RunDeclined, ScheduleChanged, SchedulePaused
 from backend.model.attempt import AttemptResult
-from backend.store.leasing import Finish, Finished
+from backend.store.leasing import Finish, Finished, begun
 from backend.store.port import WorkerStore
 
 PAUSE = 0.2
@@ -84,8 +84,10 @@ def _without_content(result: AttemptResult) -> AttemptResult:
     return result._replace(error=error, output="", output_truncated=bool(result.output), status_code=None)
 
 
-def _fact(finished: Finished) -> AttemptFinished:
+def _fact(finished: Finished) -> AttemptFinished | RunDeclined:
     result, run = finished.result, finished.result.run
+    if not begun(finished):
+        return _declined(finished)
     return AttemptFinished(
         namespace=run.namespace,
         schedule_id=result.schedule_id,
@@ -99,4 +101,17 @@ def _fact(finished: Finished) -> AttemptFinished:
         scheduled_at=run.scheduled_at,
         started_at=run.started_at,
         finished_at=finished.at,
+    )
+
+
+def _declined(finished: Finished) -> RunDeclined:
+    result, run = finished.result, finished.result.run
+    return RunDeclined(
+        namespace=run.namespace,
+        schedule_id=result.schedule_id,
+        run_id=run.id,
+        worker=result.worker,
+        run_state=finished.settled.state,
+        error=result.error or "",
+        times=run.declined + 1,
     )
