@@ -38,9 +38,10 @@ with recursive walk (namespace) as (
   where f.namespace is not null)
 select n.namespace from walk n
 where exists (select 1 from unnest(:kinds::text[]) k (kind)
-              where exists (select 1 from runs r
-                            where r.state = 'queued' and r.chained = 0 and r.lane = :lane::integer
-                              and r.target_kind = k.kind and r.namespace = n.namespace)
+              where (select available_at from runs
+                     where state = 'queued' and chained = 0 and lane = :lane::integer and target_kind = k.kind
+                       and namespace = n.namespace
+                     order by available_at limit 1) is not null
                  or (select available_at from runs
                      where {{delayed}} and lane = :lane::integer and target_kind = k.kind and namespace = n.namespace
                      order by available_at limit 1) <= :now::bigint)
@@ -69,8 +70,11 @@ again as materialized (
 placed as (
   select w.*, row_number() over (partition by place order by available_at) as rank
   from (select * from fresh union all select * from again) w),
-x as materialized (
-  select key, nominal_at from placed where rank <= :share::bigint order by rank, place limit :limit::bigint)
+picked as materialized (
+  select key, nominal_at from placed where rank <= :share::bigint order by rank, place limit :limit::bigint),
+x as (  -- arrays, since the planner would take a limit it does not know for a tenth of all, and read the whole ledger
+  select * from unnest(array(select key from picked order by key), array(select nominal_at from picked order by key))
+    as t (key, nominal_at))
 update runs r
 set state = 'running', attempt = r.attempt + 1, started_at = coalesce(r.started_at, :now::bigint),
     attempt_started_at = :now::bigint, lease_token = :token, lease_until = :until, worker = :worker,
@@ -85,7 +89,8 @@ returning r.key, r.id, r.schedule_key, r.namespace, r.nominal_at, r.scheduled_at
 -- When the next waiting run of a lane and of these kinds may be claimed.
 select min(w.available_at) from unnest(:kinds::text[]) k (kind) cross join lateral (
   (select :now::bigint as available_at from runs
-   where state = 'queued' and chained = 0 and lane = :lane::integer and target_kind = k.kind limit 1)
+   where state = 'queued' and chained = 0 and lane = :lane::integer and target_kind = k.kind
+   order by namespace limit 1)
   union all
   (select available_at from runs where {{delayed}} and lane = :lane::integer and target_kind = k.kind
    order by available_at limit 1)) w
