@@ -66,7 +66,8 @@ def _barred(assignment: Assignment, errand: Errand, failed: Failed, able: Sequen
         error = f"worker {assignment.worker} may not run this ({failed.error}); it waits for {_named(able)}"
         return _declined(assignment, errand, replace(failed, error=error), elsewhere=True)
     if failed.permanent:
-        return result_of(assignment, errand, failed)
+        error = f"{failed.error} (worker {assignment.worker}, and no other may)"
+        return result_of(assignment, errand, replace(failed, error=error))
     error = f"no worker may run this; worker {assignment.worker}: {failed.error}"
     return _declined(assignment, errand, replace(failed, error=error), elsewhere=False)
 
