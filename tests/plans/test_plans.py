@@ -193,7 +193,7 @@ RUN_ID = f"{(START + 5 * MINUTE // 100) // 1000:012x}-7000-8000-{5:012x}"
 LEASE = {"now": START + DAY, "until": START + DAY, "token": "t", "worker": "w", "lane": 0, "limit": 50}
 MAY = {"kinds": '["http", "python"]'}
 LEASE |= MAY
-WORK = [
+WORK: list[tuple[str, dict[str, Any], int | None]] = [
     ("claim_due", {"now": START + DAY, "limit": 50}, 50),
     ("next_due", {}, 1),
     ("waiting_namespaces", {"now": START + DAY, "lane": 0, "after": "default", "limit": 50, **MAY}, 1),
@@ -259,7 +259,8 @@ def test_very_many_runs_that_a_worker_may_not_do_are_not_in_the_way_of_those_it_
     try:
         raw.execute(CROWD, {"runs": CROWDED, "start": START})
         asked = [one for one in WORK if one[0] in {"waiting_namespaces", "claim_runs", "next_available"}]
-        for name, values, rows in [*asked, ("waiting_kinds", {"lane": 0}, 2)]:
+        asked += [("waiting_kinds", {"lane": 0}, 2)]
+        for name, values, rows in asked:
             found, steps = work_of(raw, name, values)
             print(f"sqlite {name} in a crowd: {steps} steps")
             assert (found, steps <= 50 * STEPS_PER_ROW) == (rows, True), (name, steps)

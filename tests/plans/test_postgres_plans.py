@@ -6,6 +6,7 @@ Plans are made both for the values at hand and, as for a statement that has been
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -246,6 +247,6 @@ def test_very_many_runs_that_a_worker_may_not_do_are_not_in_the_way_of_those_it_
         run_sql(url, "analyze runs")
     for name, values in WORK:
         if name in {"waiting_namespaces", "claim_runs", "next_available", "waiting_kinds"}:
-            plan = in_thread(lambda name=name, values=values: explained(url, statement(name), values, mode))
+            plan = in_thread(partial(explained, url, statement(name), values, mode))
             print(f"postgres {name} in a crowd: {touched(plan)} rows, {plan['Execution Time']} ms, {mode}")
             assert touched(plan) <= MOST_ROWS, orjson.dumps(plan, option=orjson.OPT_INDENT_2).decode()
