@@ -195,6 +195,22 @@ class AttemptFinished(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class RunDeclined(Fact):
+    """A worker may not do what it claimed, for so many times in a row; it has not begun, and another may take it.
+
+    When no worker could for long, `run_state` is `failed`.
+    """
+
+    namespace: str
+    schedule_id: str
+    run_id: str
+    worker: str
+    run_state: str
+    error: str
+    times: int
+
+
+@dataclass(frozen=True, slots=True)
 class LeaseLost(Fact):
     """The result of an attempt was refused, because its lease had passed to somebody else."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -84,8 +84,9 @@ def run_row(run: Json, now: datetime) -> Row:
 
 
 def lateness(run: Json) -> str:
-    """Say how long after its time the run started."""
-    return times.length(times.between(run["scheduled_time"], run.get("started_at")))
+    """Say how long after its time the run started; where a clock stepped back meanwhile, not at all."""
+    late = times.between(run["scheduled_time"], run.get("started_at"))
+    return times.length(None if late is None else max(late, timedelta(0)))
 
 
 def note_of(run: Json) -> str:

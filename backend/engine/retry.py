@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import hashlib
 
-from backend.model.attempt import Ended, Limits, Reaped, Settled
+from backend.model.attempt import Declined, Ended, Limits, Reaped, Settled
 from backend.model.instants import SECOND, micros
 from backend.model.policies import Delivery, Reason, RetryPolicy
 from backend.model.run import AttemptState, RunState
 
 MAX_LOSSES = 5
 """A run whose attempts were lost this often, with nobody to say what happened, is dead."""
+
+DECLINED_PAUSES = (SECOND, 15 * SECOND)
+"""How long a run rests, at first and at most, that a worker gave back because it may not do it; the pause doubles."""
+UNABLE = 60 * SECOND
+"""A run that no worker could do for so long has failed: a worker that is started again is back sooner."""
 
 
 def settle(ended: Ended, limits: Limits, now: int) -> Settled:
@@ -19,6 +24,8 @@ def settle(ended: Ended, limits: Limits, now: int) -> Settled:
         return Settled(RunState.SUCCEEDED, None, now, now)
     if ended.state is AttemptState.CANCELLED:
         return Settled(RunState.CANCELLED, None, now, now)
+    if ended.declined is not None:
+        return _settle_declined(ended.declined, now)
     once = limits.delivery is Delivery.AT_MOST_ONCE
     if ended.state is AttemptState.RELEASED:
         return Settled(RunState.FAILED, Reason.LOST, now, now) if once else Settled(RunState.QUEUED, None, now, None)
@@ -29,6 +36,15 @@ def settle(ended: Ended, limits: Limits, now: int) -> Settled:
         return Settled(RunState.RETRYING, None, retry_at, None)
     final = RunState.TIMED_OUT if ended.state is AttemptState.TIMED_OUT else RunState.FAILED
     return Settled(final, None, now, now)
+
+
+def _settle_declined(declined: Declined, now: int) -> Settled:
+    """Let another worker take it; nothing was dispatched, so this holds for `at_most_once` as well."""
+    since = None if declined.elsewhere else now if declined.unable_since_at is None else declined.unable_since_at
+    if since is not None and now - since >= UNABLE:
+        return Settled(RunState.FAILED, None, now, now, since)
+    first, longest = DECLINED_PAUSES
+    return Settled(RunState.RETRYING, None, now + min(first << min(declined.times, 8), longest), None, since)
 
 
 def back_off(ended: Ended, policy: RetryPolicy, counted: int) -> int:

@@ -9,6 +9,17 @@ from backend.model.policies import Delivery, Reason, RetryPolicy
 from backend.model.run import AttemptState, ClaimedRun, RunState
 
 
+class Declined(NamedTuple):
+    """A worker may not do what it has claimed, and has not begun it."""
+
+    times: int
+    """How often in a row before."""
+    elsewhere: bool
+    """Another worker that is there may do it."""
+    unable_since_at: int | None
+    """Since when no worker could."""
+
+
 class Ended(NamedTuple):
     """How an attempt ended. `retry_after` in seconds, as the target asked."""
 
@@ -17,6 +28,7 @@ class Ended(NamedTuple):
     state: AttemptState
     permanent: bool
     retry_after: float | None
+    declined: Declined | None = None
 
 
 class Limits(NamedTuple):
@@ -36,6 +48,7 @@ class Settled(NamedTuple):
     reason: Reason | None
     available_at: int
     finished_at: int | None
+    unable_since_at: int | None = None
 
 
 class Reaped(NamedTuple):

@@ -92,6 +92,10 @@ class ClaimedRun(NamedTuple):
     missed_first_at: int | None
     missed_last_at: int | None
     input: str | None
+    declined: int = 0
+    """Times in a row that a worker gave the run back because it may not do it."""
+    unable_since_at: int | None = None
+    """Since when no worker there could do it, as far as they who gave it back knew."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -329,8 +329,28 @@ def _runs_claimed(fact: events.RunsClaimed) -> Line:
     return _line("debug", "runs_claimed", worker=fact.worker, runs=fact.runs)
 
 
+def _milliseconds(start: int, end: int) -> float:
+    return round((end - start) / 1000, 1)
+
+
+def _run_declined(fact: events.RunDeclined) -> Line:
+    # Once when it begins and once when it is over; it may be given back every few seconds for hours.
+    return _line(
+        "error" if fact.run_state == "failed" else "warning" if fact.times == 1 else "debug",
+        "run_declined",
+        run_id=fact.run_id,
+        schedule_id=fact.schedule_id,
+        namespace=fact.namespace,
+        worker=fact.worker,
+        run_state=fact.run_state,
+        error=fact.error,
+    )
+
+
 def _attempt_finished(fact: events.AttemptFinished) -> Line:
     error = {} if fact.error is None else {"error": fact.error}
+    # The run was late once: a later attempt waited for its turn, which is no lateness. A clock may have stepped back.
+    late = {"lateness_ms": max(_milliseconds(fact.scheduled_at, fact.started_at), 0.0)} if fact.attempt == 1 else {}
     return _line(
         "info" if fact.outcome in {"succeeded", "released", "cancelled"} else "warning",
         "attempt_finished",
@@ -341,8 +361,8 @@ def _attempt_finished(fact: events.AttemptFinished) -> Line:
         target=fact.target,
         outcome=fact.outcome,
         run_state=fact.run_state,
-        lateness_ms=round((fact.started_at - fact.scheduled_at) / 1000, 1),
-        duration_ms=round((fact.finished_at - fact.started_at) / 1000, 1),
+        **late,
+        duration_ms=max(_milliseconds(fact.started_at, fact.finished_at), 0.0),
         **error,
     )
 
@@ -445,6 +465,7 @@ WORDINGS: dict[type[events.Fact], Callable[[Any], Line]] = {
     events.SchedulePaused: _schedule_paused,
     events.RunsClaimed: _runs_claimed,
     events.AttemptFinished: _attempt_finished,
+    events.RunDeclined: _run_declined,
     events.LeaseLost: _lease_lost,
     events.AttemptsReaped: _attempts_reaped,
     events.LedgerAudited: _ledger_audited,

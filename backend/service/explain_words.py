@@ -88,7 +88,7 @@ def _fired(facts: Facts) -> str:
     if run.finished_at is None:
         when = f"it started at {moment_text(run.started_at)}" if run.started_at else "it waits for its next attempt"
         return f"It fired: run {run.id} is {run.state}; {when}."
-    late = f", {length_text(run.started_at - run.scheduled_at)} after its time" if run.started_at else ""
+    late = f", {length_text(max(run.started_at - run.scheduled_at, 0))} after its time" if run.started_at else ""
     started = f"started at {moment_text(run.started_at)}{late}, and " if run.started_at else ""
     error = f" ({run.error})" if run.error and run.state != RunState.SUCCEEDED else ""
     return f"It fired: run {run.id} {started}ended at {moment_text(run.finished_at)} as {run.state}{error}."
@@ -109,6 +109,8 @@ def _pending(facts: Facts) -> str:
     waiting = waits.get(RunState(run.state), f"waits for a worker since {moment_text(run.queued_at)}")
     if run.available_at > facts.episode.now:
         waiting = f"starts at {moment_text(run.available_at)}"
+    if run.error is not None and run.state == RunState.RETRYING:
+        waiting += f" ({run.error})"
     return f"It is recorded as run {run.id}, which {waiting}."
 
 

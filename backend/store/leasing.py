@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ from backend.model.run import FINAL_STATES, AttemptState, ClaimedRun, RunState, 
 from backend.store.attempts import NewAttempt
 from backend.store.operation import Batch, Operation, Query, now
 from backend.store.planning import drop_waiting, settle_schedules
+from backend.store.turns import last_served, share_of
 from backend.store.workers import Presence, see
 
 STREAK_SPAN = 60 * MINUTE
@@ -35,6 +35,8 @@ class Lessee(NamedTuple):
     token: str
     lease: timedelta
     served: Served = Served()
+    kinds: Sequence[str] | None = None
+    """The kinds of target that it may perform; None: all."""
 
 
 class Claim(NamedTuple):
@@ -60,21 +62,39 @@ def claim_runs(lessee: Lessee, limit: int, backfills: int | None = None) -> Oper
     lease expires, and the run is taken over, or ends as lost if it may be sent only once.
     """
     instant = yield from now()
+    kinds = (yield from waiting_kinds()) if lessee.kinds is None else lessee.kinds
+    lessee = lessee._replace(kinds=kinds)
     runs, live = yield from _lease(lessee, instant, LIVE, limit)
     room = min(limit - len(runs), limit if backfills is None else backfills)
     later, backfill = yield from _lease(lessee, instant, BACKFILL, room)
     runs += later
     keys = sorted({run.schedule_key for run in runs})
     errands = (yield Query("errands_of", {"schedule_keys": keys})) if keys else []
-    next_at = yield from _next_at(instant, with_backfills=backfills is None or backfills > 0)
+    next_at = yield from _next_at(kinds, instant, with_backfills=backfills is None or backfills > 0)
     return Claim(instant, runs, {row[0]: (row[1], row[2]) for row in errands}, next_at, Served(live, backfill))
+
+
+def claim_orphans(lessee: Lessee, others: Collection[str], limit: int) -> Operation[Claim]:
+    """Lease runs of kinds that neither this worker nor one of `others` may perform: they shall not wait unheard."""
+    kinds = yield from waiting_kinds()
+    orphans = [kind for kind in kinds if kind not in others and kind not in (lessee.kinds or ())]
+    return (yield from claim_runs(lessee._replace(kinds=orphans), limit if orphans else 0))
+
+
+def waiting_kinds() -> Operation[list[str]]:
+    """Name the kinds of target that runs wait for."""
+    live = yield Query("waiting_kinds", {"lane": LIVE})
+    backfill = yield Query("waiting_kinds", {"lane": BACKFILL})
+    return sorted({row[0] for row in (*live, *backfill)})
 
 
 def _lease(lessee: Lessee, instant: int, lane: int, limit: int) -> Operation[tuple[list[ClaimedRun], str]]:
     after = lessee.served[lane]
     if limit <= 0:
         return [], after
-    waiting = yield Query("waiting_namespaces", {"now": instant, "lane": lane, "after": after, "limit": limit})
+    kinds = list(lessee.kinds or ())
+    turns = {"now": instant, "lane": lane, "after": after, "limit": limit, "kinds": kinds}
+    waiting = yield Query("waiting_namespaces", turns)
     if not waiting:
         return [], after
     namespaces = [row[0] for row in waiting]
@@ -84,6 +104,7 @@ def _lease(lessee: Lessee, instant: int, lane: int, limit: int) -> Operation[tup
         "token": lessee.token,
         "worker": lessee.worker,
         "lane": lane,
+        "kinds": kinds,
         "limit": limit,
         "namespaces": namespaces,
         "share": share_of(limit, len(namespaces)),
@@ -92,30 +113,11 @@ def _lease(lessee: Lessee, instant: int, lane: int, limit: int) -> Operation[tup
     return runs, last_served([run.namespace for run in runs], namespaces) or after
 
 
-def share_of(limit: int, namespaces: int) -> int:
-    """Divide a claim among namespaces; what one leaves over is for the next claim, which follows at once.
-
-    >>> share_of(64, 1), share_of(64, 3), share_of(1, 1)
-    (64, 22, 1)
-    """
-    return -(-limit // namespaces)
-
-
-def last_served(claimed: Sequence[str], in_turn: Sequence[str]) -> str | None:
-    """Name the namespace that the last run of a claim came from, when each got one after another.
-
-    >>> last_served(["a", "a", "b"], ["a", "b", "c"]), last_served(["a", "b"], ["b", "a"]), last_served([], ["a"])
-    ('a', 'a', None)
-    """
-    counted = Counter(claimed)
-    most = max(counted.values(), default=0)
-    return next((name for name in reversed(in_turn) if most and counted[name] == most), None)
-
-
-def _next_at(instant: int, *, with_backfills: bool) -> Operation[int | None]:
-    live = (yield Query("next_available", {"lane": LIVE, "now": instant}))[0][0]
-    backfill = (yield Query("next_available", {"lane": BACKFILL, "now": instant}))[0][0] if with_backfills else None
-    return min((time for time in (live, backfill) if time is not None), default=None)
+def _next_at(kinds: Sequence[str], instant: int, *, with_backfills: bool) -> Operation[int | None]:
+    times = []
+    for lane in (LIVE, BACKFILL) if with_backfills else (LIVE,):
+        times += yield Query("next_available", {"lane": lane, "now": instant, "kinds": list(kinds)})
+    return min((row[0] for row in times if row[0] is not None), default=None)
 
 
 class Extended(NamedTuple):
@@ -170,7 +172,7 @@ def finish_attempts(results: Sequence[AttemptResult], settle: Settler) -> Operat
     states = {(row[0], row[1]): RunState(row[2]) for row in rows}
     finished = [_finished(r, s, states, instant) for r, s in zip(results, settled, strict=True)]
     accepted = [f for f in finished if f.accepted]
-    yield Batch("insert_attempts", [_attempt(f.result, instant)._asdict() for f in accepted])
+    yield Batch("insert_attempts", [_attempt(f.result, instant)._asdict() for f in accepted if begun(f)])
     waiting = {f.result.run.schedule_key for f in accepted if f.settled.state not in FINAL_STATES}
     dropped = yield from drop_waiting(waiting, instant)
     finished = [_dropped(f) if f.accepted and f.result.run.key in dropped else f for f in finished]
@@ -178,6 +180,11 @@ def finish_attempts(results: Sequence[AttemptResult], settle: Settler) -> Operat
     over = {f.result.run.schedule_key for f in accepted if f.settled.state in FINAL_STATES}
     completed = yield from settle_schedules(over, instant)
     return Finish(finished, paused, completed)
+
+
+def begun(finished: Finished) -> bool:
+    """Say whether the target was asked, or may have been."""
+    return finished.result.ended.declined is None
 
 
 def _finished(
@@ -198,7 +205,9 @@ def _run_row(result: AttemptResult, settled: Settled, instant: int) -> dict[str,
         "error": result.error,
         "finished_at": settled.finished_at,
         "available_at": settled.available_at,
-        "released": int(result.ended.state is AttemptState.RELEASED),
+        "released": int(result.ended.state is AttemptState.RELEASED and result.ended.declined is None),
+        "declined": int(result.ended.declined is not None),
+        "unable_since_at": settled.unable_since_at,
     }
 
 
@@ -264,14 +273,22 @@ class _Streak:
         }
 
 
+def _tells_of_target(f: Finished) -> bool:
+    failed = f.settled.state in {RunState.FAILED, RunState.TIMED_OUT}
+    return failed and begun(f) and f.settled.reason is not Reason.LOST
+
+
 def _fold(accepted: Sequence[Finished]) -> dict[int, _Streak]:
-    """Fold the ended runs of each schedule in the order of the batch; a lost one says nothing about the target."""
+    """Fold the ended runs of each schedule in the order of the batch.
+
+    A lost one says nothing about the target, and one that no worker may do something about the workers.
+    """
     streaks: dict[int, _Streak] = {}
     for f in accepted:
         key = f.result.run.schedule_key
         if f.settled.state is RunState.SUCCEEDED:
             streaks[key] = _Streak(after_success=True)
-        elif f.settled.state in {RunState.FAILED, RunState.TIMED_OUT} and f.settled.reason is not Reason.LOST:
+        elif _tells_of_target(f):
             error = (f.result.error or "")[:300] or "no error text"
             streaks.setdefault(key, _Streak()).fail(error, permanent=f.result.ended.permanent)
     return streaks

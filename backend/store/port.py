@@ -13,7 +13,7 @@ They stand on a Runner, of which there is one per database.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -79,11 +79,19 @@ class WorkerStore:
         """Lease up to `limit` waiting runs, of which at most `backfills` belong to backfills."""
         return await self.runner.write(leasing.claim_runs(lessee, limit, backfills))
 
+    async def claim_orphans(self, lessee: leasing.Lessee, others: Collection[str], limit: int) -> leasing.Claim:
+        """Lease runs of kinds that neither the lessee nor one of `others` may perform."""
+        return await self.runner.write(leasing.claim_orphans(lessee, others, limit))
+
     async def extend(
         self, held: Sequence[tuple[int, str]], lease: timedelta, presence: workers.Presence | None = None
     ) -> leasing.Extended:
         """Prolong leases; a run key that is not answered is lost. Notes with it that the worker is there."""
         return await self.runner.write(leasing.extend_leases(held, lease, presence))
+
+    async def able(self) -> tuple[tuple[str, str], ...]:
+        """Read name and abilities of the workers that are there."""
+        return await self.runner.read(workers.able_workers())
 
     async def leave(self, name: str) -> None:
         """Take the worker off the list of those that are there."""

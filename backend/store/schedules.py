@@ -47,7 +47,9 @@ def change_schedules(namespace: str, store_id: str, wish: Wish) -> Operation[lis
     changes = _decide(wish.ids, wish.revise, current, moment)
     if wish.drop is not None:
         changes += _decide(gone, wish.drop, current, moment)
+    kinds = {one.schedule.key: one.schedule.target_kind for one in current.values()}
     written = yield from _write(changes, moment.now)
+    yield from _retarget(changes, kinds)
     if wish.dry_run:
         raise DryRun(written)
     return written
@@ -96,6 +98,12 @@ def _write(changes: Sequence[Change], instant: int) -> Operation[list[Change]]:
     written = [_with_key(change, keys) for change in changes]
     yield from _write_around(written, instant)
     return written
+
+
+def _retarget(changes: Sequence[Change], kinds: Mapping[int, str]) -> Operation[None]:
+    schedules = [change.schedule for change in changes if change.verb not in {"created", "unchanged"}]
+    if moved := sorted(s.key for s in schedules if s.target_kind != kinds.get(s.key)):
+        yield Query("retarget_runs", {"schedule_keys": moved})
 
 
 def _with_key(change: Change, keys: dict[str, int]) -> Change:

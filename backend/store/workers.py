@@ -1,4 +1,4 @@
-"""Who is at work on the database: a registry for people. What counts is the leases."""
+"""Who is at work on the database, and what each may do. For who holds what, the leases count."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ class Presence(NamedTuple):
     concurrency: int
     lease: timedelta
     draining: bool
+    abilities: str = "{}"
+    """JSON: which targets it may perform."""
 
 
 class WorkerRow(NamedTuple):
@@ -40,6 +42,13 @@ def see(presence: Presence, instant: int) -> Query:
     """Note that a worker is alive."""
     told = {"lease": micros(presence.lease), "draining": int(presence.draining), "now": instant}
     return Query("see_worker", {**presence._asdict(), **told})
+
+
+def able_workers() -> Operation[tuple[tuple[str, str], ...]]:
+    """Read (name, abilities) of the workers that are there; one that drains is, for another will come after it."""
+    instant = yield from now()
+    rows = yield Query("able_workers", {"now": instant})
+    return tuple((row[0], row[1]) for row in rows)
 
 
 def forget(name: str) -> Operation[None]:

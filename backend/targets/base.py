@@ -32,7 +32,8 @@ class Succeeded:
 class Failed:
     """The target did not do it, or nobody knows. `permanent`: asking again would not help.
 
-    `retry_after`: seconds that the target asked to be left alone.
+    `retry_after`: seconds that the target asked to be left alone. `barred`: nothing was begun, for this worker's
+    settings forbid it, and another's may not; with `permanent`, it is not waited for one that is not there.
     """
 
     error: str
@@ -41,6 +42,7 @@ class Failed:
     truncated: bool = False
     status_code: int | None = None
     retry_after: float | None = None
+    barred: bool = False
 
 
 Outcome = Succeeded | Failed
@@ -102,6 +104,15 @@ class Target(Protocol):
     @property
     def kind(self) -> str:
         """Name the kind, as in the schedule's document."""
+        ...
+
+    @staticmethod
+    def is_on(rules: TargetRules) -> bool:
+        """Say whether the rules let any target of this kind be performed."""
+        ...
+
+    def lets_through(self, rules: TargetRules) -> bool:
+        """Say whether a worker with these rules may do what another found barred."""
         ...
 
     def check(self, rules: TargetRules) -> None:

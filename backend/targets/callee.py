@@ -26,6 +26,7 @@ from typing import Any, TextIO
 
 LENGTH_BYTES = 8
 MOST_BYTES = 64 * 1024
+SUMMARY_BYTES = 4 * 1024
 FRAMES = 20
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
@@ -120,11 +121,16 @@ def written(value: Any) -> str:  # noqa: ANN401
 def summary(error: BaseException) -> str:
     """Name an exception and its message."""
     try:
-        message = str(error)[:MOST_BYTES]
+        message = str(error)
     except Exception:
         message = "(its message cannot be read)"
-    name = type(error).__qualname__
-    return f"{name}: {message}" if message else name
+    name = type(error).__qualname__[:SUMMARY_BYTES]
+    return cut(f"{name}: {message[:SUMMARY_BYTES]}" if message else name, SUMMARY_BYTES)
+
+
+def cut(text: str, most: int) -> str:
+    """Keep the beginning of a text, at most so many bytes as UTF-8; lone surrogates become question marks."""
+    return text[:most].encode(errors="replace")[:most].decode(errors="ignore")
 
 
 def told(error: BaseException) -> str:
@@ -147,7 +153,7 @@ def answer(report: str, *, error: str | None = None, permanent: bool = False) ->
     encoded = report.encode(errors="replace")
     kept = encoded[:MOST_BYTES] if error is None else encoded[-MOST_BYTES:]
     return {
-        "error": error,
+        "error": None if error is None else cut(error, SUMMARY_BYTES),
         "permanent": permanent,
         "report": kept.decode(errors="ignore"),
         "cut": len(kept) < len(encoded),

@@ -75,6 +75,15 @@ class CommandTarget(BaseModel):
             raise FieldError(f"{cwd[:80]!r} is not an absolute path", "start it with /")
         return cwd
 
+    @staticmethod
+    def is_on(rules: TargetRules) -> bool:
+        """Commands are off unless the rules allow them."""
+        return rules.allow_commands
+
+    def lets_through(self, rules: TargetRules) -> bool:
+        """All of them, or none."""
+        return rules.allow_commands
+
     def check(self, rules: TargetRules) -> None:
         """Refuse commands unless the rules allow them."""
         if not rules.allow_commands:
@@ -83,7 +92,7 @@ class CommandTarget(BaseModel):
     async def perform(self, dispatch: Dispatch, tools: Tools) -> Outcome:
         """Run the program to its end; when cancelled, kill all of its process group."""
         if not tools.rules.allow_commands:
-            return Failed("; ".join(OFF), permanent=True)
+            return Failed("; ".join(OFF), permanent=False, barred=True)
         spec = ChildSpec(self.argv, environment(self, dispatch, tools.base_env), self.cwd, input_of(dispatch))
         try:
             return classify(await run_child(spec, tools.warden))

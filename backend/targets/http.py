@@ -25,6 +25,7 @@ from backend.targets.sender import Answer, NoAnswer, Request
 
 RETRY_AFTER_SECONDS = 86400.0
 TRANSIENT = frozenset({408, 429})
+OFF = "set SCHEDULER_ALLOW_PRIVATE_URLS=true on the server"
 _CHARSETS = frozenset({"utf-8", "us-ascii", "iso-8859-1", "latin-1", "windows-1252"})
 _JSON_TYPE = re.compile(r"application/json|[^;]*\+json", re.IGNORECASE)
 
@@ -69,6 +70,15 @@ class HttpTarget(BaseModel):
         check_body(self.method, self.body)
         return self
 
+    @staticmethod
+    def is_on(rules: TargetRules) -> bool:  # noqa: ARG004 - of this kind, some are allowed everywhere
+        """Every worker sends to public addresses."""
+        return True
+
+    def lets_through(self, rules: TargetRules) -> bool:
+        """Private addresses, if the rules allow them."""
+        return rules.allow_private_urls
+
     def check(self, rules: TargetRules) -> None:
         """Refuse an address that is literally private, unless the rules allow it."""
         if not rules.allow_private_urls:
@@ -78,7 +88,8 @@ class HttpTarget(BaseModel):
         """Send the request and classify what comes back."""
         answer = await tools.sender.send(request_of(self, dispatch))
         if isinstance(answer, NoAnswer):
-            return Failed(answer.error, answer.permanent)
+            error = f"{answer.error}; {OFF}" if answer.blocked else answer.error
+            return Failed(error, answer.permanent, barred=answer.blocked)
         return classify(self, answer)
 
 

@@ -102,19 +102,21 @@ class PythonPool:
             child = self._ready(module, len(body), pipe.writer)
             pipe.close_writer()
             try:
-                answer = await _answer(child, body)
-            except BaseException:
-                with anyio.CancelScope(shield=True):
-                    await self._end(child, signal.SIGTERM)
+                called = await self._called(child, body, pipe)
+            except BaseException:  # also after the answer: until it rests, nobody but us knows of the child
+                await asyncio.shield(self._ended(child, signal.SIGTERM))
                 raise
-            code = None
-            if answer is None or answer["left"]:
-                code = await self._end(child, signal.SIGKILL)
-            with anyio.move_on_after(FLUSH_SECONDS):  # a daemon that left the group may keep the pipe for ever
-                await pipe.ended.wait()
-            if answer is not None and not answer["left"]:
-                self._rest(child, fit=answer["error"] is None or not answer["permanent"])
-            return Called(answer, code, pipe.output)
+            if called.answer is not None and not called.answer["left"]:
+                self._rest(child, fit=called.answer["error"] is None or not called.answer["permanent"])
+            return called
+
+    async def _called(self, child: _Child, body: bytes, pipe: OutputPipe) -> Called:
+        answer, code = await _answer(child, body), None
+        if answer is None or answer["left"]:
+            code = await asyncio.shield(self._ended(child, signal.SIGKILL))
+        with anyio.move_on_after(FLUSH_SECONDS):  # a daemon that left the group may keep the pipe for ever
+            await pipe.ended.wait()
+        return Called(answer, code, pipe.output)
 
     async def close(self) -> None:
         """End all children."""
@@ -191,9 +193,14 @@ class PythonPool:
         """Let a child end by itself, and see to it."""
         if child in self._resting:
             self._wake(child)
-        task = asyncio.get_running_loop().create_task(self._end(child, None))
+        self._ended(child, None)
+
+    def _ended(self, child: _Child, number: signal.Signals | None) -> asyncio.Task[int | None]:
+        """End a child in a task of its own, which goes on when whoever waits for it is cancelled."""
+        task = asyncio.get_running_loop().create_task(self._end(child, number))
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
+        return task
 
     async def _end(self, child: _Child, number: signal.Signals | None) -> int | None:
         """End a child, its group, and its ward; answers its exit code. Without a signal it leaves by itself."""

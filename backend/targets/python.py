@@ -57,6 +57,15 @@ class PythonTarget(BaseModel):
         """The module that is imported."""
         return self.callable.partition(":")[0]
 
+    @staticmethod
+    def is_on(rules: TargetRules) -> bool:
+        """Callables are off unless the rules name modules."""
+        return bool(rules.python_prefixes)
+
+    def lets_through(self, rules: TargetRules) -> bool:
+        """Those below the modules that the rules name."""
+        return within(self.module, rules.python_prefixes)
+
     def check(self, rules: TargetRules) -> None:
         """Refuse callables unless their module is allowed."""
         if not rules.python_prefixes:
@@ -71,7 +80,7 @@ class PythonTarget(BaseModel):
         try:
             self.check(tools.rules)
         except FieldError as error:
-            return Failed(f"{error.rule}; {error.fix}", permanent=True)
+            return Failed(f"{error.rule}; {error.fix}", permanent=False, barred=True)
         try:
             return classify(await tools.python.call(self.module, request(self, dispatch, tools.rules)))
         except OSError as error:

@@ -49,6 +49,8 @@ class NoAnswer:
 
     error: str
     permanent: bool = False
+    blocked: bool = False
+    """Nothing was sent, because the address is not public."""
 
 
 class Sender:
@@ -87,7 +89,8 @@ class Sender:
                 return await self._exchange(request)
             except (aiohttp.ClientError, OSError, TimeoutError, UnicodeError) as error:
                 if judged.blocked is not None:
-                    return NoAnswer(f"blocked: {request.url.host} is at a {judged.blocked} address", permanent=True)
+                    text = f"blocked: {request.url.host} is at a {judged.blocked} address"
+                    return NoAnswer(text, permanent=True, blocked=True)
                 return explain(error, request)
 
     async def _exchange(self, request: Request) -> Answer:

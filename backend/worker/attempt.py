@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from backend.engine.errand import Errand, load_errand
-from backend.model.attempt import AttemptResult, Ended, Limits
+from backend.model.attempt import AttemptResult, Declined, Ended, Limits
 from backend.model.ids import RunId
 from backend.model.policies import Delivery, RetryPolicy
 from backend.model.run import AttemptState, ClaimedRun, Dispatch
 from backend.model.trace_ids import traceparent
-from backend.targets.base import Failed, Outcome, Succeeded, Tools
+from backend.targets.abilities import Abilities
+from backend.targets.base import Failed, Outcome, Succeeded, Target, Tools
 
 
 class Assignment(NamedTuple):
@@ -33,7 +35,18 @@ class TimedOut:
     seconds: float
 
 
-async def perform(assignment: Assignment, tools: Tools) -> AttemptResult:
+class Colleague(NamedTuple):
+    """A worker that is there, and what it may perform."""
+
+    name: str
+    abilities: Abilities
+
+    def may(self, target: Target) -> bool:
+        """Say whether it may do what another found barred."""
+        return target.kind in self.abilities.kinds and target.lets_through(self.abilities.rules)
+
+
+async def perform(assignment: Assignment, tools: Tools, colleagues: Sequence[Colleague] = ()) -> AttemptResult:
     """Dispatch the run once and say how it went; never raises but for cancellation."""
     try:
         errand = load_errand(assignment.errand)
@@ -41,7 +54,34 @@ async def perform(assignment: Assignment, tools: Tools) -> AttemptResult:
         text = f"the stored definition cannot be read: {error}"
         return result_of(assignment, None, Failed(text[:2000], permanent=True))
     dispatch = dispatch_of(assignment, errand, traced=tools.rules.traced)
-    return result_of(assignment, errand, await _perform(errand, dispatch, tools))
+    outcome = await _perform(errand, dispatch, tools)
+    if isinstance(outcome, Failed) and outcome.barred:
+        able = [colleague.name for colleague in colleagues if colleague.may(errand.target)]
+        return _barred(assignment, errand, outcome, able)
+    return result_of(assignment, errand, outcome)
+
+
+def _barred(assignment: Assignment, errand: Errand, failed: Failed, able: Sequence[str]) -> AttemptResult:
+    """Leave it to a worker that may; what is barred for good fails when none is there."""
+    if able:
+        error = f"worker {assignment.worker} may not run this ({failed.error}); it waits for {_named(able)}"
+        return _declined(assignment, errand, replace(failed, error=error), elsewhere=True)
+    if failed.permanent:
+        error = f"{failed.error} (worker {assignment.worker}, and no other may)"
+        return result_of(assignment, errand, replace(failed, error=error))
+    error = f"no worker may run this; worker {assignment.worker}: {failed.error}"
+    return _declined(assignment, errand, replace(failed, error=error), elsewhere=False)
+
+
+def _named(workers: Sequence[str]) -> str:
+    names = ", ".join(workers[:3])
+    return f"{names} and {len(workers) - 3} more" if len(workers) > 3 else names
+
+
+def _declined(assignment: Assignment, errand: Errand, failed: Failed, *, elsewhere: bool) -> AttemptResult:
+    result = _result(assignment, errand, AttemptState.RELEASED, failed)
+    declined = Declined(assignment.run.declined, elsewhere, assignment.run.unable_since_at)
+    return result._replace(ended=result.ended._replace(declined=declined, permanent=True))
 
 
 async def _perform(errand: Errand, dispatch: Dispatch, tools: Tools) -> Outcome | TimedOut:

@@ -16,12 +16,13 @@ from backend.events import Events, LeaseLost, RunsClaimed
 from backend.model.attempt import AttemptResult
 from backend.model.instants import SECOND
 from backend.model.run import TriggerType
-from backend.store.leasing import Extended, Lessee, Served
+from backend.store.leasing import Claim, Extended, Lessee, Served
 from backend.store.port import WorkerStore
 from backend.store.wakeup import LEASES, RUNS
 from backend.store.workers import Presence
+from backend.targets.abilities import abilities_of, read_abilities, write_abilities
 from backend.targets.base import Tools
-from backend.worker.attempt import Assignment, cancelled, perform, released
+from backend.worker.attempt import Assignment, Colleague, cancelled, perform, released
 from backend.worker.recorder import Recorder
 
 BATCH = 1000
@@ -86,6 +87,9 @@ class Worker:
         self._events = events
         self._slots: dict[int, _Slot] = {}
         self._served = Served()
+        self._abilities = abilities_of(tools.rules)
+        self._colleagues: tuple[Colleague, ...] = ()
+        self._orphans_wait = False
         self._draining = False
         self._recorder = Recorder(store, events)
         self._extended_at = clock.monotonic()
@@ -149,20 +153,33 @@ class Worker:
         room = min(self._config.concurrency - len(self._slots), BATCH)
         if room <= 0:
             return self._config.poll
-        lessee = Lessee(self._config.name, secrets.token_hex(8), self._config.lease, self._served)
+        us, kinds = self._config, self._abilities.kinds
+        lessee = Lessee(us.name, secrets.token_hex(8), us.lease, self._served, kinds)
         claim = await self._store.claim(lessee, room, min(room, self._room_for_backfills()))
         self._served = claim.served
-        for run in claim.runs:
-            schedule_id, errand = claim.errands[run.schedule_key]
-            self._begin(Assignment(run, lessee.token, lessee.worker, schedule_id, errand))
-        if claim.runs:
-            self._events.emit(RunsClaimed(self._config.name, len(claim.runs)))
+        self._begin_all(claim, lessee)
+        if self._orphans_wait and len(claim.runs) < room:
+            await self._take_orphans(lessee, room - len(claim.runs))
         if claim.next_at is None or len(claim.runs) == room:
             return self._config.poll
         if not claim.runs and claim.next_at <= claim.now:
             # Another worker is about to lease all that waits: look again soon, but do not ask in a circle meanwhile.
             return min(self._config.poll, ELSEWHERE)
         return min(self._config.poll, max(0.0, (claim.next_at - claim.now) / SECOND))
+
+    async def _take_orphans(self, lessee: Lessee, room: int) -> None:
+        """Claim what no worker may perform, so that its runs say so and fail in the end; after all others."""
+        others = {kind for colleague in self._colleagues for kind in colleague.abilities.kinds}
+        claim = await self._store.claim_orphans(lessee, others, room)
+        self._orphans_wait = len(claim.runs) == room
+        self._begin_all(claim, lessee)
+
+    def _begin_all(self, claim: Claim, lessee: Lessee) -> None:
+        for run in claim.runs:
+            schedule_id, errand = claim.errands[run.schedule_key]
+            self._begin(Assignment(run, lessee.token, lessee.worker, schedule_id, errand))
+        if claim.runs:
+            self._events.emit(RunsClaimed(self._config.name, len(claim.runs)))
 
     def _room_for_backfills(self) -> int:
         """Half of the slots at the most, so that what is due now finds one."""
@@ -190,7 +207,7 @@ class Worker:
         try:
             if slot.revoked or slot.to_stop:
                 raise asyncio.CancelledError
-            return await perform(slot.assignment, self._tools)
+            return await perform(slot.assignment, self._tools, self._colleagues)
         except asyncio.CancelledError:
             # Cancelled because the lease is lost, and then nothing may be written; or because the run is to make room
             # for a later one; or to give it back.
@@ -214,6 +231,14 @@ class Worker:
         self._revoke(slots, told.held)
         self._stop(slots[key] for key in told.to_stop)
 
+    def _meet(self, able: Iterable[tuple[str, str]]) -> None:
+        self._colleagues = tuple(
+            Colleague(name, read_abilities(text)) for name, text in able if name != self._config.name
+        )
+        if not self._orphans_wait and not self._draining:
+            self._orphans_wait = True
+            self.wake()
+
     def _revoke(self, slots: dict[int, _Slot], held: set[int]) -> None:
         for key, slot in slots.items():
             # One that ended while we asked has given its lease back by itself, or will hear that it is lost.
@@ -230,11 +255,13 @@ class Worker:
 
     async def _beat_turn(self) -> float:
         await self.beat(self._presence())
+        self._meet(await self._store.able())
         return self._config.lease.total_seconds() / BEATS_PER_LEASE
 
     def _presence(self) -> Presence:
         us = self._config
-        return Presence(us.name, us.host, us.pid, us.version, us.concurrency, us.lease, self._draining)
+        abilities = write_abilities(self._abilities)
+        return Presence(us.name, us.host, us.pid, us.version, us.concurrency, us.lease, self._draining, abilities)
 
     async def drain(self, grace: float) -> None:
         """Let running attempts end within `grace` seconds, then give the rest back. `claiming` has ended before.

@@ -15,11 +15,12 @@ from backend.events import (
     LoopFailed,
     LoopFailure,
     LoopRecovered,
+    RunDeclined,
     ScheduleChanged,
     SchedulePaused,
 )
 from backend.model.attempt import AttemptResult
-from backend.store.leasing import Finish, Finished
+from backend.store.leasing import Finish, Finished, begun
 from backend.store.port import WorkerStore
 
 NAME = "recorder"
@@ -101,8 +102,10 @@ def _without_content(result: AttemptResult) -> AttemptResult:
     return result._replace(error=error, output="", output_truncated=bool(result.output), status_code=None)
 
 
-def _fact(finished: Finished) -> AttemptFinished:
+def _fact(finished: Finished) -> AttemptFinished | RunDeclined:
     result, run = finished.result, finished.result.run
+    if not begun(finished):
+        return _declined(finished)
     return AttemptFinished(
         namespace=run.namespace,
         schedule_id=result.schedule_id,
@@ -116,4 +119,17 @@ def _fact(finished: Finished) -> AttemptFinished:
         scheduled_at=run.scheduled_at,
         started_at=run.started_at,
         finished_at=finished.at,
+    )
+
+
+def _declined(finished: Finished) -> RunDeclined:
+    result, run = finished.result, finished.result.run
+    return RunDeclined(
+        namespace=run.namespace,
+        schedule_id=result.schedule_id,
+        run_id=run.id,
+        worker=result.worker,
+        run_state=finished.settled.state,
+        error=result.error or "",
+        times=run.declined + 1,
     )

@@ -46,7 +46,20 @@ USED = [
         ],
     ),
     ("next_due", ["schedules USING COVERING INDEX schedules_due"]),
-    ("next_available", ["runs EXISTS USING COVERING INDEX runs_queued", "runs USING INDEX runs_delayed_next"]),
+    (
+        "next_available",
+        [
+            "runs USING COVERING INDEX runs_queued (lane=? AND target_kind=?)",
+            "runs USING INDEX runs_delayed_next (lane=? AND target_kind=?)",
+        ],
+    ),
+    (
+        "waiting_kinds",
+        [
+            "runs USING COVERING INDEX runs_queued (lane=? AND target_kind>?)",
+            "runs USING INDEX runs_delayed_next (lane=? AND target_kind>?)",
+        ],
+    ),
     ("expired_leases", ["r USING INDEX runs_leased (lease_until<?)"]),
     ("next_expiry", ["runs USING COVERING INDEX runs_leased"]),
     (
@@ -137,16 +150,17 @@ def test_no_statement_reads_a_whole_table(raw: apsw.Connection, name: str) -> No
 
 def test_a_claim_merges_what_waits_from_two_partial_indexes_and_stops_at_its_share(raw: apsw.Connection) -> None:
     steps = plan(raw, "claim_runs")
-    assert "SEARCH runs USING COVERING INDEX runs_queued (lane=? AND namespace=?)" in steps
-    assert "SEARCH runs USING INDEX runs_delayed (lane=? AND namespace=? AND available_at<?)" in steps
+    assert "SEARCH runs USING COVERING INDEX runs_queued (lane=? AND target_kind=? AND namespace=?)" in steps
+    delayed = "lane=? AND target_kind=? AND namespace=? AND available_at<?"
+    assert f"SEARCH runs USING INDEX runs_delayed ({delayed})" in steps
     assert steps.count("SEARCH runs USING INTEGER PRIMARY KEY (rowid=?)") == 1
     assert "MERGE (UNION ALL)" in steps
 
 
 def test_the_namespaces_with_waiting_runs_are_found_by_going_from_one_to_the_next(raw: apsw.Connection) -> None:
     steps = plan(raw, "waiting_namespaces")
-    assert "SEARCH runs USING COVERING INDEX runs_queued (lane=? AND namespace>?)" in steps
-    assert "SEARCH runs USING INDEX runs_delayed (lane=? AND namespace>?)" in steps
+    assert "SEARCH runs USING COVERING INDEX runs_queued (lane=? AND target_kind=? AND namespace>?)" in steps
+    assert "SEARCH runs USING INDEX runs_delayed (lane=? AND target_kind=? AND namespace>?)" in steps
 
 
 def test_open_runs_are_listed_from_the_index_that_holds_no_others(raw: apsw.Connection) -> None:
@@ -177,13 +191,16 @@ def work_of(raw: apsw.Connection, name: str, values: dict[str, Any]) -> tuple[in
 
 RUN_ID = f"{(START + 5 * MINUTE // 100) // 1000:012x}-7000-8000-{5:012x}"
 LEASE = {"now": START + DAY, "until": START + DAY, "token": "t", "worker": "w", "lane": 0, "limit": 50}
-WORK = [
+MAY = {"kinds": '["http", "python"]'}
+LEASE |= MAY
+WORK: list[tuple[str, dict[str, Any], int | None]] = [
     ("claim_due", {"now": START + DAY, "limit": 50}, 50),
     ("next_due", {}, 1),
-    ("waiting_namespaces", {"now": START + DAY, "lane": 0, "after": "default", "limit": 50}, 1),
+    ("waiting_namespaces", {"now": START + DAY, "lane": 0, "after": "default", "limit": 50, **MAY}, 1),
     ("claim_runs", {**LEASE, "namespaces": '["default"]', "share": 50}, 50),
     ("claim_runs", {**LEASE, "namespaces": '["default", "none"]', "share": 25}, 25),
-    ("next_available", {"now": START + DAY, "lane": 0}, 1),
+    ("next_available", {"now": START + DAY, "lane": 0, **MAY}, 1),
+    ("waiting_kinds", {"lane": 0}, 1),
     ("expired_leases", {"now": START + DAY, "limit": 50}, 50),
     ("next_expiry", {}, 1),
     ("promote_held", {"schedule_keys": KEYS, "now": START, "retry_until_at": START}, 0),
@@ -206,7 +223,18 @@ WORK = [
     ("prune_old_runs", {"runs_before": START + DAY, "failures_before": START, "limit": 50}, 50),
     ("prune_old_runs", {"runs_before": START, "failures_before": START, "limit": 50}, 0),
 ]
-STEPS_PER_ROW = 500
+STEPS_PER_ROW = 600
+
+CROWDED = 100_000
+# Older than all others, half of them new and half waiting for another attempt.
+CROWD = """
+with recursive n (i) as (select 1 union all select i + 1 from n where i < :runs)
+insert into runs (id, schedule_key, namespace, nominal_at, backfill_id, trigger_type, target_kind, state, scheduled_at,
+  queued_at, available_at, retry_until_at, chained, revision)
+select 'crowd-' || i, 1, 'default', -i, '', 'schedule', 'command', case i % 2 when 0 then 'queued' else 'retrying' end,
+  -i, -i, -i, :start, 0, 1
+from n
+"""
 
 
 @pytest.mark.parametrize(("name", "values", "rows"), WORK, ids=[name for name, *_ in WORK])
@@ -224,3 +252,18 @@ def test_a_statement_takes_steps_in_proportion_to_its_page_not_to_the_table(
 def test_a_walk_over_a_whole_table_would_have_been_noticed(raw: apsw.Connection) -> None:
     _, steps = work_of(raw, "list_runs", {**PAGE, "before": "g", "floor": "", "state": "dead"})
     assert steps > MANY_RUNS
+
+
+def test_very_many_runs_that_a_worker_may_not_do_are_not_in_the_way_of_those_it_may(raw: apsw.Connection) -> None:
+    raw.execute("savepoint crowd")
+    try:
+        raw.execute(CROWD, {"runs": CROWDED, "start": START})
+        asked = [one for one in WORK if one[0] in {"waiting_namespaces", "claim_runs", "next_available"}]
+        asked += [("waiting_kinds", {"lane": 0}, 2)]
+        for name, values, rows in asked:
+            found, steps = work_of(raw, name, values)
+            print(f"sqlite {name} in a crowd: {steps} steps")
+            assert (found, steps <= 50 * STEPS_PER_ROW) == (rows, True), (name, steps)
+    finally:
+        raw.execute("rollback to crowd")
+        raw.execute("release crowd")

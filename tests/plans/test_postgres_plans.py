@@ -6,6 +6,7 @@ Plans are made both for the values at hand and, as for a statement that has been
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -99,12 +100,13 @@ HELD = rows(*({"key": running(n), "token": "t", "until": LATE} for n in range(50
 ENDED = rows(
     *(
         {"key": running(n), "token": "t", "now": LATE, "state": "succeeded", "reason": None, "error": None}
-        | {"finished_at": LATE, "available_at": LATE, "released": 0}
+        | {"finished_at": LATE, "available_at": LATE, "released": 0, "declined": 0, "unable_since_at": None}
         for n in range(50)
     )
 )
 RUN_ID = f"{(START + 5 * APART) // 1000:012x}-7000-8000-{5:012x}"
 LEASE = {"now": LATE, "until": LATE, "token": "t", "worker": "w", "lane": 0, "limit": 50, "share": 50}
+MAY = {"kinds": ["http", "python"]}
 PROMOTION = {"schedule_keys": FIFTY, "now": START, "retry_until_at": START}
 OLD = {"runs_before": LATE, "failures_before": START, "limit": 50}
 SURPLUS = {"schedule_key": 2, "ended_before": LATE, "failures_before": LATE, "keep": 3, "limit": 50}
@@ -115,9 +117,10 @@ WORK: list[tuple[str, dict[str, Any]]] = [
     ("lock claim_due_latest", {"now": LATE, "above": START, "limit": 50}),
     ("next_due", {}),
     ("hold_schedules", {"schedule_keys": FIFTY}),
-    ("waiting_namespaces", {"now": LATE, "lane": 0, "after": "default", "limit": 50}),
-    ("claim_runs", {**LEASE, "namespaces": ["default"]}),
-    ("next_available", {"lane": 0, "now": LATE}),
+    ("waiting_namespaces", {"now": LATE, "lane": 0, "after": "default", "limit": 50, **MAY}),
+    ("claim_runs", {**LEASE, **MAY, "namespaces": ["default"]}),
+    ("next_available", {"lane": 0, "now": LATE, **MAY}),
+    ("waiting_kinds", {"lane": 0}),
     ("extend_leases", {"rows": HELD}),
     ("finish_runs", {"rows": ENDED}),
     ("lock expired_leases", {"now": LATE, "limit": 50}),
@@ -226,3 +229,24 @@ def test_a_walk_over_a_whole_table_would_have_been_noticed(url: str) -> None:
     walk = compiled("select count(*) from runs where error = :error::text")
     plan = in_thread(lambda: explained(url, walk, {"error": "x"}, "force_custom_plan"))
     assert touched(plan) == MANY_RUNS
+
+
+CROWD = f"""
+insert into runs (key, id, schedule_key, namespace, nominal_at, backfill_id, trigger_type, target_kind, state,
+  scheduled_at, queued_at, available_at, retry_until_at, chained, revision)
+select (range_of({START} - i) << 40) | (i + {MANY_RUNS}), 'crowd-' || i, 1, 'default', {START} - i, '', 'schedule',
+  'command', case i % 2 when 0 then 'queued' else 'retrying' end, {START} - i, {START} - i, {START} - i, {START}, 0, 1
+from generate_series(1::bigint, 100000) i
+"""
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+def test_very_many_runs_that_a_worker_may_not_do_are_not_in_the_way_of_those_it_may(url: str, mode: str) -> None:
+    if not run_sql(url, "select 1 from runs where id = 'crowd-1'"):
+        run_sql(url, CROWD)
+        run_sql(url, "analyze runs")
+    for name, values in WORK:
+        if name in {"waiting_namespaces", "claim_runs", "next_available", "waiting_kinds"}:
+            plan = in_thread(partial(explained, url, statement(name), values, mode))
+            print(f"postgres {name} in a crowd: {touched(plan)} rows, {plan['Execution Time']} ms, {mode}")
+            assert touched(plan) <= MOST_ROWS, orjson.dumps(plan, option=orjson.OPT_INDENT_2).decode()

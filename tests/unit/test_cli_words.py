@@ -14,7 +14,7 @@ from rich.console import Console
 
 from backend.cli import output, schedule_rows, times
 from backend.cli.output import Column, Row, print_rows
-from backend.cli.run_rows import COLUMNS, run_row
+from backend.cli.run_rows import COLUMNS, lateness, run_row
 from backend.cli.schedule_rows import trigger_text
 from tests.unit.cli_server import run_of, schedule
 
@@ -141,3 +141,9 @@ def test_a_table_of_schedules_fits_80_columns(capsys: pytest.CaptureFixture[str]
     assert "2026-11-23 09:00 UTC  in 21 h  succeeded" in lines[1]
     schedule_rows.print_schedules([schedule(note="paused for the move")], NOW)
     assert "paused for the move" in capsys.readouterr().out
+
+
+def test_a_run_that_started_before_its_time_by_a_clock_that_stepped_back_is_not_late():
+    run = {"scheduled_time": "2026-12-01T09:00:00Z", "started_at": "2026-12-01T08:59:59.995Z"}
+    assert lateness(run) == "0 ms"
+    assert lateness(run | {"started_at": None}) == "–"

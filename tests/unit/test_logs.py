@@ -4,7 +4,7 @@ import io
 import json
 import logging
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,12 +101,31 @@ def test_the_life_of_a_process_is_told_in_the_contracts_words(state, event, caps
 
 def test_a_finished_attempt_says_how_late_it_began(capsys):
     configure_logging(fmt="json")
-    log_fact(ATTEMPT)
+    log_fact(replace(ATTEMPT, attempt=1))
     (line,) = lines(capsys.readouterr().out)
     assert line["level"] == "info"
-    assert (line["run_id"], line["schedule_id"], line["attempt"]) == ("run-1", "digest", 2)
+    assert (line["run_id"], line["schedule_id"], line["attempt"]) == ("run-1", "digest", 1)
     assert (line["lateness_ms"], line["duration_ms"], line["outcome"]) == (250.0, 750.0, "succeeded")
     assert "error" not in line
+
+
+def test_a_later_attempt_is_not_late_once_more_and_no_attempt_is_early(capsys):
+    configure_logging(fmt="json")
+    log_fact(ATTEMPT)
+    log_fact(replace(ATTEMPT, attempt=1, started_at=ATTEMPT.scheduled_at - 5_000))
+    later, early = lines(capsys.readouterr().out)
+    assert (later["attempt"], "lateness_ms" in later) == (2, False)
+    assert early["lateness_ms"] == 0.0
+
+
+def test_a_run_that_is_given_back_again_and_again_is_told_when_it_begins_and_when_it_is_over(capsys):
+    configure_logging(fmt="json")
+    fact = events.RunDeclined("default", "digest", "run-1", "w1", "retrying", "commands are switched off", 1)
+    for one in (fact, replace(fact, times=2), replace(fact, times=9, run_state="failed")):
+        log_fact(one)
+    first, last = lines(capsys.readouterr().out)
+    assert (first["event"], first["level"], first["worker"]) == ("run_declined", "warning", "w1")
+    assert (last["level"], last["error"]) == ("error", "commands are switched off")
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from backend.engine.retry import MAX_LOSSES, back_off, settle, settle_lost
-from backend.model.attempt import Ended, Limits, Settled
+from backend.engine.retry import MAX_LOSSES, UNABLE, back_off, settle, settle_lost
+from backend.model.attempt import Declined, Ended, Limits, Settled
 from backend.model.instants import DAY, MINUTE, SECOND
 from backend.model.policies import Delivery, Reason, RetryPolicy
 from backend.model.run import AttemptState, RunState
@@ -125,3 +125,26 @@ def test_after_five_losses_a_run_is_dead():
 def test_what_may_be_sent_at_most_once_fails_with_its_first_loss():
     reaped = settle_lost(0, at_most_once=True)
     assert (reaped.state, reaped.reason, reaped.losses) == ("failed", "lost", 1)
+
+
+def declined(times: int, *, elsewhere: bool, since: int | None = None) -> Ended:
+    return ended(AttemptState.RELEASED)._replace(declined=Declined(times, elsewhere, since))
+
+
+@pytest.mark.parametrize(("times", "seconds"), [(0, 1), (1, 2), (3, 8), (4, 15), (5_000, 15)])
+def test_a_run_given_back_for_another_worker_rests_longer_each_time_but_never_long(times, seconds):
+    settled = settle(declined(times, elsewhere=True, since=NOW - DAY), limits(retry_until_at=NOW), NOW)
+    assert settled == Settled(RunState.RETRYING, None, NOW + seconds * SECOND, None, None)
+
+
+def test_a_run_that_no_worker_may_do_fails_once_none_could_for_a_while():
+    first = settle(declined(0, elsewhere=False), limits(), NOW)
+    assert (first.state, first.unable_since_at) == (RunState.RETRYING, NOW)
+    almost = settle(declined(9, elsewhere=False, since=NOW), limits(), NOW + UNABLE - 1)
+    assert (almost.state, almost.unable_since_at) == (RunState.RETRYING, NOW)
+    assert settle(declined(9, elsewhere=False, since=NOW), limits(), NOW + UNABLE).state == RunState.FAILED
+
+
+def test_what_may_be_sent_only_once_and_was_not_sent_at_all_is_given_back_like_others():
+    settled = settle(declined(0, elsewhere=True), limits(delivery=Delivery.AT_MOST_ONCE), NOW)
+    assert settled.state == RunState.RETRYING

@@ -253,7 +253,7 @@ async def test_commands_are_off_unless_allowed() -> None:
     async with Tools.open(off) as tools:
         outcome = await target.perform(dispatch(), tools)
     assert isinstance(outcome, Failed)
-    assert outcome.permanent
+    assert (outcome.barred, outcome.permanent) == (True, False)
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,10 @@ from pydantic import ValidationError
 from backend.errors import FieldError
 from backend.model.ids import RunId
 from backend.model.run import Dispatch
+from backend.targets import callee, pool
 from backend.targets.base import Failed, Outcome, Succeeded, TargetRules, Tools
 from backend.targets.output import KEPT_BYTES
+from backend.targets.pool import MOST_ANSWER_BYTES
 from backend.targets.python import PythonTarget
 from backend.targets.registry import parse_target
 
@@ -191,6 +193,31 @@ async def test_a_long_message_is_cut() -> None:
     assert failed.truncated
 
 
+async def test_after_five_megabytes_of_exception_or_value_the_child_takes_the_next_call() -> None:
+    async with tools() as lent:
+        pid = await value(lent, "my_pid")
+        failed = await call(lent, "fail", message="é" * 2_500_000)
+        assert isinstance(failed, Failed)
+        assert failed.error.startswith("ValueError: éé")
+        assert (len(failed.output.encode()) <= KEPT_BYTES, failed.truncated, failed.permanent) == (True, True, False)
+        huge = await call(lent, "huge", size=5_000_000)
+        assert isinstance(huge, Succeeded)
+        assert (len(huge.output), huge.truncated) == (KEPT_BYTES, True)
+        assert await value(lent, "my_pid") == pid
+
+
+def test_no_answer_is_longer_than_the_server_reads() -> None:
+    class Named(Exception):
+        pass
+
+    Named.__qualname__ = "N" * 5_000_000
+    worst = "\x01" * 5_000_000
+    for error in (Named(worst), ValueError(worst), ValueError("\ud800" * 5_000_000)):
+        assert len(callee.summary(error).encode()) <= callee.SUMMARY_BYTES
+        said = callee.answer(callee.told(error), error=callee.summary(error))
+        assert len(json.dumps({**said, "left": False})) <= MOST_ANSWER_BYTES
+
+
 async def test_an_interrupt_is_an_exception_like_others() -> None:
     assert (await failure("interrupt")).error == "KeyboardInterrupt"
 
@@ -353,6 +380,34 @@ async def test_a_cancelled_call_dies_with_its_children(tmp_path: Path, name: str
         assert await value(lent, "plain") == 1
 
 
+async def test_a_call_that_is_cancelled_just_after_its_answer_leaves_no_child(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marks, answered, children = tmp_path / "pids", asyncio.Event(), []
+    until_the_answer = pool._answer
+
+    async def noticed(child: Any, body: bytes) -> Any:
+        answer = await until_the_answer(child, body)
+        children.append(child.process.pid)
+        answered.set()
+        return answer
+
+    monkeypatch.setattr(pool, "_answer", noticed)
+    monkeypatch.setattr(pool, "FLUSH_SECONDS", DEADLINE)
+    try:
+        async with tools() as lent:
+            attempt = asyncio.create_task(call(lent, "daemonize_from_afar", marks=str(marks)))
+            await answered.wait()
+            attempt.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await attempt
+            assert lent.python.process_ids == []
+            assert not any(map(alive, children))
+    finally:
+        for pid in filter(alive, pids(marks)):
+            os.kill(pid, signal.SIGKILL)
+
+
 async def test_endless_output_ends_with_the_timeout() -> None:
     async with tools() as lent:
         with pytest.raises(TimeoutError):
@@ -427,7 +482,7 @@ async def test_what_is_no_longer_allowed_is_not_called() -> None:
     async with tools(TargetRules(allow_commands=True, allow_private_urls=True)) as lent:
         outcome = await call(lent, "plain")
     assert isinstance(outcome, Failed)
-    assert outcome.permanent
+    assert (outcome.barred, outcome.permanent) == (True, False)
 
 
 @pytest.mark.parametrize(

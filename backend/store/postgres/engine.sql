@@ -78,11 +78,12 @@ select min(next_scheduled_at) from schedules where next_scheduled_at is not null
 -- Record occurrences; one that is recorded already stays as it is.
 insert into runs (key, id, schedule_key, namespace, nominal_at, backfill_id, trigger_type, state, reason, scheduled_at,
                   queued_at, available_at, finished_at, retry_until_at, chained, missed_count, missed_first_at,
-                  missed_last_at, input, revision, lane)
+                  missed_last_at, input, revision, lane, target_kind)
 select (range_of(x.nominal_at) << 40) | nextval('run_numbers'),
        x.id, x.schedule_key, x.namespace, x.nominal_at, x.backfill_id, x.trigger_type, x.state, x.reason,
        x.scheduled_at, x.queued_at, x.available_at, x.finished_at, x.retry_until_at, x.chained, x.missed_count,
-       x.missed_first_at, x.missed_last_at, x.input, x.revision, case x.trigger_type when 'backfill' then 1 else 0 end
+       x.missed_first_at, x.missed_last_at, x.input, x.revision, case x.trigger_type when 'backfill' then 1 else 0 end,
+       (select target_kind from schedules s where s.key = x.schedule_key)
 from json_to_recordset(:rows::json) as x (
   id text, schedule_key bigint, namespace text, nominal_at bigint, backfill_id text, trigger_type text, state text,
   reason text, scheduled_at bigint, queued_at bigint, available_at bigint, finished_at bigint, retry_until_at bigint,

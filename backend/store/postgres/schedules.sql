@@ -128,3 +128,16 @@ cross join lateral (
   select n.id, n.state, n.nominal_at from runs n
   where n.schedule_key = k.value and n.state not in ('skipped', 'missed')
   order by n.nominal_at desc limit 1) r
+
+-- name: retarget_runs
+-- Of schedules whose kind of target has changed, runs that are not over are for workers that may perform the new one.
+with open_runs as materialized (
+  select r.key, r.nominal_at, s.target_kind
+  from runs r join schedules s on s.key = r.schedule_key
+  where r.schedule_key = any(:schedule_keys::bigint[])
+    and r.state in ('buffered', 'held', 'queued', 'running', 'retrying')
+  order by r.key
+  for no key update of r)
+update runs r set target_kind = x.target_kind
+from open_runs x
+where r.key = x.key and r.nominal_at = x.nominal_at

@@ -2,49 +2,79 @@
 -- Waits for its time; everything else that is queued does not, so that a clock that goes back delays no new run.
 (state = 'retrying' or (state = 'queued' and chained > 0))
 
+-- name: waiting_kinds
+-- The kinds of target that runs of a lane wait for.
+with recursive walk (kind) as (
+  select ''
+  union all
+  select f.kind
+  from walk w cross join lateral (
+    select least(
+      (select target_kind from runs
+       where state = 'queued' and chained = 0 and lane = :lane::integer and target_kind > w.kind
+       order by target_kind limit 1),
+      (select target_kind from runs
+       where {{delayed}} and lane = :lane::integer and target_kind > w.kind
+       order by target_kind limit 1)) as kind) f
+  where f.kind is not null)
+select kind from walk where kind > ''
+
 -- name: waiting_namespaces
--- The namespaces of which a lane has runs to claim now, in turn after the one that was served last.
+-- The namespaces of which a lane has runs of these kinds to claim now, in turn after the one that was served last.
 with recursive walk (namespace) as (
   select ''
   union all
   select f.namespace
   from walk w cross join lateral (
-    select least(
+    select min(least(
       (select namespace from runs
-       where state = 'queued' and chained = 0 and lane = :lane::integer and runs.namespace > w.namespace
+       where state = 'queued' and chained = 0 and lane = :lane::integer and target_kind = k.kind
+         and runs.namespace > w.namespace
        order by runs.namespace limit 1),
       (select namespace from runs
-       where {{delayed}} and lane = :lane::integer and runs.namespace > w.namespace
-       order by runs.namespace limit 1)) as namespace) f
+       where {{delayed}} and lane = :lane::integer and target_kind = k.kind and runs.namespace > w.namespace
+       order by runs.namespace limit 1))) as namespace
+    from unnest(:kinds::text[]) k (kind)) f
   where f.namespace is not null)
 select n.namespace from walk n
-where exists (select 1 from runs r
-              where r.state = 'queued' and r.chained = 0 and r.lane = :lane::integer and r.namespace = n.namespace)
-   or (select available_at from runs
-       where {{delayed}} and lane = :lane::integer and namespace = n.namespace
-       order by available_at limit 1) <= :now::bigint
+where exists (select 1 from unnest(:kinds::text[]) k (kind)
+              where (select available_at from runs
+                     where state = 'queued' and chained = 0 and lane = :lane::integer and target_kind = k.kind
+                       and namespace = n.namespace
+                     order by available_at limit 1) is not null
+                 or (select available_at from runs
+                     where {{delayed}} and lane = :lane::integer and target_kind = k.kind and namespace = n.namespace
+                     order by available_at limit 1) <= :now::bigint)
 order by n.namespace <= :after::text, n.namespace limit :limit::bigint
 
 -- name: claim_runs
--- Lease the runs of a lane that have waited longest, of each namespace its share.
+-- Lease the runs of a lane and of these kinds that have waited longest, of each namespace its share.
 -- Notes what they are dispatched under. What another worker is about to lease is passed over: this waits for nobody.
 with turn as (
-  select * from unnest(:namespaces::text[]) with ordinality as t (namespace, place)),
+  select t.namespace, t.place, k.kind
+  from unnest(:namespaces::text[]) with ordinality as t (namespace, place) cross join unnest(:kinds::text[]) k (kind)),
 fresh as materialized (
   select t.place, w.* from turn t cross join lateral (
     select key, nominal_at, available_at from runs
-    where state = 'queued' and chained = 0 and lane = :lane::integer and namespace = t.namespace
+    where state = 'queued' and chained = 0 and lane = :lane::integer and target_kind = t.kind
+      and namespace = t.namespace
     order by available_at limit :share::bigint
     for no key update skip locked) w),
 again as materialized (
   select t.place, w.* from turn t cross join lateral (
     select key, nominal_at, available_at from runs
-    where {{delayed}} and lane = :lane::integer and namespace = t.namespace and available_at <= :now::bigint
+    where {{delayed}} and lane = :lane::integer and target_kind = t.kind and namespace = t.namespace
+      and available_at <= :now::bigint
     order by available_at limit :share::bigint
     for no key update skip locked) w),
-x as materialized (
-  select key, nominal_at from (select * from fresh union all select * from again) w
-  order by row_number() over (partition by place order by available_at), place limit :limit::bigint)
+placed as (
+  select w.*, row_number() over (partition by place order by available_at) as rank
+  from (select * from fresh union all select * from again) w),
+picked as materialized (
+  select key, nominal_at from placed where rank <= :share::bigint order by rank, place limit :limit::bigint),
+x as (  -- arrays, since the planner would take a limit it does not know for a tenth of all, and read the whole ledger
+  select * from unnest(array(select key from picked order by key), array(select nominal_at from picked order by key))
+    as t (key, nominal_at))
 update runs r
 set state = 'running', attempt = r.attempt + 1, started_at = coalesce(r.started_at, :now::bigint),
     attempt_started_at = :now::bigint, lease_token = :token, lease_until = :until, worker = :worker,
@@ -53,15 +83,17 @@ from x
 where r.key = x.key and r.nominal_at = x.nominal_at
 returning r.key, r.id, r.schedule_key, r.namespace, r.nominal_at, r.scheduled_at, r.attempt_started_at, r.attempt,
           r.losses, r.released, r.retry_until_at, r.trigger_type, r.missed_count, r.missed_first_at, r.missed_last_at,
-          r.input
+          r.input, r.declined, r.unable_since_at
 
 -- name: next_available
--- When the next waiting run of a lane may be claimed.
-select min(w.available_at) from (
+-- When the next waiting run of a lane and of these kinds may be claimed.
+select min(w.available_at) from unnest(:kinds::text[]) k (kind) cross join lateral (
   (select :now::bigint as available_at from runs
-   where state = 'queued' and chained = 0 and lane = :lane::integer limit 1)
+   where state = 'queued' and chained = 0 and lane = :lane::integer and target_kind = k.kind
+   order by namespace limit 1)
   union all
-  (select available_at from runs where {{delayed}} and lane = :lane::integer order by available_at limit 1)) w
+  (select available_at from runs where {{delayed}} and lane = :lane::integer and target_kind = k.kind
+   order by available_at limit 1)) w
 
 -- name: errands_of
 -- What the runs of these schedules have to carry out; null where the definition is not JSON.
@@ -87,11 +119,12 @@ returning r.key, r.cancel_requested
 
 -- name: finish_runs
 -- Write results back; only the holder of the lease may. One that is asked to stop is not attempted again.
+-- One that the holder may not do has not been attempted.
 with held as materialized (
   select r.nominal_at, x.*
   from json_to_recordset(:rows::json) as x (
     key bigint, token text, now bigint, state text, reason text, error text, finished_at bigint, available_at bigint,
-    released integer) join runs r on {{in_range}}
+    released integer, declined integer, unable_since_at bigint) join runs r on {{in_range}}
   where r.lease_token = x.token and r.state = 'running'
   order by r.key
   for no key update of r)
@@ -99,10 +132,13 @@ update runs r
 set state = case when r.cancel_requested = 1 and x.finished_at is null then 'cancelled' else x.state end,
     finished_at = case when r.cancel_requested = 1 then x.now else x.finished_at end,
     reason = x.reason, error = x.error, available_at = x.available_at,
-    released = r.released + x.released, lease_token = null, lease_until = null, worker = null
+    released = r.released + x.released, lease_token = null, lease_until = null, worker = null,
+    attempt = r.attempt - x.declined, declined = case when x.declined = 1 then r.declined + 1 else 0 end,
+    started_at = case when x.declined = 1 and r.attempt = 1 then null else r.started_at end,
+    unable_since_at = x.unable_since_at
 from held x
 where r.key = x.key and r.nominal_at = x.nominal_at
-returning r.key, r.attempt, r.state
+returning r.key, r.attempt + x.declined, r.state
 
 -- name: insert_attempts
 -- Record ended attempts.

@@ -101,3 +101,9 @@ select k.value, r.id, r.state, r.nominal_at
 from json_each(:schedule_keys) k join runs r on r.key = (
   select n.key from runs n where n.schedule_key = k.value and n.state not in ('skipped', 'missed')
   order by n.nominal_at desc limit 1)
+
+-- name: retarget_runs
+-- Of schedules whose kind of target has changed, runs that are not over are for workers that may perform the new one.
+update runs set target_kind = (select s.target_kind from schedules s where s.key = runs.schedule_key)
+where schedule_key in (select value from json_each(:schedule_keys))
+  and state in ('buffered', 'held', 'queued', 'running', 'retrying')

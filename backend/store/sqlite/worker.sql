@@ -3,54 +3,80 @@
 (state = 'retrying' or (state = 'queued' and chained > 0))
 
 -- fragment: following
--- The namespace after another one that has waiting runs in a lane; null after the last.
+-- The namespace after another one that has waiting runs of these kinds in a lane; null after the last.
 (select min(namespace) from (
-   select min(namespace) as namespace from runs
-   where state = 'queued' and chained = 0 and lane = :lane and namespace > w.namespace
+   select (select min(namespace) from runs
+           where state = 'queued' and chained = 0 and lane = :lane and target_kind = kind.value
+             and namespace > w.namespace) as namespace
+   from json_each(:kinds) kind
    union all
-   select min(namespace) from runs where {{delayed}} and lane = :lane and namespace > w.namespace))
+   select (select min(namespace) from runs
+           where {{delayed}} and lane = :lane and target_kind = kind.value and namespace > w.namespace)
+   from json_each(:kinds) kind))
+
+-- name: waiting_kinds
+-- The kinds of target that runs of a lane wait for.
+with recursive walk (kind) as (
+  select ''
+  union all
+  select (select min(kind) from (
+            select min(target_kind) as kind from runs
+            where state = 'queued' and chained = 0 and lane = :lane and target_kind > w.kind
+            union all
+            select min(target_kind) from runs where {{delayed}} and lane = :lane and target_kind > w.kind))
+  from walk w where w.kind is not null)
+select kind from walk where kind > ''
 
 -- name: waiting_namespaces
--- The namespaces of which a lane has runs to claim now, in turn after the one that was served last.
+-- The namespaces of which a lane has runs of these kinds to claim now, in turn after the one that was served last.
 with recursive walk (namespace) as (
   select ''
   union all
   select {{following}} from walk w where w.namespace is not null)
 select found.namespace from walk found
-where exists (select 1 from runs
-              where state = 'queued' and chained = 0 and lane = :lane and namespace = found.namespace)
-   or exists (select 1 from runs
-              where {{delayed}} and lane = :lane and namespace = found.namespace and available_at <= :now)
+where exists (select 1 from json_each(:kinds) kind cross join runs
+              where state = 'queued' and chained = 0 and lane = :lane and target_kind = kind.value
+                and namespace = found.namespace)
+   or exists (select 1 from json_each(:kinds) kind cross join runs
+              where {{delayed}} and lane = :lane and target_kind = kind.value and namespace = found.namespace
+                and available_at <= :now)
 order by found.namespace <= :after, found.namespace limit :limit
 
 -- name: claim_runs
--- Lease the runs of a lane that have waited longest, of each namespace its share.
+-- Lease the runs of a lane and of these kinds that have waited longest, of each namespace its share.
 -- Notes what they are dispatched under.
 update runs
 set state = 'running', attempt = attempt + 1, started_at = coalesce(started_at, :now), attempt_started_at = :now,
     lease_token = :token, lease_until = :until, worker = :worker,
     (delivery, revision) = (select s.delivery, s.revision from schedules s where s.key = runs.schedule_key)
 where key in (
-  select w.key from json_each(:namespaces) turn cross join runs w
-  where w.key in (
-    select key from (
-      select key, available_at from runs
-      where state = 'queued' and chained = 0 and lane = :lane and namespace = turn.value
-      union all
-      select key, available_at from runs
-      where {{delayed}} and lane = :lane and namespace = turn.value and available_at <= :now
-      order by available_at limit :share))
-  order by row_number() over (partition by turn.key order by w.available_at), turn.key limit :limit)
+  select key from (
+    select w.key, turn.key as turn, row_number() over (partition by turn.key order by w.available_at) as place
+    from json_each(:namespaces) turn cross join json_each(:kinds) kind cross join runs w
+    where w.key in (
+      select key from (
+        select key, available_at from runs
+        where state = 'queued' and chained = 0 and lane = :lane and target_kind = kind.value
+          and namespace = turn.value
+        union all
+        select key, available_at from runs
+        where {{delayed}} and lane = :lane and target_kind = kind.value and namespace = turn.value
+          and available_at <= :now
+        order by available_at limit :share)))
+  where place <= :share
+  order by place, turn limit :limit)
 returning key, id, schedule_key, namespace, nominal_at, scheduled_at, attempt_started_at, attempt, losses, released,
-          retry_until_at, trigger_type, missed_count, missed_first_at, missed_last_at, input
+          retry_until_at, trigger_type, missed_count, missed_first_at, missed_last_at, input, declined, unable_since_at
 
 -- name: next_available
--- When the next waiting run of a lane may be claimed.
+-- When the next waiting run of a lane and of these kinds may be claimed.
 select min(w.available_at) from (
   select :now as available_at where exists (
-    select 1 from runs where state = 'queued' and chained = 0 and lane = :lane)
+    select 1 from json_each(:kinds) kind cross join runs
+    where state = 'queued' and chained = 0 and lane = :lane and target_kind = kind.value)
   union all
-  select (select min(available_at) from runs where {{delayed}} and lane = :lane)) w
+  select (select min(available_at) from runs where {{delayed}} and lane = :lane and target_kind = kind.value)
+  from json_each(:kinds) kind) w
 
 -- name: errands_of
 -- What the runs of these schedules have to carry out; null where the definition is not JSON.
@@ -67,13 +93,17 @@ returning key, cancel_requested
 
 -- name: finish_runs
 -- Write results back; only the holder of the lease may. One that is asked to stop is not attempted again.
+-- One that the holder may not do has not been attempted.
 update runs
 set state = case when cancel_requested and :finished_at is null then 'cancelled' else :state end,
     finished_at = case when cancel_requested then :now else :finished_at end,
     reason = :reason, error = :error, available_at = :available_at,
-    released = released + :released, lease_token = null, lease_until = null, worker = null
+    released = released + :released, lease_token = null, lease_until = null, worker = null,
+    attempt = attempt - :declined, declined = case when :declined then declined + 1 else 0 end,
+    started_at = case when :declined and attempt = 1 then null else started_at end,
+    unable_since_at = :unable_since_at
 where key = :key and lease_token = :token and state = 'running'
-returning key, attempt, state
+returning key, attempt + :declined, state
 
 -- name: insert_attempts
 -- Record ended attempts.

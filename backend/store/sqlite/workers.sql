@@ -1,8 +1,10 @@
 -- name: see_worker
 -- Note that a worker is alive, and that it has come if it is new.
-insert into workers (name, host, pid, version, concurrency, lease, started_at, seen_at, draining)
-values (:name, :host, :pid, :version, :concurrency, :lease, :now, :now, :draining)
-on conflict (name) do update set seen_at = excluded.seen_at, draining = excluded.draining
+insert into workers (name, host, pid, version, concurrency, lease, started_at, seen_at, draining,
+                     abilities)
+values (:name, :host, :pid, :version, :concurrency, :lease, :now, :now, :draining, :abilities)
+on conflict (name) do update set seen_at = excluded.seen_at, draining = excluded.draining,
+                                 abilities = excluded.abilities
 
 -- name: forget_worker
 -- A worker has left, having given back what it held.
@@ -25,3 +27,7 @@ order by w.name
 select case when seen_at + lease < :now then 'silent' when draining = 1 then 'draining' else 'working' end as doing,
        count(*)
 from workers group by doing
+
+-- name: able_workers
+-- What the workers that are there may do.
+select name, abilities from workers where seen_at + lease >= :now order by name

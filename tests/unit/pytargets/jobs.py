@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import signal
 import subprocess
@@ -137,6 +138,12 @@ def daemonize(marks: str) -> str:
     script = f'setsid sh -c \'echo $$ >"{marks}"; exec sleep 1000\' & while [ ! -s "{marks}" ]; do sleep 0.01; done'
     subprocess.run(["/bin/sh", "-c", script], check=True)
     return "left a daemon"
+
+
+def daemonize_from_afar(marks: str) -> str:
+    """Leave one that nobody finds among our children."""
+    ctypes.CDLL(None).prctl(36, 0, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: orphans go to somebody else
+    return daemonize(marks)
 
 
 def hang(marks: str) -> None:

@@ -157,6 +157,9 @@ create table runs (
   attempt integer not null default 0,
   losses integer not null default 0, -- attempts whose worker fell silent
   released integer not null default 0, -- attempts that a draining worker gave back
+  target_kind text not null default 'http', -- of its schedule, as long as it waits: workers claim what they may do
+  declined integer not null default 0, -- times in a row that a worker gave it back because it may not do it
+  unable_since_at bigint, -- since when no worker there could do it
   attempt_started_at bigint,
   lease_token text,
   lease_until bigint,
@@ -183,11 +186,13 @@ create unique index runs_id on runs (namespace, id, nominal_at);
 create index runs_open on runs (schedule_key, lane, state, nominal_at)
   where state in ('buffered', 'held', 'queued', 'running', 'retrying');
 create index runs_waiting on runs (schedule_key, state) where state in ('buffered', 'held');
--- Claims take from each namespace in turn, and walk from namespace to namespace.
-create index runs_queued on runs (lane, namespace, available_at) where state = 'queued' and chained = 0;
-create index runs_delayed on runs (lane, namespace, available_at)
+-- Claims take, of each kind of target that a worker may perform, from each namespace in turn, and walk from namespace
+-- to namespace.
+create index runs_queued on runs (lane, target_kind, namespace, available_at)
+  where state = 'queued' and chained = 0;
+create index runs_delayed on runs (lane, target_kind, namespace, available_at)
   where state = 'retrying' or (state = 'queued' and chained > 0);
-create index runs_delayed_next on runs (lane, available_at)
+create index runs_delayed_next on runs (lane, target_kind, available_at)
   where state = 'retrying' or (state = 'queued' and chained > 0);
 -- For the pruner: it looks every minute, and must not read the whole ledger for that.
 create index runs_ended on runs (finished_at) where state in ('succeeded', 'cancelled', 'skipped', 'missed');
@@ -199,7 +204,7 @@ create index runs_unsuccessful on runs (namespace, state, id)
 create index runs_unsuccessful_of_schedule on runs (schedule_key, state, nominal_at)
   where state in ('failed', 'timed_out', 'dead', 'cancelled', 'skipped', 'missed');
 
--- Who is at work on this database. A hint for people: what counts is the leases.
+-- Who is at work on this database, and what each may do. For who holds what, the leases count.
 create table workers (
   name text collate "C" primary key,
   host text not null,
@@ -209,7 +214,8 @@ create table workers (
   lease bigint not null,
   started_at bigint not null,
   seen_at bigint not null,
-  draining integer not null default 0
+  draining integer not null default 0,
+  abilities text not null default '{}' -- JSON: which targets it may perform
 ) with (fillfactor = 50);
 
 create table attempts (
