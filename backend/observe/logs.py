@@ -268,6 +268,14 @@ def _calendar_changed(fact: events.CalendarChanged) -> Line:
     return _line("info", "calendar_changed", **ids, days=fact.days, schedules_replanned=fact.schedules, by=fact.by)
 
 
+def _namespace_changed(fact: events.NamespaceChanged) -> Line:
+    return _line("info", f"namespace_{fact.verb}", namespace=fact.namespace, by=fact.by)
+
+
+def _key_changed(fact: events.KeyChanged) -> Line:
+    return _line("info", f"key_{fact.verb}", namespace=fact.namespace, key=fact.key_id, by=fact.by)
+
+
 def _schedule_retimed(fact: events.ScheduleRetimed) -> Line:
     ids = {"namespace": fact.namespace, "schedule_id": fact.schedule_id}
     before, after = rfc3339_or_none(fact.before), rfc3339_or_none(fact.after)
@@ -387,6 +395,8 @@ WORDINGS: dict[type[events.Fact], Callable[[Any], Line]] = {
     events.Listening: _listening,
     events.ScheduleChanged: _schedule_changed,
     events.CalendarChanged: _calendar_changed,
+    events.NamespaceChanged: _namespace_changed,
+    events.KeyChanged: _key_changed,
     events.ScheduleRetimed: _schedule_retimed,
     events.TzdataChanged: _tzdata_changed,
     events.SchedulesChanged: _schedules_changed,
