@@ -19,15 +19,15 @@ class LastUse:
     def __init__(self) -> None:
         self._waiting: dict[str, int] = {}
         self._noted: dict[str, int] = {}
-        self._writing: asyncio.Task[None] | None = None
+        self.writing: asyncio.Task[None] | None = None
 
     def note(self, store: AdminStore, row: KeyRow, now: int) -> None:
         """Note that a key is used, unless that was written less than a minute ago."""
         if now - max(row.last_used_at or 0, self._noted.get(row.id, 0)) < OFTEN:
             return
         self._noted[row.id] = self._waiting[row.id] = now
-        if self._writing is None or self._writing.done():
-            self._writing = asyncio.create_task(self._write(store), name="last use of keys")
+        if self.writing is None or self.writing.done():
+            self.writing = asyncio.create_task(self._write(store), name="last use of keys")
 
     async def _write(self, store: AdminStore) -> None:
         with suppress(StoreUnavailable):
