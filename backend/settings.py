@@ -116,6 +116,7 @@ class Settings(BaseSettings):
         ge=0,
         le=65535,
     )
+    metrics_public: bool = _switch("Give `/metrics` without a key.")
 
     log_level: LogLevel = _setting(
         "Least severe lines that are written.", "debug, info, warning, error or critical", "level", default="info"

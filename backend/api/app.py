@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
@@ -14,12 +16,27 @@ from starlette.exceptions import HTTPException
 from backend.api import answers
 from backend.api.context import Context
 from backend.api.request_ids import PREFIX, Observed
-from backend.api.routes import audit, calendars, explain, health, preview, runs, schedules, simulate, workers
+from backend.api.requests import scopes_of
+from backend.api.routes import (
+    audit,
+    calendars,
+    explain,
+    health,
+    keys,
+    namespaces,
+    preview,
+    runs,
+    schedules,
+    simulate,
+    workers,
+)
 from backend.api.schemas import BODIES
 from backend.clock import SystemClock
 from backend.errors import SchedulerError
+from backend.service.last_use import LastUse
 from backend.service.times import PreviewRequest
 
+NOUNS = (schedules, explain, runs, calendars, preview, simulate, audit, workers, namespaces, keys)
 DESCRIPTION = """Schedules in, runs out: every occurrence becomes exactly one recorded run.
 
 Instants are RFC 3339 in UTC. Durations are seconds, or text such as `90s`, `15m`, `2h`, `1d`, `PT15M`.
@@ -35,6 +52,8 @@ TAGS = [
     {"name": "calendars", "description": "Days such as holidays, kept once, which schedules exclude by name."},
     {"name": "audit", "description": "Whether the record is complete, and nothing in it twice."},
     {"name": "workers", "description": "Who is at work, on which host, and on how many runs."},
+    {"name": "namespaces", "description": "Tenants: nothing in one is seen from another."},
+    {"name": "keys", "description": "Who may come in, to which namespace, to do what, and until when."},
     {"name": "preview", "description": "Try triggers out; nothing is stored."},
     {"name": "simulate", "description": "Foresee the load of a range; nothing fires."},
     {"name": "health", "description": "For whoever watches the server. Open without a key."},
@@ -56,18 +75,11 @@ def create_app(context: Context) -> FastAPI:
         openapi_tags=TAGS,
     )
     app.state.context = context
+    app.state.last_use = LastUse()
+    app.state.scrapers = set()
     app.include_router(health.router)
-    for router in (
-        schedules.router,
-        explain.router,
-        runs.router,
-        calendars.router,
-        preview.router,
-        simulate.router,
-        audit.router,
-        workers.router,
-    ):
-        app.include_router(router, prefix=PREFIX)
+    for noun in NOUNS:
+        app.include_router(noun.router, prefix=PREFIX)
     app.add_exception_handler(SchedulerError, answers.on_scheduler_error)
     app.add_exception_handler(HTTPException, answers.on_http_exception)
     app.add_exception_handler(RequestValidationError, answers.on_bad_query)
@@ -99,8 +111,14 @@ def _documented(app: FastAPI) -> dict[str, Any]:
         "bearer": {"type": "http", "scheme": "bearer"},
         "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
     }
-    for path, operations in schema["paths"].items():
-        if path.startswith(PREFIX):
-            for operation in operations.values():
-                operation["security"] = [{"bearer": []}, {"key": []}]
+    for path, method, scopes in guarded_operations():
+        schema["paths"][path][method]["security"] = [{"bearer": scopes}, {"key": scopes}]
     return schema
+
+
+def guarded_operations() -> Iterator[tuple[str, str, list[str]]]:
+    """List path, method and scopes of every operation below the prefix; none of them is open."""
+    for route in (route for noun in NOUNS for route in noun.router.routes):
+        assert isinstance(route, APIRoute)
+        for method in route.methods or ():
+            yield PREFIX + route.path_format, method.lower(), sorted(set(scopes_of(route.dependant)))

@@ -280,6 +280,14 @@ def _calendar_changed(fact: events.CalendarChanged) -> Line:
     return _line("info", "calendar_changed", **ids, days=fact.days, schedules_replanned=fact.schedules, by=fact.by)
 
 
+def _namespace_changed(fact: events.NamespaceChanged) -> Line:
+    return _line("info", f"namespace_{fact.verb}", namespace=fact.namespace, by=fact.by)
+
+
+def _key_changed(fact: events.KeyChanged) -> Line:
+    return _line("info", f"key_{fact.verb}", namespace=fact.namespace, key=fact.key_id, by=fact.by)
+
+
 def _schedule_retimed(fact: events.ScheduleRetimed) -> Line:
     ids = {"namespace": fact.namespace, "schedule_id": fact.schedule_id}
     before, after = rfc3339_or_none(fact.before), rfc3339_or_none(fact.after)
@@ -418,6 +426,8 @@ def _database_unavailable(fact: events.DatabaseUnavailable) -> Line:
 
 def _database_available(fact: events.DatabaseAvailable) -> Line:
     return _line("warning", "database_available", after_seconds=round(fact.seconds, 1), failed_turns=fact.failures)
+
+
 def _request_answered(fact: events.RequestAnswered) -> Line:
     run = {"run_id": fact.run_id} if fact.run_id else {}
     return _line(
@@ -455,6 +465,8 @@ WORDINGS: dict[type[events.Fact], Callable[[Any], Line]] = {
     events.WorkerListening: _worker_listening,
     events.ScheduleChanged: _schedule_changed,
     events.CalendarChanged: _calendar_changed,
+    events.NamespaceChanged: _namespace_changed,
+    events.KeyChanged: _key_changed,
     events.ScheduleRetimed: _schedule_retimed,
     events.TzdataChanged: _tzdata_changed,
     events.SchedulesChanged: _schedules_changed,

@@ -17,6 +17,7 @@ from backend.model.ids import uuid7
 from backend.model.schedule import Schedule, ScheduleState
 from backend.service import drafts
 from backend.service.cursors import read_cursor, write_cursor
+from backend.service.default_zone import zoned
 from backend.service.drafts import Draft
 from backend.service.summaries import summary_of
 from backend.service.times import upcoming
@@ -73,7 +74,7 @@ class Schedules:
 
     async def create(self, document: object, now: int) -> dict[str, Any]:
         """Create a schedule; Conflict if the id exists."""
-        definition = await asyncio.to_thread(self._read, document)
+        definition = await asyncio.to_thread(self._read, (await zoned(self.store, [document]))[0])
         id_ = definition.id or uuid7(now, self.around.entropy(10))
         draft = Draft(_named(definition, id_), self.by, only_create=True)
         await self._put([draft])
@@ -81,7 +82,7 @@ class Schedules:
 
     async def put(self, id_: str, document: object, if_match: int | None) -> tuple[dict[str, Any], str]:
         """Create or replace; answers the schedule, and `created`, `updated` or `unchanged`."""
-        definition = await asyncio.to_thread(self._read, document)
+        definition = await asyncio.to_thread(self._read, (await zoned(self.store, [document]))[0])
         if definition.id not in {None, id_}:
             raise Refused([FieldProblem("id", f"it differs from {id_!r} in the path", "leave it out or repeat it")])
         named = self._read(definition.model_dump(mode="json") | {"id": id_})
@@ -91,7 +92,7 @@ class Schedules:
     async def apply(self, batch: Batch) -> list[BatchItem]:
         """Create or replace all, or none; answers what happened to each."""
         # Reading thousands takes a second, in which the event loop has schedules to fire.
-        read = await asyncio.to_thread(self._read_all, batch.documents)
+        read = await asyncio.to_thread(self._read_all, await zoned(self.store, batch.documents))
         puts = [Draft(definition, self.by, f"schedules[{n}]", batch.source) for n, definition in enumerate(read)]
         changes = await self._put(puts, prune_source=batch.source if batch.prune else None, dry_run=batch.dry_run)
         return await asyncio.to_thread(lambda: list(map(_item, changes)))
@@ -114,11 +115,12 @@ class Schedules:
         if not isinstance(patch, dict):
             raise Refused([FieldProblem("body", "a merge patch is an object", "give the fields to change")])
         check_text(patch)
+        zoned_patch = (await zoned(self.store, [patch]))[0]
 
         def revise(_: str, current: Schedule | None, open_run: bool, moment: Moment) -> Change:  # noqa: FBT001
             if current is None:
                 raise no_such_schedule(id_)
-            merged = _merge(_stored(current), patch)
+            merged = _merge(_stored(current), zoned_patch)
             if merged.get("id") != id_:
                 raise Refused([FieldProblem("id", "an id cannot change", "leave it out")])
             draft = Draft(self._read(merged), self.by, if_match=if_match)
@@ -207,7 +209,8 @@ class Schedules:
     def _with_defaults(self, document: object) -> object:
         if not isinstance(document, dict):
             return document
-        retry = document.get("retry")
+        document = {"namespace": self.store.namespace, **document}
+        retry: object = document.get("retry")
         if retry is None:
             return document | {"retry": dict(self.around.defaults["retry"])}
         return document | {"retry": {**self.around.defaults["retry"], **retry}} if isinstance(retry, dict) else document

@@ -1,12 +1,19 @@
-"""Health and metrics, outside the prefix and open without a key."""
+"""Health, open without a key, and metrics, outside the prefix."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from hashlib import sha256
+
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import PlainTextResponse
+from fastapi.security import SecurityScopes
 
 from backend.api.answers import answer
 from backend.api.context import Context
+from backend.api.requests import anywhere, key_of, principal
+from backend.api.schemas import refusals
+from backend.errors import SchedulerError, StoreUnavailable
+from backend.model.access import Scope
 
 router = APIRouter(tags=["health"])
 
@@ -50,8 +57,35 @@ async def health_check(request: Request) -> Response:
     return _to(request, "OK" if health.ready else health.status, 200 if health.ready else 503)
 
 
-@router.get("/metrics", response_class=PlainTextResponse)
+async def scraper(request: Request) -> None:
+    """Insist on a key that may read everything, unless metrics are for everybody.
+
+    A key that was let in stays so while the database cannot be asked: metrics are wanted most when it is away.
+    """
+    if _context(request).metrics_public:
+        return
+    key = sha256((key_of(request) or "").encode(errors="surrogatepass")).digest()
+    known: set[bytes] = request.app.state.scrapers
+    try:
+        await anywhere(await principal(request, SecurityScopes([Scope.READ])))
+    except StoreUnavailable:
+        if key not in known:
+            raise
+    except SchedulerError:
+        known.discard(key)
+        raise
+    else:
+        known.add(key)
+
+
+@router.get(
+    "/metrics",
+    response_class=PlainTextResponse,
+    dependencies=[Depends(scraper)],
+    responses=refusals(401, 403, 503),
+    openapi_extra={"security": [{}, {"bearer": ["read"]}, {"key": ["read"]}]},
+)
 async def metrics(request: Request) -> Response:
-    """Give metrics in Prometheus' text format."""
+    """Give metrics in Prometheus' text format; without a key only where the server's settings say so."""
     content, media_type = await _context(request).metrics()
     return Response(content, media_type=media_type)

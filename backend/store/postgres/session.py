@@ -18,7 +18,9 @@ from backend.store.postgres.url import Target
 from backend.store.wakeup import LEASES, RUNS, TIMES
 
 T = TypeVar("T")
-STATEMENT_TIMEOUT, LOCK_TIMEOUT, IDLE_TIMEOUT = "15s", "5s", "3s"
+STATEMENT_TIMEOUT, LOCK_TIMEOUT = "15s", "5s"
+IDLE_TIMEOUT = 3.0
+"""Seconds after which a transaction of a server that has died or stands still is undone, and its locks are free."""
 WAITING = frozenset({"queued", "retrying"})
 
 # What a statement's success means to other servers; of these that answer states, only if one waits for a worker.
@@ -43,7 +45,7 @@ def settings_of(target: Target) -> str:
     return (
         f'set local search_path = "{target.schema}"; set local jit = off; '
         f"set local statement_timeout = '{STATEMENT_TIMEOUT}'; set local lock_timeout = '{LOCK_TIMEOUT}'; "
-        f"set local idle_in_transaction_session_timeout = '{IDLE_TIMEOUT}'"
+        f"set local idle_in_transaction_session_timeout = {round(IDLE_TIMEOUT * 1000)}"
     )
 
 
@@ -98,8 +100,11 @@ class Session:
             return act()
         thinking = asyncio.get_running_loop().run_in_executor(None, act)
         try:
-            return await asyncio.shield(thinking)
-        except asyncio.CancelledError:
+            # A batch of 10,000 takes seconds to plan. That we are alive is what the limit on idling asks for.
+            while not (await asyncio.wait([thinking], timeout=IDLE_TIMEOUT / 3))[0]:
+                await self._connection.execute("select")
+            return await thinking
+        except BaseException:
             await asyncio.wait([thinking])  # whoever closes the operation must not find it running
             raise
 
