@@ -10,6 +10,7 @@ from typing import Protocol
 
 import anyio
 
+from backend.model.egress import ANYWHERE, Egress
 from backend.model.instants import rfc3339
 from backend.model.run import Dispatch
 from backend.targets.pool import PythonPool
@@ -54,6 +55,8 @@ class TargetRules:
     allow_private_urls: bool
     python_prefixes: tuple[str, ...] = ()
     """Modules whose callables, and those of the modules below, may be called; none unless given."""
+    egress: Egress = ANYWHERE
+    """Which hosts the namespace at hand may call."""
 
 
 @dataclass(frozen=True, slots=True)
