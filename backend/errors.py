@@ -5,6 +5,7 @@ SchedulerError
 ├── Refused               input broke a rule; 422, one FieldProblem each
 │   └── TooLarge          the body is over its limit; 413
 ├── Unauthorized          no key, or a wrong one; 401
+├── Forbidden             the key may not do that, whether or not it exists; 403
 ├── NotFound              no such thing in this namespace; 404
 ├── Conflict              the state of the thing forbids it; 409
 ├── PreconditionFailed    the revision named by If-Match is not the current one; 412
@@ -67,6 +68,10 @@ class TooLarge(Refused):
 
 class Unauthorized(SchedulerError):
     """No key, or one that is not known."""
+
+
+class Forbidden(SchedulerError):
+    """The key may not do that; said before anything is looked up."""
 
 
 class NotFound(SchedulerError):

@@ -13,7 +13,19 @@ from starlette.exceptions import HTTPException
 
 from backend.api import answers
 from backend.api.context import Context
-from backend.api.routes import audit, calendars, explain, health, preview, runs, schedules, simulate, workers
+from backend.api.routes import (
+    audit,
+    calendars,
+    egress,
+    explain,
+    health,
+    preview,
+    runs,
+    schedules,
+    secrets,
+    simulate,
+    workers,
+)
 from backend.api.schemas import BODIES
 from backend.errors import SchedulerError
 from backend.service.times import PreviewRequest
@@ -31,6 +43,8 @@ TAGS = [
     },
     {"name": "runs", "description": "What became of each occurrence, with its attempts and output."},
     {"name": "calendars", "description": "Days such as holidays, kept once, which schedules exclude by name."},
+    {"name": "secrets", "description": "Values that targets refer to by name; kept encrypted, never shown."},
+    {"name": "egress", "description": "Which hosts the http targets of the namespace may call."},
     {"name": "audit", "description": "Whether the record is complete, and nothing in it twice."},
     {"name": "workers", "description": "Who is at work, on which host, and on how many runs."},
     {"name": "preview", "description": "Try triggers out; nothing is stored."},
@@ -60,6 +74,8 @@ def create_app(context: Context) -> FastAPI:
         explain.router,
         runs.router,
         calendars.router,
+        secrets.router,
+        egress.router,
         preview.router,
         simulate.router,
         audit.router,

@@ -18,9 +18,11 @@ from backend.model.ids import DEFAULT_NAMESPACE, NamespaceId
 from backend.service.backfill import Backfills
 from backend.service.calendars import Calendars
 from backend.service.drafts import ANY_REVISION
+from backend.service.egress import Allowances
 from backend.service.keys import hash_of
 from backend.service.runs import Runs
 from backend.service.schedules import Schedules
+from backend.service.secrets import Secrets
 from backend.service.simulate import Simulations
 from backend.service.validation import MOST_PROBLEMS
 from backend.service.wording import kind_of, nearest
@@ -61,6 +63,16 @@ class Caller(NamedTuple):
         return Calendars(self.store, self.by, self.context.around)
 
     @property
+    def allowances(self) -> Allowances:
+        """Give the use cases on the hosts that may be called."""
+        return Allowances(self.store, self.by, self.context.around, everywhere=True)
+
+    @property
+    def secrets(self) -> Secrets:
+        """Give the use cases on secrets."""
+        return Secrets(self.store, self.by, self.context.around)
+
+    @property
     def simulations(self) -> Simulations:
         """Give what foresees the load."""
         return Simulations(self.store)
@@ -86,6 +98,10 @@ async def caller(
         rule = f"there is no namespace {namespace!r}"
         raise Refused([FieldProblem("namespace", rule, f"use {DEFAULT_NAMESPACE!r}")])
     return Caller(f"key:{principal.key_id}", context.store.namespace(NamespaceId(namespace)), context)
+
+
+Reads = Annotated[Caller, Depends(caller)]
+Administers = Annotated[Caller, Depends(caller)]
 
 
 def _check_query(request: Request) -> None:

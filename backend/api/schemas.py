@@ -11,6 +11,8 @@ from backend.api.answers import PROBLEM, ProblemBody
 from backend.engine.definition import ScheduleDefinition
 from backend.service.backfill import BackfillRequest
 from backend.service.calendars import CalendarBody
+from backend.service.egress import EgressBody
+from backend.service.secrets import SecretBody
 from backend.service.simulate import SimulateRequest
 
 
@@ -81,6 +83,8 @@ SIMULATE_EXAMPLE: Mapping[str, Any] = {
     "outage": {"from": "2026-12-01T08:30:00Z", "to": "2026-12-01T10:00:00Z"},
 }
 CALENDAR_EXAMPLE: Mapping[str, Any] = {"days": ["2026-12-25", "2026-12-28"]}
+SECRET_EXAMPLE: Mapping[str, Any] = {"value": "Bearer 4f1c…"}
+EGRESS_EXAMPLE: Mapping[str, Any] = {"allowed_hosts": ["api.example.org", "*.example.com", "10.1.0.0/16"]}
 BACKFILL_EXAMPLE: Mapping[str, Any] = {"from": "2026-11-01T00:00:00Z", "to": "2026-11-08T00:00:00Z", "dry_run": True}
 PREVIEW_EXAMPLE: Mapping[str, Any] = {"triggers": SCHEDULE_EXAMPLE["triggers"], "count": 3}
 _REFUSED: Mapping[str, Any] = {
@@ -119,12 +123,15 @@ BODIES: tuple[type[BaseModel], ...] = (
     BackfillRequest,
     BatchBody,
     CalendarBody,
+    SecretBody,
+    EgressBody,
     SimulateRequest,
 )
 
 _WORDS = {
     400: "The body is not JSON.",
     401: "No key, or one that is not known.",
+    403: "The key may not do that.",
     404: "There is no such thing in this namespace.",
     409: "The current state forbids it.",
     412: "If-Match names another revision.",

@@ -23,6 +23,7 @@ from backend.cli import (
     preview,
     runs,
     schedules,
+    secrets,
     simulate,
     workers,
 )
@@ -102,6 +103,13 @@ CALENDAR_COMMANDS: tuple[tuple[str, Command, str], ...] = (
     ("put", calendars.put, "scheduler calendars put holidays.ics --id uk"),
     ("delete", calendars.delete, "scheduler calendars delete uk"),
 )
+SECRET_COMMANDS: tuple[tuple[str, Command, str], ...] = (
+    ("put", secrets.put, "scheduler secrets put api-token < token.txt\nscheduler secrets put api-token token.txt"),
+    ("list", secrets.list_, "scheduler secrets list"),
+    ("delete", secrets.delete, "scheduler secrets delete api-token"),
+    ("make-key", secrets.make_key, "scheduler secrets make-key --id 2026-12"),
+    ("reencrypt", secrets.reencrypt, "scheduler secrets reencrypt"),
+)
 DB_COMMANDS: tuple[tuple[str, Command, str], ...] = (
     ("migrate", local.migrate, "scheduler db migrate"),
     ("check", local.check, "scheduler db check --json"),
@@ -110,6 +118,7 @@ GROUPS = (
     ("run", "One run.", RUN_COMMANDS),
     ("import", "Schedules from elsewhere.", IMPORT_COMMANDS),
     ("calendars", "Days such as holidays, kept once, which schedules exclude by name.", CALENDAR_COMMANDS),
+    ("secrets", "Values that targets refer to by name; kept encrypted, never shown.", SECRET_COMMANDS),
     ("db", "The database itself.", DB_COMMANDS),
 )
 

@@ -29,6 +29,7 @@ from backend.executor.hatch import BELLS, HEALTH, METRICS, Answers, health_text
 from backend.observe.metrics import Metrics
 from backend.service.schedules import Surroundings
 from backend.settings import Settings, base_environment
+from backend.store.keyring import KeyRing
 from backend.store.port import Store
 from backend.store.retention import Retention
 from backend.store.wakeup import TIMES
@@ -197,6 +198,7 @@ async def worker_on(store: Store, settings: Settings, *, clock: Clock, events: E
             host=socket.gethostname(),
             pid=os.getpid(),
             version=version_of_this_package(),
+            ring=KeyRing(settings.secret_keys),
         )
         worker = Worker(store.worker(), lent, config, clock=clock, events=events)
         async with worker.serving():
@@ -228,6 +230,7 @@ def surroundings_of(settings: Settings, events: Events, bell: Callable[[str], Ri
         wake_workers=wake_workers,
         check_leases=check_leases,
         entropy=secrets.token_bytes,
+        ring=KeyRing(settings.secret_keys),
     )
 
 

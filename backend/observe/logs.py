@@ -268,6 +268,14 @@ def _calendar_changed(fact: events.CalendarChanged) -> Line:
     return _line("info", "calendar_changed", **ids, days=fact.days, schedules_replanned=fact.schedules, by=fact.by)
 
 
+def _secret_changed(fact: events.SecretChanged) -> Line:
+    return _line("info", "secret_changed", namespace=fact.namespace, secret=fact.secret, change=fact.change, by=fact.by)
+
+
+def _egress_changed(fact: events.EgressChanged) -> Line:
+    return _line("info", "allowed_hosts_changed", namespace=fact.namespace, hosts=fact.hosts, by=fact.by)
+
+
 def _schedule_retimed(fact: events.ScheduleRetimed) -> Line:
     ids = {"namespace": fact.namespace, "schedule_id": fact.schedule_id}
     before, after = rfc3339_or_none(fact.before), rfc3339_or_none(fact.after)
@@ -387,6 +395,8 @@ WORDINGS: dict[type[events.Fact], Callable[[Any], Line]] = {
     events.Listening: _listening,
     events.ScheduleChanged: _schedule_changed,
     events.CalendarChanged: _calendar_changed,
+    events.SecretChanged: _secret_changed,
+    events.EgressChanged: _egress_changed,
     events.ScheduleRetimed: _schedule_retimed,
     events.TzdataChanged: _tzdata_changed,
     events.SchedulesChanged: _schedules_changed,

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from backend.model.attempt import AttemptResult, Settled, Settler
@@ -47,9 +48,9 @@ class Claim(NamedTuple):
     """Schedule key → public id, and what to carry out as JSON; None where the definition cannot be read."""
     next_at: int | None
     served: Served = Served()
-    secrets: Sealed = {}
+    secrets: Sealed = MappingProxyType({})
     """What the errands refer to, encrypted, by namespace and name."""
-    egress: Mapping[str, str | None] = {}
+    egress: Mapping[str, str | None] = MappingProxyType({})
     """Which hosts may be called, by namespace, as it is stored."""
 
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import anyio
 
@@ -103,6 +103,10 @@ class Target(Protocol):
     @property
     def kind(self) -> str:
         """Name the kind, as in the schedule's document."""
+        ...
+
+    def model_dump(self, *, mode: str) -> dict[str, Any]:
+        """Write it as the document that it was read from."""
         ...
 
     def check(self, rules: TargetRules) -> None:

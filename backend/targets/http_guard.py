@@ -96,7 +96,7 @@ class Verdict:
         return None if self.allowed else self.refused
 
 
-class Forbidden(OSError):
+class Blocked(OSError):
     """An address is refused; `where` completes "HOST is …"."""
 
     def __init__(self, where: str) -> None:
@@ -120,7 +120,7 @@ def verdict(policy: Policy) -> Iterator[Verdict]:
 
 
 def open_permitted_socket(info: tuple[Any, Any, int, str, tuple[Any, ...]]) -> socket.socket:
-    """Make the socket for one connect; Forbidden when its address, as resolved, may not be called.
+    """Make the socket for one connect; Blocked when its address, as resolved, may not be called.
 
     Called with the very address that is then connected to, so a name that resolves differently the second
     time gains nothing.
@@ -130,7 +130,7 @@ def open_permitted_socket(info: tuple[Any, Any, int, str, tuple[Any, ...]]) -> s
     refusal = verdict.policy.refusal(str(where[0]))
     if refusal is not None:
         verdict.refused = refusal[1]
-        raise Forbidden(refusal[1])
+        raise Blocked(refusal[1])
     verdict.allowed = True
     return socket.socket(family, kind, protocol)
 
@@ -144,13 +144,13 @@ class GuardedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """Resolve a name; Forbidden when it may not be called."""
+        """Resolve a name; Blocked when it may not be called."""
         found = await self._inner.resolve(host, port, family)
         policy = (_verdict.get(None) or Verdict()).policy
         refusals = [refusal for one in found if (refusal := policy.refusal(one["host"])) is not None]
         if where := _refused(refusals, len(found)):
             # Not only noted in the verdict: whoever asks for the same name at this moment gets the same exception.
-            raise Forbidden(where)
+            raise Blocked(where)
         return found
 
     async def close(self) -> None:

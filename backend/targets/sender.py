@@ -15,7 +15,7 @@ from yarl import URL
 from backend.model.egress import ANYWHERE, Egress
 from backend.targets.http_guard import (
     FOREIGN,
-    Forbidden,
+    Blocked,
     GuardedResolver,
     Policy,
     literal_address,
@@ -152,7 +152,7 @@ def blocked(request: Request, where: str) -> NoAnswer:
 def refusal_in(error: Exception) -> str | None:
     """Find the resolver's refusal in what the client made of it."""
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-    return cause.where if isinstance(cause, Forbidden) else None
+    return cause.where if isinstance(cause, Blocked) else None
 
 
 def bounds(request: Request) -> aiohttp.ClientTimeout:
