@@ -28,15 +28,13 @@ class Output:
         """Keep of `chunk` what there is room for."""
         if self._redaction:
             # What may be the beginning of a secret waits for the rest of it.
-            content = self._redaction.clean(self._held + chunk)
-            settled = max(0, len(content) - self._redaction.longest + 1)
-            chunk, self._held = content[:settled], content[settled:]
+            chunk, self._held = self._redaction.settle(self._held + chunk)
         self._add(chunk)
 
     def _settle(self) -> None:
         """Keep what still waits, but for the beginning of a secret at its end: the rest does not come any more."""
         if self._held:
-            chunk, self._held = self._redaction.without_begun(self._held), b""
+            chunk, self._held = self._redaction.finish(self._held), b""
             self._add(chunk)
 
     def _add(self, chunk: bytes) -> None:

@@ -118,9 +118,9 @@ def _report(answer: Mapping[str, Any]) -> str:
     """Take secrets out of what was returned or raised; of a long one, the child has cut the end or the beginning."""
     redaction, failed = current(), answer["error"] is not None
     content = str(answer["report"]).encode(errors="replace")
-    if redaction and answer["cut"]:
-        content = redaction.without_ended(content) if failed else redaction.without_begun(content)
-    content = redaction.clean(content)
+    if answer["cut"] and failed:
+        content = redaction.without_ended(content)
+    content = redaction.finish(content) if answer["cut"] and not failed else redaction.clean(content)
     kept = content[-KEPT_BYTES:] if failed else content[:KEPT_BYTES]
     return kept.decode(errors="ignore")
 

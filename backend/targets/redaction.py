@@ -43,18 +43,48 @@ class Redaction:
 
     def clean(self, content: bytes) -> bytes:
         """Take every whole form out."""
-        for form, mark in self._marks:
-            content = content.replace(form, mark)
-        return content
+        return self._replaced(content, len(content))[0]
+
+    def settle(self, content: bytes) -> tuple[bytes, bytes]:
+        """Take forms out as far as more of the text cannot make longer ones of them; answers that, and the rest."""
+        settled, after = self._replaced(content, max(0, len(content) - self.longest + 1))
+        return settled, content[after:]
+
+    def finish(self, content: bytes) -> bytes:
+        """Take forms out of the end of a text, also the beginning of one that was cut there."""
+        settled, after = self._replaced(content, len(content) - self._begun(content))
+        rest = content[after:]
+        return settled + rest[: len(rest) - self._begun(rest)]
+
+    def _replaced(self, content: bytes, before: int) -> tuple[bytes, int]:
+        """Replace the forms that start before a place; answers the text up to there, and where it ends."""
+        pieces, place = [], 0
+        for start, end, mark in self._found(content):
+            if start >= before:
+                break
+            pieces += [content[place:start], mark]
+            place = end
+        pieces.append(content[place:before])
+        return b"".join(pieces), max(place, before)
+
+    def _found(self, content: bytes) -> Iterator[tuple[int, int, bytes]]:
+        """Find forms from left to right, at each place the longest."""
+        marks = dict(self._marks)
+        ahead = {form: start for form in marks if (start := content.find(form)) >= 0}
+        while ahead:
+            form = min(ahead, key=lambda form: (ahead[form], -len(form)))
+            start, end = ahead[form], ahead[form] + len(form)
+            yield start, end, marks[form]
+            for passed in [form for form, place in ahead.items() if place < end]:
+                ahead[passed] = content.find(passed, end)
+            ahead = {form: place for form, place in ahead.items() if place >= 0}
+
+    def _begun(self, content: bytes) -> int:
+        return max((_overlap(content, form) for form, _ in self._marks), default=0)
 
     def clean_text(self, text: str) -> str:
         """Take every whole form out of a text."""
         return self.clean(text.encode(errors="surrogatepass")).decode(errors="replace") if self._marks else text
-
-    def without_begun(self, content: bytes) -> bytes:
-        """Take off the end what is the beginning of a form: it was cut there."""
-        cut = max((_overlap(content, form) for form, _ in self._marks), default=0)
-        return content[: len(content) - cut] if cut else content
 
     def without_ended(self, content: bytes) -> bytes:
         """Take off the beginning what is the end of a form."""
