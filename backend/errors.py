@@ -4,7 +4,7 @@ SchedulerError
 ├── ConfigurationError    a setting was refused; the process exits with 2
 ├── Refused               input broke a rule; 422, one FieldProblem each
 │   └── TooLarge          the body is over its limit; 413
-├── Unauthorized          no key, or a wrong one; 401
+├── Unauthorized          no key that is in force; 401
 ├── Forbidden             the key may not do that, whether or not it exists; 403
 ├── NotFound              no such thing in this namespace; 404
 ├── Conflict              the state of the thing forbids it; 409
@@ -67,7 +67,7 @@ class TooLarge(Refused):
 
 
 class Unauthorized(SchedulerError):
-    """No key, or one that is not known."""
+    """No key that is in force."""
 
 
 class Forbidden(SchedulerError):

@@ -102,6 +102,25 @@ class EgressChanged(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class NamespaceChanged(Fact):
+    """A namespace was created, updated or deleted."""
+
+    namespace: str
+    verb: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyChanged(Fact):
+    """A key was created, rotated or revoked. `namespace` None: one for all of them."""
+
+    namespace: str | None
+    key_id: str
+    verb: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class SchedulesChanged(Fact):
     """Many schedules were changed at once; `verbs` counts what happened."""
 

@@ -131,6 +131,8 @@ class Settings(BaseSettings):
     )
     port: int = _count(8003, "Port the server listens on; 0 takes any that is free.", 0, 65535, "port")
 
+    metrics_public: bool = _switch("Give `/metrics` without a key.")
+
     log_level: LogLevel = _setting(
         "Least severe lines that are written.", "debug, info, warning, error or critical", "level", default="info"
     )

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 
 from backend.api import answers
 from backend.api.context import Context
+from backend.api.requests import scopes_of, takes_key
 from backend.api.routes import (
     audit,
     calendars,
     egress,
     explain,
     health,
+    keys,
+    namespaces,
     preview,
     runs,
     schedules,
@@ -28,6 +33,7 @@ from backend.api.routes import (
 )
 from backend.api.schemas import BODIES
 from backend.errors import SchedulerError
+from backend.service.last_use import LastUse
 from backend.service.times import PreviewRequest
 
 PREFIX = "/api/v1"
@@ -47,6 +53,8 @@ TAGS = [
     {"name": "egress", "description": "Which hosts the http targets of the namespace may call."},
     {"name": "audit", "description": "Whether the record is complete, and nothing in it twice."},
     {"name": "workers", "description": "Who is at work, on which host, and on how many runs."},
+    {"name": "namespaces", "description": "Tenants: nothing in one is seen from another."},
+    {"name": "keys", "description": "Who may come in, to which namespace, to do what, and until when."},
     {"name": "preview", "description": "Try triggers out; nothing is stored."},
     {"name": "simulate", "description": "Foresee the load of a range; nothing fires."},
     {"name": "health", "description": "For whoever watches the server. Open without a key."},
@@ -68,6 +76,7 @@ def create_app(context: Context) -> FastAPI:
         openapi_tags=TAGS,
     )
     app.state.context = context
+    app.state.last_use = LastUse(context.store.admin())
     app.include_router(health.router)
     for router in (
         schedules.router,
@@ -80,6 +89,8 @@ def create_app(context: Context) -> FastAPI:
         simulate.router,
         audit.router,
         workers.router,
+        namespaces.router,
+        keys.router,
     ):
         app.include_router(router, prefix=PREFIX)
     app.add_exception_handler(SchedulerError, answers.on_scheduler_error)
@@ -110,8 +121,14 @@ def _documented(app: FastAPI) -> dict[str, Any]:
         "bearer": {"type": "http", "scheme": "bearer"},
         "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
     }
-    for path, operations in schema["paths"].items():
-        if path.startswith(PREFIX):
-            for operation in operations.values():
-                operation["security"] = [{"bearer": []}, {"key": []}]
+    for route in _guarded(app):
+        scopes = sorted(set(scopes_of(route.dependant)))
+        for method in route.methods or ():
+            if operation := schema["paths"].get(route.path_format, {}).get(method.lower()):
+                operation["security"] = [{"bearer": scopes}, {"key": scopes}]
     return schema
+
+
+def _guarded(app: FastAPI) -> Iterator[APIRoute]:
+    """List the routes that take a key."""
+    return (route for route in app.routes if isinstance(route, APIRoute) and takes_key(route.dependant))

@@ -29,4 +29,5 @@ class Context:
     health: Callable[[], Health]
     metrics: Callable[[], Awaitable[tuple[bytes, str]]]
     version: str
+    metrics_public: bool = False
     simulating: asyncio.Lock = field(default_factory=asyncio.Lock)

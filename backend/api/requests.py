@@ -8,24 +8,29 @@ from collections.abc import Iterator
 from typing import Annotated, Any, NamedTuple
 
 import orjson
-from fastapi import Depends, Header, Path, Query, Request
+from fastapi import Depends, Header, Path, Query, Request, Security
 from fastapi.dependencies.models import Dependant
+from fastapi.security import SecurityScopes
 from starlette.exceptions import HTTPException
 
 from backend.api.context import Context
-from backend.errors import FieldProblem, Refused, TooLarge, Unauthorized
+from backend.errors import FieldProblem, Forbidden, Refused, TooLarge
+from backend.model.access import Principal, Scope
 from backend.model.ids import DEFAULT_NAMESPACE, NamespaceId
+from backend.service.api_keys import Keys, KeyView, key_view
 from backend.service.backfill import Backfills
 from backend.service.calendars import Calendars
 from backend.service.drafts import ANY_REVISION
 from backend.service.egress import Allowances
-from backend.service.keys import hash_of
+from backend.service.keys import identify, principal_of
+from backend.service.namespaces import Namespaces
 from backend.service.runs import Runs
 from backend.service.schedules import Schedules
 from backend.service.secrets import Secrets
 from backend.service.simulate import Simulations
-from backend.service.validation import MOST_PROBLEMS
+from backend.service.validation import MOST_PROBLEMS, check_text
 from backend.service.wording import kind_of, nearest
+from backend.store.namespaces import no_such_namespace
 from backend.store.port import NamespaceStore
 
 MIB = 1024 * 1024
@@ -38,9 +43,27 @@ _ETAG = re.compile(r'(?:W/)?"(\d{1,18})"')
 class Caller(NamedTuple):
     """Who asks, and the only namespace the request can touch."""
 
-    by: str
+    principal: Principal
     store: NamespaceStore
     context: Context
+    chosen: NamespaceId | None
+    """The namespace that the request names; None when it leaves it open."""
+
+    @property
+    def by(self) -> str:
+        """Name whoever asks, for what is recorded."""
+        return self.principal.by
+
+    @property
+    def namespaces(self) -> Namespaces:
+        """Give the use cases on namespaces themselves."""
+        return Namespaces(self.context.store.namespaces(), self.principal, self.context.around)
+
+    @property
+    def keys(self) -> Keys:
+        """Give the use cases on keys: of one namespace, or of all when neither key nor request names one."""
+        keys = self.context.store.keys(self.principal.namespace or self.chosen)
+        return Keys(keys, self.store.store_id, self.principal, self.context.around)
 
     @property
     def schedules(self) -> Schedules:
@@ -65,7 +88,7 @@ class Caller(NamedTuple):
     @property
     def allowances(self) -> Allowances:
         """Give the use cases on the hosts that may be called."""
-        return Allowances(self.store, self.by, self.context.around, everywhere=True)
+        return Allowances(self.store, self.by, self.context.around, everywhere=self.principal.namespace is None)
 
     @property
     def secrets(self) -> Secrets:
@@ -77,31 +100,59 @@ class Caller(NamedTuple):
         """Give what foresees the load."""
         return Simulations(self.store)
 
+    async def own_key(self) -> KeyView:
+        """Show the key that asks; its own reach, since the request may have chosen another."""
+        own = self.context.store.keys(self.principal.namespace)
+        return key_view(await own.get(self.principal.key_id), await self.now())
+
     async def now(self) -> int:
         """Read the database's clock."""
         return await self.context.store.admin().now()
 
 
+async def principal(request: Request, wanted: SecurityScopes) -> Principal:
+    """Find out whose key it is; Unauthorized without one, Forbidden unless it has the scope of the route."""
+    context: Context = request.app.state.context
+    row, now = await identify(context.store.admin(), _key_of(request))
+    request.app.state.last_use.note(row, now)
+    found = principal_of(row)
+    for scope in map(Scope, wanted.scopes):
+        if not found.may(scope):
+            raise Forbidden(f"the key {found.key_id!r} lacks the scope {scope.value!r}; ask for a key that has it")
+    return found
+
+
+async def anywhere(found: Annotated[Principal, Depends(principal)]) -> Principal:
+    """Insist on a key that belongs to no namespace."""
+    if found.namespace is not None:
+        raise Forbidden(f"the key {found.key_id!r} belongs to a namespace; ask for one that belongs to none")
+    return found
+
+
 async def caller(
     request: Request,
-    namespace: Annotated[str, Query(max_length=200, description="Only `default` so far.")] = DEFAULT_NAMESPACE,
+    principal: Annotated[Principal, Depends(principal)],
+    namespace: Annotated[
+        str | None, Query(max_length=200, description="For a key that belongs to none; `default` unless given.")
+    ] = None,
 ) -> Caller:
-    """Find out whose key it is; Unauthorized without one."""
-    context: Context = request.app.state.context
-    key = _key_of(request)
-    principal = await context.store.admin().principal(hash_of(key)) if key else None
-    if principal is None:
-        text = "the key is not known" if key else "there is no key; send Authorization: Bearer KEY or X-API-Key: KEY"
-        raise Unauthorized(text)
+    """Find the namespace that the request is about: the key's own, or the one it chooses."""
     _check_query(request)
-    if namespace != DEFAULT_NAMESPACE:
-        rule = f"there is no namespace {namespace!r}"
-        raise Refused([FieldProblem("namespace", rule, f"use {DEFAULT_NAMESPACE!r}")])
-    return Caller(f"key:{principal.key_id}", context.store.namespace(NamespaceId(namespace)), context)
+    context: Context = request.app.state.context
+    if principal.namespace is not None and namespace not in {None, principal.namespace}:
+        raise no_such_namespace(str(namespace))
+    chosen = principal.namespace or (None if namespace is None else NamespaceId(namespace))
+    if principal.namespace is None and chosen not in {None, DEFAULT_NAMESPACE}:
+        check_text(chosen, "namespace")
+        await context.store.namespaces().get(str(chosen))
+    return Caller(principal, context.store.namespace(chosen or DEFAULT_NAMESPACE), context, chosen)
 
 
-Reads = Annotated[Caller, Depends(caller)]
-Administers = Annotated[Caller, Depends(caller)]
+async def caller_anywhere(
+    found: Annotated[Caller, Depends(caller)], _: Annotated[Principal, Depends(anywhere)]
+) -> Caller:
+    """Insist on a caller whose key belongs to no namespace."""
+    return found
 
 
 def _check_query(request: Request) -> None:
@@ -127,7 +178,27 @@ def _near_parameter(name: str, known: list[str]) -> str:
     return f"did you mean {near}?" if near else f"give only {', '.join(known)}"
 
 
-Authenticated = Annotated[Caller, Depends(caller)]
+# Each route says by one of these which scope it takes; a test fails without.
+Reads = Annotated[Caller, Security(caller, scopes=[Scope.READ])]
+Writes = Annotated[Caller, Security(caller, scopes=[Scope.WRITE])]
+Triggers = Annotated[Caller, Security(caller, scopes=[Scope.TRIGGER])]
+Administers = Annotated[Caller, Security(caller, scopes=[Scope.ADMIN])]
+ReadsAll = Annotated[Caller, Security(caller_anywhere, scopes=[Scope.READ])]
+AdministersAll = Annotated[Caller, Security(caller_anywhere, scopes=[Scope.ADMIN])]
+Known = Annotated[Caller, Security(caller, scopes=[])]
+"""Whoever has a key: only for what it says about itself."""
+
+
+def takes_key(dependant: Dependant) -> bool:
+    """Tell whether a route insists on a key."""
+    return dependant.call is principal or any(map(takes_key, dependant.dependencies))
+
+
+def scopes_of(dependant: Dependant) -> Iterator[str]:
+    """List the scopes that a route takes."""
+    for inner in dependant.dependencies:
+        yield from inner.own_oauth_scopes or ()
+        yield from scopes_of(inner)
 
 
 def _key_of(request: Request) -> str | None:

@@ -9,9 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from backend.api.answers import PROBLEM, ProblemBody
 from backend.engine.definition import ScheduleDefinition
+from backend.service.api_keys import KeyBody, RotateBody
 from backend.service.backfill import BackfillRequest
 from backend.service.calendars import CalendarBody
 from backend.service.egress import EgressBody
+from backend.service.namespaces import NamespaceBody, NamespacePatch
 from backend.service.secrets import SecretBody
 from backend.service.simulate import SimulateRequest
 
@@ -85,6 +87,13 @@ SIMULATE_EXAMPLE: Mapping[str, Any] = {
 CALENDAR_EXAMPLE: Mapping[str, Any] = {"days": ["2026-12-25", "2026-12-28"]}
 SECRET_EXAMPLE: Mapping[str, Any] = {"value": "Bearer 4f1c…"}
 EGRESS_EXAMPLE: Mapping[str, Any] = {"allowed_hosts": ["api.example.org", "*.example.com", "10.1.0.0/16"]}
+NAMESPACE_EXAMPLE: Mapping[str, Any] = {
+    "id": "growth",
+    "timezone": "Europe/London",
+    "limits": {"schedules": 1000, "minimum_interval": "1m"},
+}
+NAMESPACE_PATCH_EXAMPLE: Mapping[str, Any] = {"limits": {"schedules": 2000, "minimum_interval": None}}
+KEY_EXAMPLE: Mapping[str, Any] = {"namespace": "growth", "name": "newsletter", "scopes": ["read", "write"]}
 BACKFILL_EXAMPLE: Mapping[str, Any] = {"from": "2026-11-01T00:00:00Z", "to": "2026-11-08T00:00:00Z", "dry_run": True}
 PREVIEW_EXAMPLE: Mapping[str, Any] = {"triggers": SCHEDULE_EXAMPLE["triggers"], "count": 3}
 _REFUSED: Mapping[str, Any] = {
@@ -126,12 +135,16 @@ BODIES: tuple[type[BaseModel], ...] = (
     SecretBody,
     EgressBody,
     SimulateRequest,
+    NamespaceBody,
+    NamespacePatch,
+    KeyBody,
+    RotateBody,
 )
 
 _WORDS = {
     400: "The body is not JSON.",
-    401: "No key, or one that is not known.",
-    403: "The key may not do that.",
+    401: "No key that is in force.",
+    403: "The key lacks the scope, or belongs to a namespace.",
     404: "There is no such thing in this namespace.",
     409: "The current state forbids it.",
     412: "If-Match names another revision.",
@@ -155,7 +168,12 @@ def responses(
         status: {"model": model, "description": model.__doc__ or "One page.", "headers": _headers(*headers)}
         for status, model in answers.items()
     }
-    return documented | {status: _refusal(status) for status in sorted({401, 422, 503, *statuses})}
+    return documented | refusals(401, 403, 404, 422, 503, *statuses)
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Document the ways in which a route refuses."""
+    return {status: _refusal(status) for status in sorted(set(statuses))}
 
 
 def _refusal(status: int) -> dict[str, Any]:

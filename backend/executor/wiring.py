@@ -103,7 +103,8 @@ class System:
     def api(self) -> Any:  # noqa: ANN401 - an ASGI application
         """Build the API on this system."""
         around = surroundings_of(self.settings, self.events, self.bells().__getitem__)
-        return api_on(self.store, around, self.health, self.render_metrics)
+        public = self.settings.metrics_public
+        return api_on(self.store, around, self.health, self.render_metrics, metrics_public=public)
 
     def bells(self) -> dict[str, Ring]:
         """Give what wakes the engine and the workers, and has the leases checked."""
@@ -205,11 +206,13 @@ async def worker_on(store: Store, settings: Settings, *, clock: Clock, events: E
             yield worker
 
 
-def api_on(store: Store, around: Surroundings, health: Callable[[], Health], metrics: Scrape) -> Any:  # noqa: ANN401
+def api_on(
+    store: Store, around: Surroundings, health: Callable[[], Health], metrics: Scrape, *, metrics_public: bool
+) -> Any:  # noqa: ANN401
     """Build the API, an ASGI application."""
     from backend.api.app import create_app  # dear to import, and not every process has an API
 
-    return create_app(Context(store, around, health, metrics, version_of_this_package()))
+    return create_app(Context(store, around, health, metrics, version_of_this_package(), metrics_public))
 
 
 def surroundings_of(settings: Settings, events: Events, bell: Callable[[str], Ring]) -> Surroundings:

@@ -276,6 +276,14 @@ def _egress_changed(fact: events.EgressChanged) -> Line:
     return _line("info", "allowed_hosts_changed", namespace=fact.namespace, hosts=fact.hosts, by=fact.by)
 
 
+def _namespace_changed(fact: events.NamespaceChanged) -> Line:
+    return _line("info", f"namespace_{fact.verb}", namespace=fact.namespace, by=fact.by)
+
+
+def _key_changed(fact: events.KeyChanged) -> Line:
+    return _line("info", f"key_{fact.verb}", namespace=fact.namespace, key=fact.key_id, by=fact.by)
+
+
 def _schedule_retimed(fact: events.ScheduleRetimed) -> Line:
     ids = {"namespace": fact.namespace, "schedule_id": fact.schedule_id}
     before, after = rfc3339_or_none(fact.before), rfc3339_or_none(fact.after)
@@ -397,6 +405,8 @@ WORDINGS: dict[type[events.Fact], Callable[[Any], Line]] = {
     events.CalendarChanged: _calendar_changed,
     events.SecretChanged: _secret_changed,
     events.EgressChanged: _egress_changed,
+    events.NamespaceChanged: _namespace_changed,
+    events.KeyChanged: _key_changed,
     events.ScheduleRetimed: _schedule_retimed,
     events.TzdataChanged: _tzdata_changed,
     events.SchedulesChanged: _schedules_changed,

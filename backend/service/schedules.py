@@ -18,6 +18,7 @@ from backend.model.ids import uuid7
 from backend.model.schedule import Schedule, ScheduleState
 from backend.service import drafts
 from backend.service.cursors import read_cursor, write_cursor
+from backend.service.default_zone import zoned
 from backend.service.drafts import Draft
 from backend.service.references import secrets_of
 from backend.service.summaries import summary_of
@@ -78,7 +79,8 @@ class Schedules:
 
     async def create(self, document: object, now: int) -> dict[str, Any]:
         """Create a schedule; Conflict if the id exists."""
-        definition = await asyncio.to_thread(self._read, document, await self._rules())
+        zoned_document = (await zoned(self.store, [document]))[0]
+        definition = await asyncio.to_thread(self._read, zoned_document, await self._rules())
         id_ = definition.id or uuid7(now, self.around.entropy(10))
         draft = Draft(_named(definition, id_), self.by, only_create=True)
         await self._put([draft])
@@ -87,7 +89,7 @@ class Schedules:
     async def put(self, id_: str, document: object, if_match: int | None) -> tuple[dict[str, Any], str]:
         """Create or replace; answers the schedule, and `created`, `updated` or `unchanged`."""
         rules = await self._rules()
-        definition = await asyncio.to_thread(self._read, document, rules)
+        definition = await asyncio.to_thread(self._read, (await zoned(self.store, [document]))[0], rules)
         if definition.id not in {None, id_}:
             raise Refused([FieldProblem("id", f"it differs from {id_!r} in the path", "leave it out or repeat it")])
         named = self._read(definition.model_dump(mode="json") | {"id": id_}, rules)
@@ -97,7 +99,8 @@ class Schedules:
     async def apply(self, batch: Batch) -> list[BatchItem]:
         """Create or replace all, or none; answers what happened to each."""
         # Reading thousands takes a second, in which the event loop has schedules to fire.
-        read = await asyncio.to_thread(self._read_all, batch.documents, await self._rules())
+        documents = await zoned(self.store, batch.documents)
+        read = await asyncio.to_thread(self._read_all, documents, await self._rules())
         puts = [Draft(definition, self.by, f"schedules[{n}]", batch.source) for n, definition in enumerate(read)]
         changes = await self._put(puts, prune_source=batch.source if batch.prune else None, dry_run=batch.dry_run)
         return await asyncio.to_thread(lambda: list(map(_item, changes)))
@@ -121,11 +124,12 @@ class Schedules:
             raise Refused([FieldProblem("body", "a merge patch is an object", "give the fields to change")])
         check_text(patch)
         rules = await self._rules()
+        zoned_patch = (await zoned(self.store, [patch]))[0]
 
         def revise(_: str, current: Schedule | None, open_run: bool, moment: Moment) -> Change:  # noqa: FBT001
             if current is None:
                 raise no_such_schedule(id_)
-            merged = _merge(_stored(current), patch)
+            merged = _merge(_stored(current), zoned_patch)
             if merged.get("id") != id_:
                 raise Refused([FieldProblem("id", "an id cannot change", "leave it out")])
             draft = Draft(self._read(merged, rules), self.by, if_match=if_match)
@@ -219,7 +223,8 @@ class Schedules:
     def _with_defaults(self, document: object) -> object:
         if not isinstance(document, dict):
             return document
-        retry = document.get("retry")
+        document = {"namespace": self.store.namespace, **document}
+        retry: object = document.get("retry")
         if retry is None:
             return document | {"retry": dict(self.around.defaults["retry"])}
         return document | {"retry": {**self.around.defaults["retry"], **retry}} if isinstance(retry, dict) else document

@@ -18,6 +18,7 @@ from backend.engine.track import Offered, Range
 from backend.errors import FieldError, FieldProblem, Refused
 from backend.model.instants import DAY, MINUTE, SECOND, micros, rfc3339
 from backend.model.policies import MisfirePolicy, OverlapPolicy
+from backend.service.default_zone import zoned
 from backend.service.drafts import settled
 from backend.service.simulate_views import (
     Misfires,
@@ -128,7 +129,7 @@ class Simulations(NamedTuple):
         return lines
 
     async def _drafts(self, request: SimulateRequest, now: int) -> list[Line]:
-        read = await asyncio.to_thread(_read, request.schedules or [])
+        read = await asyncio.to_thread(_read, await zoned(self.store, request.schedules or []))
         names = calendars_of(one for definition in read for one in definition.exclusions)
         days = await self.store.calendars().days(names)
         return await asyncio.to_thread(

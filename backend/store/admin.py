@@ -1,4 +1,4 @@
-"""Facts about the store itself: its id, and who may come in."""
+"""Facts about the store itself: its id, and what waits in it."""
 
 from __future__ import annotations
 
@@ -7,30 +7,10 @@ from typing import NamedTuple
 from backend.store.operation import Operation, Query, now
 
 
-class Principal(NamedTuple):
-    """Whose key it is. `namespace` None: an admin, who may choose one."""
-
-    key_id: str
-    namespace: str | None
-    scopes: str
-
-
 def ensure_info(key: str, value: str) -> Operation[str]:
     """Remember a fact unless it is known, and answer what is known."""
     yield Query("put_info", {"key": key, "value": value})
     return str((yield Query("read_info", {"key": key}))[0][0])
-
-
-def principal_of(key_hash: str) -> Operation[Principal | None]:
-    """Find whose key has this hash."""
-    rows = yield Query("key_by_hash", {"hash": key_hash})
-    return Principal._make(rows[0]) if rows else None
-
-
-def put_admin_key(key_hash: str) -> Operation[None]:
-    """Let the key with this hash in as an admin, beside those of other servers on this database."""
-    instant = yield from now()
-    yield Query("add_admin_key", {"hash": key_hash, "now": instant})
 
 
 class Backlog(NamedTuple):

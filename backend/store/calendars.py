@@ -9,6 +9,7 @@ from typing import NamedTuple
 from backend.errors import Conflict, NotFound
 from backend.model.change import Change, Revise
 from backend.model.ids import NamespaceId
+from backend.store.namespaces import hold_namespace
 from backend.store.operation import Operation, Query, Runner, now
 from backend.store.schedules import Wish, calendar_days, change_schedules
 
@@ -50,7 +51,7 @@ def put_calendar(namespace: str, store_id: str, wanted: Replacement) -> Operatio
 
     If we die before the commit, neither the calendar nor a schedule has changed.
     """
-    yield Query("hold_namespace", {"namespace": namespace})
+    yield from hold_namespace(namespace)
     known = yield Query("calendar_by_id", {"namespace": namespace, "id": wanted.id})
     if known and known[0][1] == wanted.days:
         return Replaced(CalendarRow._make(known[0]), (), created=False)
@@ -91,7 +92,7 @@ def calendar_users(namespace: str, id_: str, limit: int) -> Operation[list[str]]
 
 def delete_calendar(namespace: str, id_: str) -> Operation[None]:
     """Forget a calendar; Conflict while schedules use it, NotFound if there is none."""
-    yield Query("hold_namespace", {"namespace": namespace})
+    yield from hold_namespace(namespace)
     yield from get_calendar(namespace, id_)
     users = yield from calendar_users(namespace, id_, NAMED + 1)
     if users:

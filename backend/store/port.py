@@ -7,8 +7,10 @@
     CalendarStore   the named calendars of one namespace (calendars.py)
     SecretStore     the secrets of one namespace, encrypted (secrets.py)
     EgressStore     the hosts that one namespace may call (egress.py)
+    KeyStore        the keys of one namespace, or all of them (keys.py)
+    NamespacesStore the namespaces themselves (namespaces.py)
     TimezoneStore   changes of the time zone database (tzdata.py)
-    AdminStore      what belongs to no namespace: keys, backlog, workers
+    AdminStore      what belongs to no namespace: who comes in, backlog, workers
 
 They stand on a Runner, of which there is one per database.
 """
@@ -26,7 +28,7 @@ from backend.model.change import Change
 from backend.model.ids import NamespaceId
 from backend.model.plan import NewRun, Planner
 from backend.model.schedule import Schedule
-from backend.store import admin, leasing, planning, retention, workers
+from backend.store import admin, keys, leasing, namespaces, planning, retention, workers
 from backend.store import runs as run_operations
 from backend.store import schedules as schedule_operations
 from backend.store.calendars import CalendarStore
@@ -171,6 +173,10 @@ class NamespaceStore:
         """Give the port of the hosts that the namespace may call."""
         return EgressStore(self.runner, self.namespace)
 
+    async def timezone(self) -> str:
+        """Read the time zone of triggers that name none; NotFound if the namespace is gone."""
+        return (await self.runner.read(namespaces.get_namespace(self.namespace))).timezone
+
     def history(self) -> HistoryStore:
         """Give the port of this namespace's past."""
         return HistoryStore(self.runner, self.namespace)
@@ -181,18 +187,23 @@ class AdminStore:
     """What belongs to no namespace."""
 
     runner: Runner
+    store_id: str
 
     async def now(self) -> int:
         """Read the database's clock, in microseconds."""
         return await self.runner.read(now())
 
-    async def principal(self, key_hash: str) -> admin.Principal | None:
-        """Find whose key has this hash."""
-        return await self.runner.read(admin.principal_of(key_hash))
+    async def candidates(self, key_id: str | None, key_hash: str) -> tuple[int, list[keys.KeyRow]]:
+        """Find the keys that a text could be, and the time."""
+        return await self.runner.read(keys.key_candidates(key_id, key_hash))
 
-    async def put_admin_key(self, key_hash: str) -> None:
-        """Let the key with this hash in as an admin."""
-        await self.runner.write(admin.put_admin_key(key_hash))
+    async def adopt_key(self, key_hash: str, source: str) -> keys.KeyRow:
+        """Let the key of a file in as an admin, in place of the one that the file held before."""
+        return await self.runner.write(keys.adopt_key(key_hash, source))
+
+    async def note_used(self, key_ids: Sequence[str], instant: int) -> None:
+        """Note when these keys were last used."""
+        await self.runner.write(keys.note_used(key_ids, instant))
 
     async def reseal(self, key_id: str, reseal: Reseal) -> int:
         """Encrypt all secrets anew that are not encrypted with this key; answers how many."""
@@ -239,4 +250,12 @@ class Store:
 
     def admin(self) -> AdminStore:
         """Give the port of what belongs to no namespace."""
-        return AdminStore(self.runner)
+        return AdminStore(self.runner, self.store_id)
+
+    def keys(self, reach: NamespaceId | None) -> keys.KeyStore:
+        """Give the port of the keys of one namespace, or with None of all."""
+        return keys.KeyStore(self.runner, reach)
+
+    def namespaces(self) -> namespaces.NamespacesStore:
+        """Give the port of the namespaces themselves."""
+        return namespaces.NamespacesStore(self.runner)

@@ -9,6 +9,7 @@ from backend.errors import NotFound
 from backend.model.change import Change, Moment, Revise
 from backend.model.plan import Standing
 from backend.model.schedule import Schedule
+from backend.store.namespaces import hold_namespace
 from backend.store.operation import Batch, Operation, Query, Row, now
 from backend.store.planning import drop_waiting, settle_schedules, standing, write_plans
 from backend.store.secrets import known_secrets
@@ -41,7 +42,7 @@ class Wish(NamedTuple):
 
 def change_schedules(namespace: str, store_id: str, wish: Wish) -> Operation[list[Change]]:
     """Decide and write all changes; the first that is refused undoes them all."""
-    yield Query("hold_namespace", {"namespace": namespace})
+    yield from hold_namespace(namespace)
     gone = yield from _ids_to_drop(namespace, wish)
     current = yield from _current(namespace, [*wish.ids, *gone])
     days = yield from calendar_days(namespace, wish.calendars)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from backend.errors import Conflict, NotFound
 from backend.model.ids import NamespaceId
 from backend.model.secret import references_of
+from backend.store.namespaces import hold_namespace
 from backend.store.operation import Operation, Query, Runner, now
 
 MOST_SECRETS = 1000
@@ -46,7 +47,7 @@ class NewValue(NamedTuple):
 
 def put_secret(namespace: str, wanted: NewValue) -> Operation[tuple[SecretRow, bool]]:
     """Make or replace a secret; answers whether it is new."""
-    yield Query("hold_namespace", {"namespace": namespace})
+    yield from hold_namespace(namespace)
     known = yield Query("secret_by_name", {"namespace": namespace, "name": wanted.name})
     if not known:
         yield from _check_number(namespace)
@@ -75,7 +76,7 @@ def list_secrets(namespace: str, *, after: str, limit: int) -> Operation[list[Se
 
 def delete_secret(namespace: str, name: str) -> Operation[None]:
     """Forget a secret; Conflict while schedules use it, NotFound if there is none."""
-    yield Query("hold_namespace", {"namespace": namespace})
+    yield from hold_namespace(namespace)
     yield from get_secret(namespace, name)
     users = yield from secret_users(namespace, name)
     if users:

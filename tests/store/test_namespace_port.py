@@ -375,10 +375,13 @@ async def test_the_backlog_counts_what_waits_and_how_long(world: World) -> None:
 async def test_a_key_is_known_by_its_hash_and_a_second_server_s_does_not_lock_out_the_first(world: World) -> None:
     admin = world.store.admin()
     for key_hash in ("first", "second-hash", "first", "third"):
-        await admin.put_admin_key(key_hash)
-    assert await admin.principal("unknown") is None
-    known = [await admin.principal(key_hash) for key_hash in ("first", "second-hash", "third")]
-    assert known == [(id_, None, "admin") for id_ in ("admin", "admin-second-h", "admin-third")]
+        await admin.adopt_key(key_hash, f"host:{key_hash}/admin.key")
+    assert await admin.candidates(None, "unknown") == (world.clock.at, [])
+    known = [(await admin.candidates(None, key_hash))[1] for key_hash in ("first", "second-hash", "third")]
+    assert [(row.id, row.namespace, row.scopes) for (row,) in known] == [
+        (id_, None, "admin") for id_ in ("admin", "admin-second-h", "admin-third")
+    ]
+    assert all(row.in_force(world.clock.at) for (row,) in known)
     assert await admin.now() == world.clock.at
 
 

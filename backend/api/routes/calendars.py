@@ -10,7 +10,7 @@ from fastapi import APIRouter, Path, Request, Response
 from starlette.exceptions import HTTPException
 
 from backend.api.answers import answer
-from backend.api.requests import BODY_LIMIT, Authenticated, Cursor, Limit, read_body
+from backend.api.requests import BODY_LIMIT, Cursor, Limit, Reads, Writes, read_body
 from backend.api.schemas import CALENDAR_EXAMPLE, body, responses
 from backend.errors import FieldProblem, Refused
 from backend.service.calendars import CalendarAnswer, CalendarBody, CalendarView, read_days, read_ical
@@ -41,7 +41,7 @@ def _documented() -> dict[str, Any]:
     responses=responses({200: CalendarAnswer, 201: CalendarAnswer}, 400, 409, 413),
     openapi_extra=_documented(),
 )
-async def put_calendar(caller: Authenticated, id: CalendarId, request: Request) -> Response:
+async def put_calendar(caller: Writes, id: CalendarId, request: Request) -> Response:
     """Make or replace a calendar, as JSON or iCalendar; what uses it is planned anew, from now on."""
     raw = await read_body(request, BODY_LIMIT)
     if not raw.strip():
@@ -55,14 +55,14 @@ async def put_calendar(caller: Authenticated, id: CalendarId, request: Request) 
 
 
 @router.get("", responses=responses({200: Page[CalendarView]}))
-async def list_calendars(caller: Authenticated, limit: Limit = 50, cursor: Cursor = None) -> Response:
+async def list_calendars(caller: Reads, limit: Limit = 50, cursor: Cursor = None) -> Response:
     """List calendars by id."""
     items, next_cursor = await caller.calendars.page(cursor=cursor, limit=limit)
     return answer({"items": [item.model_dump() for item in items], "next_cursor": next_cursor})
 
 
 @router.get("/{id}", responses=responses({200: CalendarView}, 404))
-async def get_calendar(caller: Authenticated, id: CalendarId) -> Response:
+async def get_calendar(caller: Reads, id: CalendarId) -> Response:
     """Show a calendar."""
     return answer(await caller.calendars.get(id))
 
@@ -70,7 +70,7 @@ async def get_calendar(caller: Authenticated, id: CalendarId) -> Response:
 @router.delete(
     "/{id}", status_code=204, response_description="Gone; there is nothing to show.", responses=responses({}, 404, 409)
 )
-async def delete_calendar(caller: Authenticated, id: CalendarId) -> Response:
+async def delete_calendar(caller: Writes, id: CalendarId) -> Response:
     """Delete a calendar; 409 while schedules use it."""
     await caller.calendars.delete(id)
     return Response(status_code=204)

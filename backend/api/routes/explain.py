@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from backend.api.answers import answer
-from backend.api.requests import Authenticated, ScheduleId
+from backend.api.requests import Reads, ScheduleId
 from backend.api.schemas import responses
 from backend.service.explain import Explanations
 from backend.service.explain_views import ExplanationView
@@ -17,7 +17,7 @@ router = APIRouter(prefix="/schedules", tags=["schedules"])
 
 @router.get("/{id}/explain", responses=responses({200: ExplanationView}, 404))
 async def explain_instant(
-    caller: Authenticated,
+    caller: Reads,
     id: ScheduleId,
     at: Annotated[
         str, Query(max_length=50, description="RFC 3339, or without an offset local time in the schedule's zone.")

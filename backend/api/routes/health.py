@@ -1,12 +1,16 @@
-"""Health and metrics, outside the prefix and open without a key."""
+"""Health, open without a key, and metrics, outside the prefix."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import PlainTextResponse
+from fastapi.security import SecurityScopes
 
 from backend.api.answers import answer
 from backend.api.context import Context
+from backend.api.requests import anywhere, principal
+from backend.api.schemas import refusals
+from backend.model.access import Scope
 
 router = APIRouter(tags=["health"])
 
@@ -50,8 +54,20 @@ async def health_check(request: Request) -> Response:
     return _to(request, "OK" if health.ready else health.status, 200 if health.ready else 503)
 
 
-@router.get("/metrics", response_class=PlainTextResponse)
+async def scraper(request: Request) -> None:
+    """Insist on a key that may read everything, unless metrics are for everybody."""
+    if not _context(request).metrics_public:
+        await anywhere(await principal(request, SecurityScopes([Scope.READ])))
+
+
+@router.get(
+    "/metrics",
+    response_class=PlainTextResponse,
+    dependencies=[Depends(scraper)],
+    responses=refusals(401, 403, 503),
+    openapi_extra={"security": [{}, {"bearer": ["read"]}, {"key": ["read"]}]},
+)
 async def metrics(request: Request) -> Response:
-    """Give metrics in Prometheus' text format."""
+    """Give metrics in Prometheus' text format; without a key only where the server's settings say so."""
     content, media_type = await _context(request).metrics()
     return Response(content, media_type=media_type)

@@ -7,8 +7,9 @@ import asyncio
 from fastapi import APIRouter, Response
 
 from backend.api.answers import answer
-from backend.api.requests import Authenticated, Document, some
+from backend.api.requests import Document, Reads, some
 from backend.api.schemas import PREVIEW_EXAMPLE, body, responses
+from backend.service.default_zone import zoned
 from backend.service.times import Preview, PreviewRequest, crowded, full_hour, preview
 from backend.service.timings import calendars_of
 from backend.service.validation import parse
@@ -21,10 +22,11 @@ router = APIRouter(tags=["preview"])
     responses=responses({200: Preview}, 400, 413),
     openapi_extra=body(PreviewRequest, example=PREVIEW_EXAMPLE),
 )
-async def preview_draft(caller: Authenticated, given: Document) -> Response:
+async def preview_draft(caller: Reads, given: Document) -> Response:
     """Say when a draft would fire, in words, and what may surprise; nothing is stored."""
     # Twenty rules and a hundred exclusions take some 100 ms to compile, in which the event loop has schedules to fire.
-    request, now = await asyncio.to_thread(parse, PreviewRequest, some(given)), await caller.now()
+    draft = (await zoned(caller.store, [some(given)]))[0]
+    request, now = await asyncio.to_thread(parse, PreviewRequest, draft), await caller.now()
     calendars = await caller.store.calendars().days(calendars_of(request.exclusions))
     shown = await asyncio.to_thread(preview, request, now, calendars, namespace=caller.store.namespace)
     instant = await asyncio.to_thread(full_hour, request, now)

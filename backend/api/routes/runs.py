@@ -7,7 +7,7 @@ from typing import Annotated, NamedTuple
 from fastapi import APIRouter, Depends, Query, Response
 
 from backend.api.answers import answer
-from backend.api.requests import Authenticated, Caller, Cursor, Limit, RunId
+from backend.api.requests import Caller, Cursor, Limit, Reads, RunId, Triggers
 from backend.api.schemas import responses
 from backend.errors import FieldError, FieldProblem, Refused
 from backend.model.instants import parse_instant
@@ -56,7 +56,7 @@ async def runs_page(caller: Caller, wanted: RunFilter, cursor: str | None, limit
 
 @router.get("", responses=responses({200: Page[RunView]}, 404))
 async def list_runs(
-    caller: Authenticated,
+    caller: Reads,
     window: RunWindow,
     schedule: Annotated[str | None, Query(max_length=200, description="The id of a schedule.")] = None,
     limit: Limit = 50,
@@ -68,19 +68,19 @@ async def list_runs(
 
 
 @router.get("/{id}", responses=responses({200: RunView}, 404))
-async def get_run(caller: Authenticated, id: RunId) -> Response:
+async def get_run(caller: Reads, id: RunId) -> Response:
     """Show a run with its attempts and output."""
     return answer(await caller.runs.get(id))
 
 
 @router.post("/{id}/cancel", responses=responses({200: RunView}, 404, 409))
-async def cancel_run(caller: Authenticated, id: RunId) -> Response:
+async def cancel_run(caller: Triggers, id: RunId) -> Response:
     """End an open run; if a worker is at it, it is stopped."""
     return answer(await caller.runs.cancel(id))
 
 
 @router.post("/{id}/retry", status_code=202, responses=responses({202: RunView}, 404, 409, headers=("Location",)))
-async def retry_run(caller: Authenticated, id: RunId) -> Response:
+async def retry_run(caller: Triggers, id: RunId) -> Response:
     """Run again what has ended: a new run with the same nominal time."""
     run = await caller.runs.retry(id)
     return answer(run, 202, {"Location": f"/api/v1/runs/{run.id}"})

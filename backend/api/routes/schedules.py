@@ -8,7 +8,19 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from backend.api.answers import answer
-from backend.api.requests import Authenticated, Cursor, Document, IfMatch, Limit, ScheduleId, etag, fields, some
+from backend.api.requests import (
+    Cursor,
+    Document,
+    IfMatch,
+    Limit,
+    Reads,
+    ScheduleId,
+    Triggers,
+    Writes,
+    etag,
+    fields,
+    some,
+)
 from backend.api.routes.runs import RunWindow, instant, runs_page
 from backend.api.schemas import (
     BACKFILL_EXAMPLE,
@@ -43,7 +55,7 @@ router = APIRouter(prefix="/schedules", tags=["schedules"])
     responses=responses({201: ScheduleView}, 400, 409, 413, headers=("ETag", "Location")),
     openapi_extra=body(ScheduleDefinition, example=SCHEDULE_EXAMPLE),
 )
-async def create_schedule(caller: Authenticated, given: Document) -> Response:
+async def create_schedule(caller: Writes, given: Document) -> Response:
     """Create a schedule; 409 when the id exists."""
     view = await caller.schedules.create(some(given), await caller.now())
     return answer(view, 201, etag(view) | {"Location": f"/api/v1/schedules/{view['id']}"})
@@ -52,7 +64,7 @@ async def create_schedule(caller: Authenticated, given: Document) -> Response:
 @router.post(
     "/batch", responses=responses({200: BatchView}, 400, 409, 413), openapi_extra=body(BatchBody, example=BATCH_EXAMPLE)
 )
-async def apply_batch(caller: Authenticated, given: Document) -> Response:
+async def apply_batch(caller: Writes, given: Document) -> Response:
     """Create or replace many schedules by id, all or nothing."""
     read = fields(some(given), schedules=list, source=str, prune=bool, dry_run=bool)
     documents = read.get("schedules")
@@ -70,7 +82,7 @@ async def apply_batch(caller: Authenticated, given: Document) -> Response:
 
 @router.get("", responses=responses({200: Page[ScheduleView]}))
 async def list_schedules(  # noqa: PLR0913, PLR0917 - one per filter
-    caller: Authenticated,
+    caller: Reads,
     state: Annotated[ScheduleState | None, Query(description="Where the schedule stands.")] = None,
     tag: Annotated[str | None, Query(max_length=300, description="`name:value`")] = None,
     target: Annotated[str | None, Query(max_length=50, description="The kind of target.")] = None,
@@ -90,7 +102,7 @@ async def list_schedules(  # noqa: PLR0913, PLR0917 - one per filter
 
 
 @router.get("/{id}", responses=responses({200: ScheduleView}, 404, headers=("ETag",)))
-async def get_schedule(caller: Authenticated, id: ScheduleId) -> Response:
+async def get_schedule(caller: Reads, id: ScheduleId) -> Response:
     """Show a schedule."""
     view = await caller.schedules.get(id)
     return answer(view, headers=etag(view))
@@ -101,7 +113,7 @@ async def get_schedule(caller: Authenticated, id: ScheduleId) -> Response:
     responses=responses({200: ScheduleView, 201: ScheduleView}, 400, 409, 412, 413, headers=("ETag",)),
     openapi_extra=body(ScheduleDefinition, example=SCHEDULE_EXAMPLE),
 )
-async def put_schedule(caller: Authenticated, id: ScheduleId, given: Document, revision: IfMatch) -> Response:
+async def put_schedule(caller: Writes, id: ScheduleId, given: Document, revision: IfMatch) -> Response:
     """Create or replace a schedule under a chosen id; an unchanged definition changes nothing."""
     view, verb = await caller.schedules.put(id, some(given), revision)
     return answer(view, 201 if verb == "created" else 200, etag(view))
@@ -112,7 +124,7 @@ async def put_schedule(caller: Authenticated, id: ScheduleId, given: Document, r
     responses=responses({200: ScheduleView}, 400, 404, 409, 412, 413, headers=("ETag",)),
     openapi_extra=body(MergePatch, media=("application/merge-patch+json", "application/json"), example=PATCH_EXAMPLE),
 )
-async def patch_schedule(caller: Authenticated, id: ScheduleId, given: Document, revision: IfMatch) -> Response:
+async def patch_schedule(caller: Writes, id: ScheduleId, given: Document, revision: IfMatch) -> Response:
     """Change some fields by an RFC 7396 merge patch."""
     view = await caller.schedules.patch(id, some(given), revision)
     return answer(view, headers=etag(view))
@@ -124,7 +136,7 @@ async def patch_schedule(caller: Authenticated, id: ScheduleId, given: Document,
     response_description="Gone; there is nothing to show.",
     responses=responses({}, 404, 409, 412),
 )
-async def delete_schedule(caller: Authenticated, id: ScheduleId, revision: IfMatch) -> Response:
+async def delete_schedule(caller: Writes, id: ScheduleId, revision: IfMatch) -> Response:
     """Delete a schedule; its runs stay in the ledger."""
     await caller.schedules.delete(id, revision)
     return Response(status_code=204)
@@ -135,7 +147,7 @@ async def delete_schedule(caller: Authenticated, id: ScheduleId, revision: IfMat
     responses=responses({200: ScheduleView}, 400, 404, 409, 412, 413, headers=("ETag",)),
     openapi_extra=body(PauseBody, required=False, example={"note": "the partner is down until Monday"}),
 )
-async def pause_schedule(caller: Authenticated, id: ScheduleId, given: Document, revision: IfMatch) -> Response:
+async def pause_schedule(caller: Writes, id: ScheduleId, given: Document, revision: IfMatch) -> Response:
     """Stop firing, with a note that says why."""
     note = fields(given, note=str).get("note", "")
     _check_label(note, "note", 1000)
@@ -148,7 +160,7 @@ async def pause_schedule(caller: Authenticated, id: ScheduleId, given: Document,
     responses=responses({200: ScheduleView}, 400, 404, 409, 412, 413, headers=("ETag",)),
     openapi_extra=body(ResumeBody, required=False, example={"catch_up": True}),
 )
-async def resume_schedule(caller: Authenticated, id: ScheduleId, given: Document, revision: IfMatch) -> Response:
+async def resume_schedule(caller: Writes, id: ScheduleId, given: Document, revision: IfMatch) -> Response:
     """Fire again; nothing is caught up unless asked."""
     catch_up = fields(given, catch_up=bool).get("catch_up", False)
     view = await caller.schedules.resume(id, revision, catch_up=catch_up)
@@ -161,7 +173,7 @@ async def resume_schedule(caller: Authenticated, id: ScheduleId, given: Document
     responses=responses({202: RunView}, 400, 404, 413, headers=("Location",)),
     openapi_extra=body(TriggerBody, required=False, example={"input": {"topic": "weather"}}),
 )
-async def trigger_schedule(caller: Authenticated, id: ScheduleId, given: Document) -> Response:
+async def trigger_schedule(caller: Triggers, id: ScheduleId, given: Document) -> Response:
     """Run a schedule now, beside its own times."""
     run = await caller.runs.trigger(id, fields(given, input=dict).get("input", {}))
     return answer(run, 202, {"Location": f"/api/v1/runs/{run.id}"})
@@ -173,7 +185,7 @@ async def trigger_schedule(caller: Authenticated, id: ScheduleId, given: Documen
     responses=responses({200: BackfillView, 202: BackfillView}, 400, 404, 409, 413),
     openapi_extra=body(BackfillRequest, example=BACKFILL_EXAMPLE),
 )
-async def backfill_schedule(caller: Authenticated, id: ScheduleId, given: Document) -> Response:
+async def backfill_schedule(caller: Triggers, id: ScheduleId, given: Document) -> Response:
     """Run the past occurrences of a range, after whatever is due now; a dry run answers 200 and records nothing."""
     request = parse(BackfillRequest, some(given))
     view = await caller.backfills.start(id, request, await caller.now())
@@ -186,7 +198,7 @@ class Upcoming(Page[OccurrenceView]):
 
 @router.get("/{id}/upcoming", responses=responses({200: Upcoming}, 404))
 async def list_upcoming(
-    caller: Authenticated,
+    caller: Reads,
     id: ScheduleId,
     count: Annotated[int, Query(ge=1, le=1000, description="How many times.")] = 10,
 ) -> Response:
@@ -199,7 +211,7 @@ async def list_upcoming(
 
 @router.get("/{id}/runs", responses=responses({200: Page[RunView]}, 404))
 async def list_schedule_runs(
-    caller: Authenticated,
+    caller: Reads,
     id: ScheduleId,
     window: RunWindow,
     limit: Limit = 50,

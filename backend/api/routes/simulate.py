@@ -7,7 +7,7 @@ import asyncio
 from fastapi import APIRouter, Response
 
 from backend.api.answers import answer
-from backend.api.requests import Authenticated, Document
+from backend.api.requests import Document, Reads
 from backend.api.schemas import SIMULATE_EXAMPLE, body, responses
 from backend.errors import FieldProblem, Refused
 from backend.service.simulate import SimulateRequest
@@ -21,7 +21,7 @@ router = APIRouter(tags=["simulate"])
     responses=responses({200: Simulation}, 400, 413),
     openapi_extra=body(SimulateRequest, example=SIMULATE_EXAMPLE),
 )
-async def simulate_range(caller: Authenticated, given: Document) -> Response:
+async def simulate_range(caller: Reads, given: Document) -> Response:
     """Replay schedules over a range without firing: starts per minute, peak, overlaps, what an outage costs."""
     if given is None:
         raise Refused([FieldProblem("body", "it is empty", 'send {"from": …, "to": …}')])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from backend.api.answers import answer
-from backend.api.requests import Authenticated, Cursor, Limit
+from backend.api.requests import Cursor, Limit, ReadsAll
 from backend.api.schemas import responses
 from backend.service.views import Page
 from backend.service.workers import WorkerView, page_of_workers
@@ -14,7 +14,7 @@ router = APIRouter(prefix="/workers", tags=["workers"])
 
 
 @router.get("", responses=responses({200: Page[WorkerView]}))
-async def list_workers(caller: Authenticated, limit: Limit = 50, cursor: Cursor = None) -> Response:
+async def list_workers(caller: ReadsAll, limit: Limit = 50, cursor: Cursor = None) -> Response:
     """List the workers on the database by name, with how many runs each holds; who drained has gone."""
     page = await page_of_workers(caller.context.store.admin(), cursor=cursor, limit=limit)
     return answer(page.model_dump(mode="json"))

@@ -26,8 +26,8 @@ exists (select 1 from runs r where r.schedule_key = s.key and r.lane = 0
 select cast(unixepoch('subsec') * 1000000 as integer)
 
 -- name: hold_namespace
--- Nothing to do: writers take turns.
-select 1 where false
+-- Only to see that there is one: writers take turns.
+select 1 from namespaces where id = :namespace
 
 -- name: hold_schedules
 -- Nothing to do: writers take turns.

@@ -8,16 +8,26 @@ create table store_info (
 create table namespaces (
   id text primary key,
   created_at bigint not null,
+  timezone text not null default 'UTC', -- of triggers that name none
+  limits text not null default '{}', -- JSON
   egress text -- JSON list of hosts that may be called; null: every public one
 );
 
 create table api_keys (
-  id text primary key,
+  id text collate "C" primary key,
   namespace text references namespaces (id), -- null: every namespace
+  name text not null default '',
   hash text not null unique,
-  scopes text not null,
-  created_at bigint not null
+  scopes text not null, -- words, with spaces between
+  source text, -- host and file that it was adopted from; null: made by us
+  created_at bigint not null,
+  created_by text not null,
+  expires_at bigint,
+  last_used_at bigint,
+  revoked_at bigint,
+  successor text -- the key that was made in its place
 );
+create index api_keys_listed on api_keys (namespace, id);
 
 create table schedules (
   key bigint generated always as identity primary key, -- never reused

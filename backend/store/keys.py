@@ -1,0 +1,177 @@
+"""Transactions on keys: of those that come in, and of those that are given out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import NamedTuple
+
+from backend.errors import Conflict, NotFound
+from backend.model.ids import NamespaceId
+from backend.model.instants import micros
+from backend.store.namespaces import hold_namespace
+from backend.store.operation import Operation, Query, Runner, now
+
+MOST_KEYS = 1000
+"""Keys of one namespace, or of none, that are in force."""
+KEPT = micros(timedelta(days=90))
+"""How long what is no longer in force is still listed."""
+
+
+class KeyRow(NamedTuple):
+    """A key without its secret. `scopes` are words; `source` names the file, on its host, that it was adopted from."""
+
+    id: str
+    namespace: NamespaceId | None
+    name: str
+    hash: str
+    scopes: str
+    source: str | None
+    created_at: int
+    created_by: str
+    expires_at: int | None
+    last_used_at: int | None = None
+    revoked_at: int | None = None
+    successor: str | None = None
+
+    def in_force(self, instant: int) -> bool:
+        """Tell whether the key lets anybody in at an instant."""
+        return self.revoked_at is None and (self.expires_at is None or instant < self.expires_at)
+
+
+class NewKey(NamedTuple):
+    """A key that is to be made. `namespace` None: for all of them."""
+
+    id: str
+    namespace: NamespaceId | None
+    name: str
+    hash: str
+    scopes: str
+    created_by: str
+    expires_at: int | None
+
+
+class Successor(NamedTuple):
+    """What takes a key's place, and for how long both are in force, in microseconds."""
+
+    id: str
+    hash: str
+    created_by: str
+    overlap: int
+
+
+def key_candidates(id_: str | None, hash_: str) -> Operation[tuple[int, list[KeyRow]]]:
+    """Find the keys that a text could be, by the id in it, or by its hash if it came from a file; with the time."""
+    instant = yield from now()
+    rows = yield Query("key_candidates", {"id": id_, "hash": hash_})
+    return instant, [KeyRow._make(row) for row in rows]
+
+
+def adopt_key(hash_: str, source: str) -> Operation[KeyRow]:
+    """Let the key of a file in as an admin of everything, in place of the one that the file held before."""
+    instant = yield from now()
+    # Before the adoption: if both are the same transaction, nobody ever sees two, or none.
+    yield Query("revoke_replaced_keys", {"hash": hash_, "source": source, "now": instant})
+    yield Query("adopt_key", {"hash": hash_, "source": source, "now": instant})
+    rows = yield Query("key_candidates", {"id": None, "hash": hash_})
+    return KeyRow._make(rows[0])
+
+
+def create_key(wanted: NewKey) -> Operation[KeyRow]:
+    """Make a key; NotFound without its namespace, Conflict when there are too many."""
+    instant = yield from _room(wanted.namespace)
+    return (yield from _insert(_row(wanted, instant)))
+
+
+def _row(wanted: NewKey, instant: int) -> KeyRow:
+    return KeyRow(**wanted._asdict(), source=None, created_at=instant)
+
+
+def _room(namespace: NamespaceId | None) -> Operation[int]:
+    if namespace is not None:
+        yield from hold_namespace(namespace)
+    instant = yield from now()
+    yield Query("forget_old_keys", {"before": instant - KEPT})
+    number = (yield Query("count_keys", {"namespace": namespace, "now": instant}))[0][0]
+    if number >= MOST_KEYS:
+        raise Conflict(f"there are {MOST_KEYS} keys in force here; revoke one that is no longer used")
+    return instant
+
+
+def _insert(row: KeyRow) -> Operation[KeyRow]:
+    yield Query("insert_key", row._asdict())
+    return row
+
+
+def get_key(reach: NamespaceId | None, id_: str) -> Operation[KeyRow]:
+    """Read one key within reach (None: all); NotFound if there is none."""
+    rows = yield Query("key_by_id", {"namespace": reach, "id": id_})
+    if not rows:
+        raise NotFound(f"there is no key {id_!r}")
+    return KeyRow._make(rows[0])
+
+
+def list_keys(reach: NamespaceId | None, *, after: str, limit: int) -> Operation[tuple[int, list[KeyRow]]]:
+    """Read one page of keys within reach with ids above `after`, and the time."""
+    instant = yield from now()
+    rows = yield Query("list_keys", {"namespace": reach, "after": after, "limit": limit})
+    return instant, [KeyRow._make(row) for row in rows]
+
+
+def revoke_key(reach: NamespaceId | None, id_: str) -> Operation[bool]:
+    """Let a key in no more; answers whether it was in force until now."""
+    row = yield from get_key(reach, id_)
+    instant = yield from now()
+    yield Query("revoke_key", {"id": id_, "now": instant})
+    return row.in_force(instant)
+
+
+def rotate_key(reach: NamespaceId | None, id_: str, successor: Successor) -> Operation[KeyRow]:
+    """Make a key that may do the same for as long again, and let the old one expire after the overlap."""
+    old = yield from get_key(reach, id_)
+    instant = yield from _room(old.namespace)
+    if old.source is not None:
+        raise Conflict(f"the key {id_!r} comes from a file; put another into it, and start the server anew")
+    end = {"id": id_, "at": instant + successor.overlap, "now": instant, "successor": successor.id}
+    # The row itself decides: of two who rotate at once, only one makes a successor.
+    if not (yield Query("replace_key", end)):
+        raise Conflict(f"the key {id_!r} is no longer in force, or has a successor already; create a new one")
+    life = None if old.expires_at is None else instant + old.expires_at - old.created_at
+    made = NewKey(
+        successor.id, old.namespace, old.name, successor.hash, old.scopes, successor.created_by, expires_at=life
+    )
+    return (yield from _insert(_row(made, instant)))
+
+
+def note_used(ids: Sequence[str], instant: int) -> Operation[None]:
+    """Note when these keys were last used."""
+    yield Query("note_keys_used", {"ids": list(ids), "now": instant})
+
+
+@dataclass(frozen=True, slots=True)
+class KeyStore:
+    """The keys within reach: those of one namespace, or with None all."""
+
+    runner: Runner
+    reach: NamespaceId | None
+
+    async def create(self, wanted: NewKey) -> KeyRow:
+        """Make a key."""
+        return await self.runner.write(create_key(wanted))
+
+    async def get(self, id_: str) -> KeyRow:
+        """Read one key, or raise NotFound."""
+        return await self.runner.read(get_key(self.reach, id_))
+
+    async def page(self, *, after: str, limit: int) -> tuple[int, list[KeyRow]]:
+        """Read one page of keys with ids above `after`, and the time."""
+        return await self.runner.read(list_keys(self.reach, after=after, limit=limit))
+
+    async def revoke(self, id_: str) -> bool:
+        """Let a key in no more; answers whether it was in force until now."""
+        return await self.runner.write(revoke_key(self.reach, id_))
+
+    async def rotate(self, id_: str, successor: Successor) -> KeyRow:
+        """Make a key that takes another's place."""
+        return await self.runner.write(rotate_key(self.reach, id_, successor))

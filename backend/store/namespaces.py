@@ -1,0 +1,108 @@
+"""Transactions on namespaces themselves: what they are called, and what holds for all that is in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from backend.errors import Conflict, NotFound
+from backend.model.ids import DEFAULT_NAMESPACE, NamespaceId
+from backend.store.operation import Operation, Query, Runner, now
+
+MOST_NAMESPACES = 10_000
+
+
+class NamespaceRow(NamedTuple):
+    """A namespace. `timezone` is for triggers that name none, `limits` a JSON object."""
+
+    id: NamespaceId
+    created_at: int
+    timezone: str
+    limits: str
+
+
+Decide = Callable[[NamespaceRow], NamespaceRow]
+
+
+def hold_namespace(namespace: str) -> Operation[None]:
+    """Let nobody else change what is in the namespace until the transaction ends; NotFound if it is gone."""
+    if not (yield Query("hold_namespace", {"namespace": namespace})):
+        raise no_such_namespace(namespace)
+
+
+def create_namespace(id_: NamespaceId, timezone: str, limits: str) -> Operation[NamespaceRow]:
+    """Make a namespace; Conflict when it exists."""
+    if (yield Query("count_namespaces"))[0][0] >= MOST_NAMESPACES:
+        raise Conflict(f"there are {MOST_NAMESPACES} namespaces already; delete one that is empty")
+    row = NamespaceRow(id_, (yield from now()), timezone, limits)
+    if not (yield Query("insert_namespace", row._asdict())):
+        raise Conflict(f"the namespace {id_!r} exists; choose another id, or PATCH it")
+    return row
+
+
+def get_namespace(namespace: str) -> Operation[NamespaceRow]:
+    """Read one namespace; NotFound if there is none."""
+    rows = yield Query("namespace_by_id", {"namespace": namespace})
+    if not rows:
+        raise no_such_namespace(namespace)
+    return NamespaceRow._make(rows[0])
+
+
+def list_namespaces(*, after: str, limit: int) -> Operation[list[NamespaceRow]]:
+    """Read one page of namespaces with ids above `after`."""
+    rows = yield Query("list_namespaces", {"after": after, "limit": limit})
+    return [NamespaceRow._make(row) for row in rows]
+
+
+def change_namespace(namespace: str, decide: Decide) -> Operation[NamespaceRow]:
+    """Let `decide` say what holds for a namespace from now on; what it raises changes nothing."""
+    yield from hold_namespace(namespace)
+    row = decide((yield from get_namespace(namespace)))
+    yield Query("update_namespace", {"namespace": namespace, "timezone": row.timezone, "limits": row.limits})
+    return row
+
+
+def delete_namespace(namespace: str) -> Operation[None]:
+    """Forget an empty namespace, with its keys that are no longer in force; Conflict while anything is in it."""
+    # What is made in a namespace holds its row as well: nothing can come into it between look and deletion.
+    yield from hold_namespace(namespace)
+    if namespace == DEFAULT_NAMESPACE:
+        raise Conflict(f"the namespace {DEFAULT_NAMESPACE!r} always exists")
+    rows = yield Query("namespace_contents", {"namespace": namespace, "now": (yield from now())})
+    if rows:
+        raise Conflict(f"the namespace {namespace!r} still has {', '.join(row[0] for row in rows)}; delete them first")
+    yield Query("delete_keys_of", {"namespace": namespace})
+    yield Query("delete_namespace", {"namespace": namespace})
+
+
+def no_such_namespace(namespace: str) -> NotFound:
+    """Word that there is no such namespace, or none that the caller may know of."""
+    return NotFound(f"there is no namespace {namespace!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class NamespacesStore:
+    """The namespaces themselves."""
+
+    runner: Runner
+
+    async def create(self, id_: NamespaceId, timezone: str, limits: str) -> NamespaceRow:
+        """Make a namespace; Conflict when it exists."""
+        return await self.runner.write(create_namespace(id_, timezone, limits))
+
+    async def get(self, id_: str) -> NamespaceRow:
+        """Read one namespace, or raise NotFound."""
+        return await self.runner.read(get_namespace(id_))
+
+    async def page(self, *, after: str, limit: int) -> list[NamespaceRow]:
+        """Read one page of namespaces with ids above `after`."""
+        return await self.runner.read(list_namespaces(after=after, limit=limit))
+
+    async def change(self, id_: str, decide: Decide) -> NamespaceRow:
+        """Let `decide` say what holds for a namespace from now on."""
+        return await self.runner.write(change_namespace(id_, decide))
+
+    async def delete(self, id_: str) -> None:
+        """Forget an empty namespace; Conflict while anything is in it."""
+        await self.runner.write(delete_namespace(id_))

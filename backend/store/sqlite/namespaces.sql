@@ -1,0 +1,48 @@
+-- fragment: namespace_columns
+id, created_at, timezone, limits
+
+-- name: insert_namespace
+-- A namespace, unless it exists.
+insert into namespaces ({{namespace_columns}})
+values (:id, :created_at, :timezone, :limits)
+on conflict (id) do nothing
+returning id
+
+-- name: namespace_by_id
+-- One namespace.
+select {{namespace_columns}} from namespaces where id = :namespace
+
+-- name: list_namespaces
+-- One page of namespaces, by id.
+select {{namespace_columns}} from namespaces where id > :after order by id limit :limit
+
+-- name: count_namespaces
+-- How many namespaces there are.
+select count(*) from namespaces
+
+-- name: update_namespace
+-- What holds for all that is in a namespace.
+update namespaces set timezone = :timezone, limits = :limits where id = :namespace
+
+-- name: namespace_contents
+-- What keeps a namespace from being deleted.
+select kind from (
+  select 'schedules' as kind, exists (
+    select 1 from schedules where namespace = :namespace and deleted_at is null) as found
+  union all
+  select 'the history of deleted schedules', exists (
+    select 1 from schedules where namespace = :namespace and deleted_at is not null)
+  union all
+  select 'calendars', exists (select 1 from calendars where namespace = :namespace)
+  union all
+  select 'secrets', exists (select 1 from secrets where namespace = :namespace)
+  union all
+  select 'keys', exists (
+    select 1 from api_keys where namespace = :namespace
+      and revoked_at is null and (expires_at is null or expires_at > :now))
+) as contents
+where found
+
+-- name: delete_namespace
+-- Forget an empty namespace.
+delete from namespaces where id = :namespace
