@@ -21,6 +21,7 @@ from backend.targets.base import Failed, Outcome, Succeeded, Tools
 from backend.targets.redaction import Redaction, redacting
 
 MENTION: Final = '"secret"'
+NOTHING: Final[Mapping[str, Secret]] = MappingProxyType({})
 
 
 class Assignment(NamedTuple):
@@ -109,7 +110,7 @@ async def _perform(errand: Errand, dispatch: Dispatch, tools: Tools) -> Outcome 
         return Failed(f"{type(error).__name__}: {error}", permanent=False)
 
 
-def dispatch_of(assignment: Assignment, errand: Errand, secrets: Mapping[str, Secret]) -> Dispatch:
+def dispatch_of(assignment: Assignment, errand: Errand, secrets: Mapping[str, Secret] = NOTHING) -> Dispatch:
     """Show the run to its target; the input of a manual trigger goes over the schedule's."""
     run = assignment.run
     return Dispatch(
