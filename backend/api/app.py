@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from backend.api import answers
 from backend.api.context import Context
-from backend.api.requests import scopes_of, takes_key
+from backend.api.requests import scopes_of
 from backend.api.routes import (
     audit,
     calendars,
@@ -37,6 +37,7 @@ from backend.service.last_use import LastUse
 from backend.service.times import PreviewRequest
 
 PREFIX = "/api/v1"
+NOUNS = (schedules, explain, runs, calendars, secrets, egress, preview, simulate, audit, workers, namespaces, keys)
 DESCRIPTION = """Schedules in, runs out: every occurrence becomes exactly one recorded run.
 
 Instants are RFC 3339 in UTC. Durations are seconds, or text such as `90s`, `15m`, `2h`, `1d`, `PT15M`.
@@ -76,23 +77,10 @@ def create_app(context: Context) -> FastAPI:
         openapi_tags=TAGS,
     )
     app.state.context = context
-    app.state.last_use = LastUse(context.store.admin())
+    app.state.last_use = LastUse()
     app.include_router(health.router)
-    for router in (
-        schedules.router,
-        explain.router,
-        runs.router,
-        calendars.router,
-        secrets.router,
-        egress.router,
-        preview.router,
-        simulate.router,
-        audit.router,
-        workers.router,
-        namespaces.router,
-        keys.router,
-    ):
-        app.include_router(router, prefix=PREFIX)
+    for noun in NOUNS:
+        app.include_router(noun.router, prefix=PREFIX)
     app.add_exception_handler(SchedulerError, answers.on_scheduler_error)
     app.add_exception_handler(HTTPException, answers.on_http_exception)
     app.add_exception_handler(RequestValidationError, answers.on_bad_query)
@@ -121,14 +109,14 @@ def _documented(app: FastAPI) -> dict[str, Any]:
         "bearer": {"type": "http", "scheme": "bearer"},
         "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
     }
-    for route in _guarded(app):
-        scopes = sorted(set(scopes_of(route.dependant)))
-        for method in route.methods or ():
-            if operation := schema["paths"].get(route.path_format, {}).get(method.lower()):
-                operation["security"] = [{"bearer": scopes}, {"key": scopes}]
+    for path, method, scopes in guarded_operations():
+        schema["paths"][path][method]["security"] = [{"bearer": scopes}, {"key": scopes}]
     return schema
 
 
-def _guarded(app: FastAPI) -> Iterator[APIRoute]:
-    """List the routes that take a key."""
-    return (route for route in app.routes if isinstance(route, APIRoute) and takes_key(route.dependant))
+def guarded_operations() -> Iterator[tuple[str, str, list[str]]]:
+    """List path, method and scopes of every operation below the prefix; none of them is open."""
+    for route in (route for noun in NOUNS for route in noun.router.routes):
+        assert isinstance(route, APIRoute)
+        for method in route.methods or ():
+            yield PREFIX + route.path_format, method.lower(), sorted(set(scopes_of(route.dependant)))

@@ -14,7 +14,8 @@ from fastapi.security import SecurityScopes
 from starlette.exceptions import HTTPException
 
 from backend.api.context import Context
-from backend.errors import FieldProblem, Forbidden, Refused, TooLarge
+from backend.api.queries import check_query
+from backend.errors import FieldProblem, Forbidden, NotFound, Refused, TooLarge
 from backend.model.access import Principal, Scope
 from backend.model.ids import DEFAULT_NAMESPACE, NamespaceId
 from backend.service.api_keys import Keys, KeyView, key_view
@@ -29,7 +30,7 @@ from backend.service.schedules import Schedules
 from backend.service.secrets import Secrets
 from backend.service.simulate import Simulations
 from backend.service.validation import MOST_PROBLEMS, check_text
-from backend.service.wording import kind_of, nearest
+from backend.service.wording import kind_of
 from backend.store.namespaces import no_such_namespace
 from backend.store.port import NamespaceStore
 
@@ -100,6 +101,18 @@ class Caller(NamedTuple):
         """Give what foresees the load."""
         return Simulations(self.store)
 
+    async def where(self, given: Any) -> Caller:  # noqa: ANN401 - JSON
+        """Choose the namespace that a body names, if key and query leave it open; Refused if there is none."""
+        named = given.get("namespace") if isinstance(given, dict) else None
+        if self.chosen is not None or not isinstance(named, str) or named == DEFAULT_NAMESPACE:
+            return self
+        check_text(named, "namespace")
+        try:
+            row = await self.context.store.namespaces().get(named)
+        except NotFound as error:
+            raise Refused([FieldProblem("namespace", str(error), "create it first, or name another")]) from None
+        return self._replace(store=self.context.store.namespace(row.id), chosen=row.id)
+
     async def own_key(self) -> KeyView:
         """Show the key that asks; its own reach, since the request may have chosen another."""
         own = self.context.store.keys(self.principal.namespace)
@@ -113,8 +126,9 @@ class Caller(NamedTuple):
 async def principal(request: Request, wanted: SecurityScopes) -> Principal:
     """Find out whose key it is; Unauthorized without one, Forbidden unless it has the scope of the route."""
     context: Context = request.app.state.context
-    row, now = await identify(context.store.admin(), _key_of(request))
-    request.app.state.last_use.note(row, now)
+    store = context.store.admin()
+    row, now = await identify(store, _key_of(request))
+    request.app.state.last_use.note(store, row, now)
     found = principal_of(row)
     for scope in map(Scope, wanted.scopes):
         if not found.may(scope):
@@ -137,7 +151,7 @@ async def caller(
     ] = None,
 ) -> Caller:
     """Find the namespace that the request is about: the key's own, or the one it chooses."""
-    _check_query(request)
+    check_query(request)
     context: Context = request.app.state.context
     if principal.namespace is not None and namespace not in {None, principal.namespace}:
         raise no_such_namespace(str(namespace))
@@ -155,29 +169,6 @@ async def caller_anywhere(
     return found
 
 
-def _check_query(request: Request) -> None:
-    """Refuse parameters that the route does not have: a misspelt filter would answer more than was asked for."""
-    known = sorted(set(_parameters(request.scope["route"].dependant)))
-    problems = [
-        FieldProblem(name[:80] or "query", "there is no such parameter here", _near_parameter(name, known))
-        for name in dict.fromkeys(request.query_params)
-        if name not in known
-    ]
-    if problems:
-        raise Refused(problems[:MOST_PROBLEMS])
-
-
-def _parameters(dependant: Dependant) -> Iterator[str]:
-    yield from (str(parameter.alias) for parameter in dependant.query_params)
-    for inner in dependant.dependencies:
-        yield from _parameters(inner)
-
-
-def _near_parameter(name: str, known: list[str]) -> str:
-    near = nearest(name, known)
-    return f"did you mean {near}?" if near else f"give only {', '.join(known)}"
-
-
 # Each route says by one of these which scope it takes; a test fails without.
 Reads = Annotated[Caller, Security(caller, scopes=[Scope.READ])]
 Writes = Annotated[Caller, Security(caller, scopes=[Scope.WRITE])]
@@ -187,11 +178,6 @@ ReadsAll = Annotated[Caller, Security(caller_anywhere, scopes=[Scope.READ])]
 AdministersAll = Annotated[Caller, Security(caller_anywhere, scopes=[Scope.ADMIN])]
 Known = Annotated[Caller, Security(caller, scopes=[])]
 """Whoever has a key: only for what it says about itself."""
-
-
-def takes_key(dependant: Dependant) -> bool:
-    """Tell whether a route insists on a key."""
-    return dependant.call is principal or any(map(takes_key, dependant.dependencies))
 
 
 def scopes_of(dependant: Dependant) -> Iterator[str]:

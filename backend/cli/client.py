@@ -50,6 +50,10 @@ class Client:
         """Make something be what the body says; a text is an iCalendar."""
         return self._call("PUT", path, body=body)
 
+    def patch(self, *path: str, body: Json) -> Json:
+        """Change some of what is at the path."""
+        return self._call("PATCH", path, body=body)
+
     def delete(self, *path: str) -> Json:
         """Delete what is at the path."""
         return self._call("DELETE", path)

@@ -19,7 +19,9 @@ from backend.cli import (
     crontab,
     explain,
     export,
+    keys,
     local,
+    namespaces,
     preview,
     runs,
     schedules,
@@ -110,6 +112,28 @@ SECRET_COMMANDS: tuple[tuple[str, Command, str], ...] = (
     ("make-key", secrets.make_key, "scheduler secrets make-key --id 2026-12"),
     ("reencrypt", secrets.reencrypt, "scheduler secrets reencrypt"),
 )
+KEY_COMMANDS: tuple[tuple[str, Command, str], ...] = (
+    (
+        "create",
+        keys.create,
+        """scheduler keys create --namespace growth --scope read --scope trigger --name newsletter
+scheduler keys create --all-namespaces --scope read --name prometheus --expires-in 365d""",
+    ),
+    ("list", keys.list_, "scheduler keys list --namespace growth"),
+    ("revoke", keys.revoke, "scheduler keys revoke 4f9a1c2b3d4e"),
+    ("rotate", keys.rotate, "scheduler keys rotate 4f9a1c2b3d4e --overlap 1d"),
+)
+NAMESPACE_COMMANDS: tuple[tuple[str, Command, str], ...] = (
+    (
+        "create",
+        namespaces.create,
+        "scheduler namespaces create growth --timezone Europe/London --limit schedules=1000",
+    ),
+    ("list", namespaces.list_, "scheduler namespaces list"),
+    ("show", namespaces.show, "scheduler namespaces show growth"),
+    ("set", namespaces.set_, "scheduler namespaces set growth --limit minimum_interval=1m --limit schedules=none"),
+    ("delete", namespaces.delete, "scheduler namespaces delete growth"),
+)
 DB_COMMANDS: tuple[tuple[str, Command, str], ...] = (
     ("migrate", local.migrate, "scheduler db migrate"),
     ("check", local.check, "scheduler db check --json"),
@@ -119,6 +143,8 @@ GROUPS = (
     ("import", "Schedules from elsewhere.", IMPORT_COMMANDS),
     ("calendars", "Days such as holidays, kept once, which schedules exclude by name.", CALENDAR_COMMANDS),
     ("secrets", "Values that targets refer to by name; kept encrypted, never shown.", SECRET_COMMANDS),
+    ("keys", "Who may come in, to which namespace, to do what, and until when.", KEY_COMMANDS),
+    ("namespaces", "The tenants of a server.", NAMESPACE_COMMANDS),
     ("db", "The database itself.", DB_COMMANDS),
 )
 

@@ -7,10 +7,10 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from backend.duration import Duration
-from backend.errors import FieldProblem, Forbidden, NotFound, Refused
+from backend.errors import FieldError, FieldProblem, Forbidden, NotFound, Refused
 from backend.events import KeyChanged
 from backend.model.access import Principal, Scope, read_scopes, write_scopes
 from backend.model.ids import NamespaceId
@@ -18,7 +18,7 @@ from backend.model.instants import micros, rfc3339, rfc3339_or_none
 from backend.service.cursors import read_cursor, write_cursor
 from backend.service.keys import hash_of, new_key
 from backend.service.schedules import Surroundings
-from backend.service.validation import check_text, parse
+from backend.service.validation import parse
 from backend.service.views import View
 from backend.store.keys import KeyRow, KeyStore, NewKey, Successor
 from backend.triggers.base import Instant
@@ -34,6 +34,12 @@ class KeyState(StrEnum):
     REVOKED = "revoked"
 
 
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise FieldError("it holds a control character", "leave that out")
+    return text
+
+
 class KeyBody(BaseModel):
     """A key that is to be made."""
 
@@ -42,7 +48,9 @@ class KeyBody(BaseModel):
     namespace: Annotated[str, Field(max_length=200)] | None = Field(
         default=None, description="The only one that the key reaches; null: all. When absent, that of the request."
     )
-    name: str = Field(default="", max_length=200, description="For people: who uses it.")
+    name: Annotated[str, Field(max_length=200), AfterValidator(_printable)] = Field(
+        default="", description="For people: who uses it."
+    )
     scopes: tuple[Scope, ...] = Field(min_length=1, max_length=len(Scope))
     expires_at: Instant | None = Field(default=None, description="When it stops working; never, if null.")
 
@@ -89,7 +97,6 @@ class Keys:
     async def create(self, document: object, now: int) -> NewKeyView:
         """Make a key that may do no more than whoever asks."""
         body = parse(KeyBody, document)
-        check_text(body.name, "name")
         _check_expiry(body, now)
         namespace = self._namespace_of(body)
         id_, text = new_key()

@@ -71,7 +71,7 @@ def key_candidates(id_: str | None, hash_: str) -> Operation[tuple[int, list[Key
 def adopt_key(hash_: str, source: str) -> Operation[KeyRow]:
     """Let the key of a file in as an admin of everything, in place of the one that the file held before."""
     instant = yield from now()
-    # Before the adoption: if both are the same transaction, nobody ever sees two, or none.
+    # One transaction: nobody ever sees the old key and the new one in force, or neither.
     yield Query("revoke_replaced_keys", {"hash": hash_, "source": source, "now": instant})
     yield Query("adopt_key", {"hash": hash_, "source": source, "now": instant})
     rows = yield Query("key_candidates", {"id": None, "hash": hash_})

@@ -143,7 +143,9 @@ async def runs_of(api: Client, id_: str) -> list[dict[str, Any]]:
             await asyncio.sleep(0.02)
 
 
-async def test_health_and_metrics_are_open_and_documented(api):
-    for path in ("/livez", "/readyz", "/health_check", "/metrics"):
+async def test_health_is_open_and_metrics_take_a_key(api):
+    for path in ("/livez", "/readyz", "/health_check"):
         assert (await api.raw("GET", path)).status == 200
+    assert (await api.raw("GET", "/metrics")).status == 401
+    assert b"scheduler_due_backlog" in (await api.raw("GET", "/metrics", headers=api.key_and())).body
     assert (await api.raw("GET", "/health_check")).json == "OK"

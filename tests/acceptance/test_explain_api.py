@@ -70,7 +70,7 @@ async def test_real_runs_and_real_skips_are_explained_and_audited(tmp_path, caps
         found = (await api.get("/audit/occurrences")).json
         assert (found["missing_count"], found["doubled_count"], found["unverified_count"]) == (0, 0, 0)
         assert found["expected"] == found["recorded"] >= 3
-        metrics = (await api.raw("GET", "/metrics")).body.decode()
+        metrics = (await api.raw("GET", "/metrics", headers=api.key_and())).body.decode()
         assert "scheduler_audit_missing 0.0" in metrics
         assert "scheduler_audit_doubled 0.0" in metrics
     show_explanation(skipped)

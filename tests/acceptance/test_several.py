@@ -57,7 +57,7 @@ def test_api_and_engine_are_processes_of_their_own_and_work_together(team: Serve
 def team_metrics(team: Server) -> object:
     from tests.acceptance.server import _ask
 
-    reply = _ask(team.where, "GET", "/metrics", {}, None)
+    reply = _ask(team.where, "GET", "/metrics", {"X-API-Key": team.key}, None)
     assert reply.status == 200
     return reply.body
 

@@ -69,7 +69,7 @@ def serving(port: int = 0, server: Server | None = None) -> Iterator[Server]:
             if status != 204:
                 self.wfile.write(content)
 
-        do_GET = do_POST = do_PUT = do_DELETE = _answer
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _answer
 
         def log_message(self, *_: object) -> None:
             pass

@@ -67,6 +67,8 @@ def test_the_commands_are_those_of_the_reference():
             "preview",
         ),
         *("run show", "run cancel", "run retry", "apply", "export", "import crontab", "db migrate", "db check"),
+        *("keys create", "keys list", "keys revoke", "keys rotate"),
+        *(f"namespaces {verb}" for verb in ("create", "list", "show", "set", "delete")),
         *("simulate", "calendars list", "calendars show", "calendars put", "calendars delete"),
     }
 

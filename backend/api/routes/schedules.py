@@ -57,6 +57,7 @@ router = APIRouter(prefix="/schedules", tags=["schedules"])
 )
 async def create_schedule(caller: Writes, given: Document) -> Response:
     """Create a schedule; 409 when the id exists."""
+    caller = await caller.where(some(given))
     view = await caller.schedules.create(some(given), await caller.now())
     return answer(view, 201, etag(view) | {"Location": f"/api/v1/schedules/{view['id']}"})
 
@@ -115,6 +116,7 @@ async def get_schedule(caller: Reads, id: ScheduleId) -> Response:
 )
 async def put_schedule(caller: Writes, id: ScheduleId, given: Document, revision: IfMatch) -> Response:
     """Create or replace a schedule under a chosen id; an unchanged definition changes nothing."""
+    caller = await caller.where(some(given))
     view, verb = await caller.schedules.put(id, some(given), revision)
     return answer(view, 201 if verb == "created" else 200, etag(view))
 
