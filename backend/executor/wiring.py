@@ -32,6 +32,7 @@ from backend.observe.outages import Outages
 from backend.observe.web_metrics import WebMetrics
 from backend.service.schedules import Surroundings
 from backend.settings import Settings, base_environment
+from backend.store.keyring import KeyRing
 from backend.store.port import Store
 from backend.store.retention import Retention
 from backend.store.timed import timed
@@ -198,6 +199,7 @@ async def worker_on(store: Store, settings: Settings, *, clock: Clock, events: E
             host=socket.gethostname(),
             pid=os.getpid(),
             version=version_of_this_package(),
+            ring=KeyRing(settings.secret_keys),
         )
         events.subscribe(Outages(clock, events).observe)
         worker = Worker(store.worker(), lent, config, clock=clock, events=events)
@@ -235,6 +237,7 @@ def surroundings_of(settings: Settings, events: Events, bell: Callable[[str], Ri
         wake_workers=wake_workers,
         check_leases=check_leases,
         entropy=secrets.token_bytes,
+        ring=KeyRing(settings.secret_keys),
     )
 
 

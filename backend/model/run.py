@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from backend.model.egress import ANYWHERE, Egress
 from backend.model.ids import RunId
+from backend.model.secret import Secret
 
 
 class RunState(StrEnum):
@@ -116,3 +119,9 @@ class Dispatch:
     missed_last_at: int | None
     traceparent: str | None = None
     """Names the span of this attempt, where traces are on."""
+    started_at: int = 0
+    """When this attempt began."""
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
+    """The values that the target refers to, by name."""
+    egress: Egress = ANYWHERE
+    """Which hosts the run's namespace may call."""

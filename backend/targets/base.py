@@ -6,10 +6,11 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import anyio
 
+from backend.model.egress import ANYWHERE, Egress
 from backend.model.instants import rfc3339
 from backend.model.run import Dispatch
 from backend.targets.pool import PythonPool
@@ -58,6 +59,8 @@ class TargetRules:
     """Modules whose callables, and those of the modules below, may be called; none unless given."""
     traced: bool = False
     """Targets are told which trace they belong to."""
+    egress: Egress = ANYWHERE
+    """Which hosts the namespace at hand may call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,10 @@ class Target(Protocol):
 
     def lets_through(self, rules: TargetRules) -> bool:
         """Say whether a worker with these rules may do what another found barred."""
+        ...
+
+    def model_dump(self, *, mode: str) -> dict[str, Any]:
+        """Write it as the document that it was read from."""
         ...
 
     def check(self, rules: TargetRules) -> None:
