@@ -46,9 +46,9 @@ class EngineStore:
         """Plan up to `limit` due schedules in one transaction."""
         return await self.runner.write(planning.take_turn(plan, self.store_id, limit))
 
-    async def reap(self, settle: LostSettler, limit: int) -> planning.Reaping:
-        """Take back up to `limit` expired leases."""
-        return await self.runner.write(planning.reap(settle, limit))
+    async def reap(self, settle: LostSettler, limit: int, after_key: int = 0) -> planning.Reaping:
+        """Take back up to `limit` expired leases; look for forgotten runs after the key that the last look answered."""
+        return await self.runner.write(planning.reap(settle, limit, after_key))
 
     async def prune(self, keep: retention.Retention, after_key: int, limit: int) -> retention.Pruned:
         """Delete one batch of what is too old; go on after the key it answers."""

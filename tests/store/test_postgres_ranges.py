@@ -139,12 +139,15 @@ async def test_ranges_are_dropped_one_at_a_time_the_oldest_first(world: World) -
 
 async def test_the_pruner_keeps_ranges_when_its_walk_is_over_not_before(world: World) -> None:
     await world.put(triggers=YEARLY)
-    many = "select (r.key >> 40 << 40) | (n + 1000000), lpad(n::text, 20, '0'), {rest} from runs r, generate_series(1, ?) n"
     await world.trigger()
     await world.work()
     columns = [name for (name,) in world.sql(COLUMNS)]
     copied = ", ".join("'copy-' || n" if name == "backfill_id" else f"r.{name}" for name in columns)
-    world.sql(f"insert into runs (key, id, {', '.join(columns)}) " + many.format(rest=copied), BATCH)
+    world.sql(
+        f"insert into runs (key, id, {', '.join(columns)}) "
+        f"select r.key + n, lpad(n::text, 20, '0'), {copied} from runs r, generate_series(1, ?) n",
+        BATCH,
+    )
     world.clock.at = START + 3 * RANGE
     pruner = Prune(world.store.engine(), KEEP, world.clock)
     assert await pruner.turn() == BREATH
