@@ -18,7 +18,7 @@ REST = 60.0
 
 @dataclass(slots=True)
 class Prune:
-    """Walks over the ledger batch by batch, then rests for a minute."""
+    """Walks over the ledger batch by batch, then looks after its ranges and rests for a minute."""
 
     store: EngineStore
     keep: Retention
@@ -32,4 +32,8 @@ class Prune:
         self._next_key = pruned.next_key
         if pruned.runs >= BATCH:
             return BREATH
-        return max(BREATH, IDLE_REST * (self.clock.monotonic() - began)) if pruned.next_key else REST
+        if pruned.next_key:
+            return max(BREATH, IDLE_REST * (self.clock.monotonic() - began))
+        # Only at rest: it holds the whole ledger for a moment, and a walk that is under way has rows to delete.
+        await self.store.keep_ranges(self.keep)
+        return REST

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from backend.engine.retry import settle_lost
@@ -16,7 +16,7 @@ AGAIN = 0.05
 """Seconds until the next look at a lease that ends now, or whose schedule somebody else is at."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reap:
     """Looks for expired leases three times per lease, and whenever one ends: nobody waits longer for a dead worker."""
 
@@ -24,10 +24,12 @@ class Reap:
     events: Events
     wake_workers: Callable[[], None]
     lease: timedelta
+    _next_key: int = field(default=0)
 
     async def turn(self) -> float:
         """Take back one batch; answers the seconds until the next look."""
-        reaping = await self.store.reap(settle_lost, BATCH)
+        reaping = await self.store.reap(settle_lost, BATCH, self._next_key)
+        self._next_key = reaping.next_key
         total = reaping.requeued + reaping.ended
         if total:
             self.events.emit(AttemptsReaped(reaping.requeued, reaping.ended))

@@ -47,6 +47,8 @@ class Reaping(NamedTuple):
     now: int
     next_at: int | None
     """When the next lease ends, unless it is renewed before; at or before `now` if somebody else is at its schedule."""
+    next_key: int
+    """The schedule key after which to look for waiting runs next (0: from the beginning)."""
 
 
 def with_open_run(row: Row) -> tuple[Schedule, bool]:
@@ -158,8 +160,15 @@ def drop_waiting(keys: Iterable[int], instant: int) -> Operation[set[int]]:
 LOST = "the worker fell silent and its lease expired"
 
 
-def reap(settle: LostSettler, limit: int) -> Operation[Reaping]:
-    """Take back expired leases; whoever held one is refused from now on."""
+LOOKED_AT = 500
+"""Schedules with waiting runs that one look reads: however many wait, a look takes as long."""
+
+
+def reap(settle: LostSettler, limit: int, after_key: int = 0) -> Operation[Reaping]:
+    """Take back expired leases; whoever held one is refused from now on.
+
+    Then let go on what stands still without reason, among the next schedules after a key.
+    """
     instant = yield from now()
     expired = yield Query("expired_leases", {"now": instant, "limit": limit})
     settled = [(row, _settled(row, settle)) for row in expired]
@@ -168,11 +177,17 @@ def reap(settle: LostSettler, limit: int) -> Operation[Reaping]:
     over = {row[1] for row in expired}
     dropped = yield from drop_waiting(over, instant)
     yield from settle_schedules(over, instant)
-    holding = yield Query("schedules_holding", {"limit": limit})
-    promoted = yield from promote([row[0] for row in holding], instant)
+    promoted, next_key = yield from _promote_forgotten(after_key, instant)
     requeued = sum(reaped.state is RunState.QUEUED and row[0] not in dropped for row, reaped in settled)
     next_at = (yield Query("next_expiry"))[0][0]
-    return Reaping(requeued, len(expired) - requeued, bool(promoted), instant, next_at)
+    return Reaping(requeued, len(expired) - requeued, bool(promoted), instant, next_at, next_key)
+
+
+def _promote_forgotten(after_key: int, instant: int) -> Operation[tuple[int, int]]:
+    keys = [row[0] for row in (yield Query("waiting_schedules", {"after_key": after_key, "limit": LOOKED_AT}))]
+    holding = (yield Query("schedules_holding", {"schedule_keys": keys})) if keys else []
+    promoted = (yield from promote([row[0] for row in holding], instant)) if holding else 0
+    return promoted, keys[-1] if len(keys) == LOOKED_AT else 0
 
 
 def _settled(row: Row, settle: LostSettler) -> Reaped:

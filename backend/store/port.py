@@ -18,11 +18,9 @@ They stand on a Runner, of which there is one per database.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
-from backend.errors import StoreUnavailable
 from backend.model.attempt import AttemptResult, LostSettler, Settler
 from backend.model.change import Change
 from backend.model.ids import NamespaceId
@@ -54,17 +52,17 @@ class EngineStore:
         """Plan up to `limit` due schedules in one transaction."""
         return await self.runner.write(planning.take_turn(plan, self.store_id, limit))
 
-    async def reap(self, settle: LostSettler, limit: int) -> planning.Reaping:
-        """Take back up to `limit` expired leases."""
-        return await self.runner.write(planning.reap(settle, limit))
+    async def reap(self, settle: LostSettler, limit: int, after_key: int = 0) -> planning.Reaping:
+        """Take back up to `limit` expired leases; look for forgotten runs after the key that the last look answered."""
+        return await self.runner.write(planning.reap(settle, limit, after_key))
 
     async def prune(self, keep: retention.Retention, after_key: int, limit: int) -> retention.Pruned:
         """Delete one batch of what is too old; go on after the key it answers."""
-        if not after_key:
-            # Ranges that cannot be kept just now, since others use them, must not keep rows from being pruned.
-            with suppress(StoreUnavailable):
-                await self.runner.write(retention.keep_ranges(keep))
         return await self.runner.write(retention.prune(keep, after_key, limit))
+
+    async def keep_ranges(self, keep: retention.Retention) -> None:
+        """Make room for the next weeks of the ledger, and drop at most one range of it that is too old."""
+        await self.runner.write(retention.keep_ranges(keep))
 
     def timezones(self) -> TimezoneStore:
         """Give the port for changes of the time zone database."""

@@ -48,7 +48,7 @@ def prune(retention: Retention, after_key: int, limit: int) -> Operation[Pruned]
 
 
 def keep_ranges(retention: Retention | None = None) -> Operation[None]:
-    """Make room for the next weeks of the ledger, and drop whole weeks that are too old; some databases need that."""
+    """Make room for the next weeks of the ledger, and drop some that are too old, at once; some databases need that."""
     instant = yield from now()
     longest = micros(max(retention.runs, retention.failures)) if retention else instant
     yield Query("keep_ranges", {"now": instant, "ended_before": instant - longest})

@@ -14,23 +14,14 @@ import orjson
 import pytest
 
 from backend.model.instants import DAY, MINUTE
-from backend.store.queries import load_queries
-from backend.store.sqlite.connection import PACKAGE
 from tests.plans.sizes import MANY_RUNS
+from tests.plans.stepping import STATEMENTS, Params, work_of
 from tests.store.world import START
 
-STATEMENTS = load_queries(PACKAGE)
 SORTS = "USE TEMP B-TREE"
 PAGE = {"namespace": "default", "limit": 50}
 FIFTY = orjson.dumps([f"job-{number}" for number in range(1, 51)]).decode()
 KEYS = orjson.dumps(list(range(1, 51))).decode()
-
-
-class Params(dict[str, Any]):
-    """What is not given is null."""
-
-    def __missing__(self, _: str) -> None:
-        return None
 
 
 def plan(raw: apsw.Connection, name: str) -> list[str]:
@@ -137,8 +128,9 @@ def test_pruning_walks_the_indexes_of_what_has_ended(raw: apsw.Connection) -> No
     assert not [step for step in steps if SORTS in step]
 
 
-RARELY = {"list_workers", "count_open_runs", "count_schedules", "list_open_runs"}
-"""Count for metrics, or read a partial index that holds only what is open."""
+RARELY = {"list_workers", "count_open_runs", "count_schedules", "list_open_runs", "insert_namespace"}
+"""Count for metrics, or read a partial index that holds only what is open; or look for rows that want a namespace, which
+SQLite plans for every insert and does only while a foreign key is violated."""
 
 
 @pytest.mark.parametrize("name", sorted(set(STATEMENTS) - RARELY))
@@ -169,26 +161,6 @@ def test_open_runs_are_listed_from_the_index_that_holds_no_others(raw: apsw.Conn
     assert "SEARCH r USING INDEX runs_open (schedule_key=? AND lane=? AND state=? AND nominal_at<?)" in steps
 
 
-def work_of(raw: apsw.Connection, name: str, values: dict[str, Any]) -> tuple[int, int]:
-    """Run a statement and undo it; answers the rows it gave and the virtual machine's steps it took."""
-    steps = 0
-
-    def count() -> bool:
-        nonlocal steps
-        steps += 1
-        return False
-
-    raw.execute("savepoint work")
-    raw.set_progress_handler(count, 100)
-    try:
-        rows = len(list(raw.execute(STATEMENTS[name], Params(values))))
-    finally:
-        raw.set_progress_handler(None)
-        raw.execute("rollback to work")
-        raw.execute("release work")
-    return rows, steps * 100
-
-
 RUN_ID = f"{(START + 5 * MINUTE // 100) // 1000:012x}-7000-8000-{5:012x}"
 LEASE = {"now": START + DAY, "until": START + DAY, "token": "t", "worker": "w", "lane": 0, "limit": 50}
 MAY = {"kinds": '["http", "python"]'}
@@ -214,7 +186,8 @@ WORK: list[tuple[str, dict[str, Any], int | None]] = [
         {"schedule_key": 2, "before_at": 2**62, "before": "g", "state": "failed", "limit": 50},
         10,
     ),
-    ("schedules_holding", {"limit": 50}, None),
+    ("waiting_schedules", {"after_key": 0, "limit": 50}, None),
+    ("schedules_holding", {"schedule_keys": KEYS}, None),
     ("list_schedule_runs", {"schedule_key": 2, "before_at": 2**62, "before": "g", "limit": 50}, 10),
     ("last_runs", {"schedule_keys": KEYS}, None),
     ("schedules_by_id", {"namespace": "default", "ids": FIFTY}, 50),
@@ -244,9 +217,7 @@ def test_a_statement_takes_steps_in_proportion_to_its_page_not_to_the_table(
     found, steps = work_of(raw, name, values)
     print(f"sqlite {name}: {steps} steps")
     assert rows in {None, found}
-    # This one reads all that waits in a row, which one in 400 runs does here, from the partial index of these.
-    waiting = 30 * MANY_RUNS // 400 if name == "schedules_holding" else 0
-    assert steps <= 50 * STEPS_PER_ROW + waiting < MANY_RUNS  # a walk over the table takes more than a step a row
+    assert steps <= 50 * STEPS_PER_ROW < MANY_RUNS  # a walk over the table takes more than a step a row
 
 
 def test_a_walk_over_a_whole_table_would_have_been_noticed(raw: apsw.Connection) -> None:

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-import asyncpg
 import orjson
 import pytest
 
 from backend.model.instants import DAY, MINUTE, SECOND
-from backend.store.postgres.statements import Compiled, compiled, load_statements
+from backend.store.postgres.statements import compiled
 from tests.databases import POSTGRES, database, in_thread, run_sql
+from tests.plans.explaining import explained, nodes, statement, touched
 from tests.plans.sizes import MANY_RUNS, MANY_SCHEDULES, SCHEDULES_WITH_RUNS
 from tests.store.world import START
 
@@ -23,9 +23,8 @@ APART = 48 * SECOND * 100_000 // MANY_RUNS
 """So that the runs fill three partitions."""
 MOST_ROWS = 5_000
 OPEN_RUNS = MANY_RUNS // 100
-READ_WHAT_IS_OPEN = {"extend_leases", "finish_runs", "lock expired_leases", "lock schedules_holding"}
+READ_WHAT_IS_OPEN = {"extend_leases", "finish_runs", "lock expired_leases"}
 """With very many open runs these read all of one state, from the partial index that holds no others."""
-STATEMENTS = load_statements()
 
 SCHEDULES = f"""
 insert into schedules (namespace, id, name, owner, target_kind, state, definition, triggers, revision, source,
@@ -128,7 +127,8 @@ WORK: list[tuple[str, dict[str, Any]]] = [
     ("promote_held", PROMOTION),
     ("promote_buffered", PROMOTION),
     ("complete_schedules", {"schedule_keys": FIFTY}),
-    ("lock schedules_holding", {"limit": 50}),
+    ("waiting_schedules", {"after_key": 0, "limit": 50}),
+    ("lock schedules_holding", {"schedule_keys": FIFTY}),
     ("lock schedules_by_id", {"namespace": "default", "ids": IDS}),
     ("schedules_by_id", {"namespace": "default", "ids": IDS}),
     ("drop_waiting_runs", {"schedule_keys": FIFTY, "now": LATE}),
@@ -151,52 +151,6 @@ WORK: list[tuple[str, dict[str, Any]]] = [
     ("ledger_before", {"schedule_key": 2, "before": LATE}),
     ("schedules_after", {"after_key": 0, "keep": 3, "limit": 50}),
 ]
-
-
-def statement(name: str) -> Compiled:
-    return STATEMENTS.locks[name.removeprefix("lock ")] if name.startswith("lock ") else STATEMENTS.named[name]
-
-
-def written(value: object) -> str:
-    match value:
-        case None:
-            return "null"
-        case int():
-            return str(value)
-        case list():
-            return "'{" + ",".join(map(str, value)) + "}'"
-        case _:
-            return "'" + str(value).replace("'", "''") + "'"
-
-
-async def explained(url: str, one: Compiled, values: dict[str, Any], mode: str) -> dict[str, Any]:
-    connection = await asyncpg.connect(url, server_settings={"search_path": "scheduler", "jit": "off"})
-    try:
-        types = [parameter.name for parameter in (await connection.prepare(one.text)).get_parameters()]
-        names = {"bool": "boolean"}
-        typed = [f"{name[:-2]}[]" if name.endswith("[]") else names.get(name, name) for name in types]
-        await connection.execute(f"begin; set local plan_cache_mode = {mode}")
-        await connection.execute(f"prepare one{'(' + ','.join(typed) + ')' if typed else ''} as {one.text}")
-        given = ",".join(written(values[name]) for name in one.names)
-        call = f"one({given})" if given else "one"
-        found = await connection.fetchval(f"explain (analyze, timing off, format json) execute {call}")
-        told = orjson.loads(found)[0]
-        return {**told["Plan"], "Execution Time": told["Execution Time"]}
-    finally:
-        await connection.close()
-
-
-def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for child in plan.get("Plans", []):
-        yield from nodes(child)
-
-
-def touched(plan: dict[str, Any]) -> int:
-    """Rows that all scans of tables read, those included that a filter then left out."""
-    scans = [node for node in nodes(plan) if "Relation Name" in node and "Scan" in node["Node Type"]]
-    counted = ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Index Recheck")
-    return sum(int(sum(node.get(name, 0) for name in counted) * node["Actual Loops"]) for node in scans)
 
 
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])

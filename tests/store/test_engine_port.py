@@ -84,8 +84,10 @@ async def test_two_engines_on_one_file_never_record_an_occurrence_twice(world: W
 
     total = sum(await asyncio.gather(turns(0), turns(1)))
     counted = world.sql("select count(*), count(distinct schedule_key || '/' || nominal_at) from runs")
-    assert counted == [(total, total)]
-    assert total > 100
+    assert counted[0][0] == counted[0][1]
+    # Where one was ahead of the other by more than a minute, it was too late for some, which are no runs.
+    [[made]] = world.sql("select count(*) from runs where state <> 'missed'")
+    assert made == total > 100
     for store in stores:
         store.close()
 

@@ -25,6 +25,7 @@ from tests.store.world import LEASE as LONG
 from tests.store.world import START, StillClock, World, result_of
 
 pytestmark = pytest.mark.anyio
+YEARLY = [{"kind": "interval", "every": "365d"}]
 NOTHING_KEPT = Retention(timedelta(seconds=1), timedelta(seconds=1), timedelta(days=1), 5)
 
 
@@ -160,6 +161,32 @@ async def test_cancel_finish_prune_and_changes_never_wait_for_each_other_in_a_ci
         "select count(*), count(distinct schedule_key || '/' || nominal_at || '/' || backfill_id) from runs"
     )
     assert rows == distinct
+
+
+async def test_of_cancels_and_claims_at_once_no_cancel_is_lost(crowd: list[World]) -> None:
+    await crowd[0].put(triggers=YEARLY, overlap_policy="allow_all")
+    runs = []
+    for _ in range(40):
+        runs.append(await crowd[0].trigger())
+        crowd[0].clock.go(seconds=1)
+    refused: set[str] = set()
+
+    async def cancel(world: World) -> None:
+        for run in runs[:: 1 if world is crowd[0] else -1]:
+            try:
+                await world.cancel(run.id)
+            except Conflict:
+                refused.add(run.id)
+
+    async def work(world: World, name: str) -> None:
+        for number in range(20):
+            claim = await world.claim(2, token=f"{name}{number}")
+            await world.finish(claim, token=f"{name}{number}")
+
+    await asyncio.gather(*(cancel(world) for world in crowd), *(work(world, f"w{n}") for n, world in enumerate(crowd)))
+    ended = {run.id: run.state for run in await crowd[0].runs()}
+    assert {state for id_, state in ended.items() if id_ not in refused} <= {"cancelled"}
+    assert {ended[id_] for id_ in refused} <= {"succeeded"}
 
 
 async def test_two_engines_and_four_workers_record_and_dispatch_everything_once(crowd: list[World]) -> None:

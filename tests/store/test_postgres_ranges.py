@@ -10,6 +10,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from backend.engine.prune import BATCH, BREATH, REST, Prune
 from backend.model.instants import DAY
 from backend.store.open import open_store
 from backend.store.retention import Retention
@@ -25,6 +26,10 @@ KEEP = Retention(timedelta(days=30), timedelta(days=30), timedelta(days=30), 100
 WAITING = """
 select count(*) from pg_locks l join pg_database d on d.oid = l.database
 where d.datname = current_database() and not l.granted
+"""
+COLUMNS = """
+select column_name::text from information_schema.columns
+where table_schema = 'scheduler' and table_name = 'runs' and column_name not in ('key', 'id') order by ordinal_position
 """
 YEARLY = [{"kind": "interval", "every": "365d"}]
 
@@ -47,6 +52,8 @@ def where(world: World) -> list[str]:
 
 
 async def prune(world: World) -> int:
+    """Keep the ranges, then prune; answers how many runs were deleted one by one."""
+    await world.store.engine().keep_ranges(KEEP)
     return (await world.store.engine().prune(KEEP, 0, 500)).runs
 
 
@@ -102,6 +109,53 @@ async def test_a_range_with_a_run_that_is_open_or_young_stays(world: World) -> N
     assert f"runs_{NOW}" not in partitions(world)
 
 
+async def test_a_range_whose_row_for_skipped_occurrences_may_still_be_extended_stays(world: World) -> None:
+    await world.put(triggers=[{"kind": "interval", "every": "1h"}], overlap_policy="skip")
+    world.clock.go(hours=1)
+    await world.pause()
+    world.clock.go(hours=30)
+    await world.turn()
+    assert world.sql("select count(*) from schedules where skip_range_at is not null") == [(1,)]
+    world.sql("update runs set state = 'skipped', finished_at = nominal_at")
+    world.sql("update schedules set next_scheduled_at = null")
+    world.clock.at = START + 3 * RANGE
+    await world.store.engine().keep_ranges(KEEP)
+    assert f"runs_{NOW}" in partitions(world)
+    world.sql("update schedules set skip_range_at = null")
+    await world.store.engine().keep_ranges(KEEP)
+    assert f"runs_{NOW}" not in partitions(world)
+
+
+async def test_ranges_are_dropped_one_at_a_time_the_oldest_first(world: World) -> None:
+    world.clock.at = START + 2 * RANGE
+    await world.store.engine().keep_ranges(KEEP)
+    world.clock.at = START + 5 * RANGE
+    for gone in range(3):
+        assert f"runs_{NOW + gone}" in partitions(world)
+        await world.store.engine().keep_ranges(KEEP)
+        assert f"runs_{NOW + gone}" not in partitions(world)
+        assert f"runs_{NOW + gone + 1}" in partitions(world)
+
+
+async def test_the_pruner_keeps_ranges_when_its_walk_is_over_not_before(world: World) -> None:
+    await world.put(triggers=YEARLY)
+    await world.trigger()
+    await world.work()
+    columns = [name for (name,) in world.sql(COLUMNS)]
+    copied = ", ".join("'copy-' || n" if name == "backfill_id" else f"r.{name}" for name in columns)
+    world.sql(
+        f"insert into runs (key, id, {', '.join(columns)}) "
+        f"select r.key + n, lpad(n::text, 20, '0'), {copied} from runs r, generate_series(1, ?) n",
+        BATCH,
+    )
+    world.clock.at = START + 3 * RANGE
+    pruner = Prune(world.store.engine(), KEEP, world.clock)
+    assert await pruner.turn() == BREATH
+    assert f"runs_{NOW}" in partitions(world), "it has rows to delete first"
+    assert await pruner.turn() == REST
+    assert f"runs_{NOW}" not in partitions(world)
+
+
 async def test_what_lies_in_the_default_partition_already_stays_there(world: World) -> None:
     await world.put(triggers=YEARLY)
     world.clock.at = START + 20 * RANGE
@@ -133,6 +187,7 @@ async def test_what_an_outage_left_in_the_default_partition_is_pruned_in_batches
     world.sql("update runs set state = 'succeeded', finished_at = ? where finished_at is null", back)
     world.clock.at = back + 31 * DAY
     batches = [(await world.store.engine().prune(KEEP, 0, 100)).runs for _ in range(late // 100 + 2)]
+    await world.store.engine().keep_ranges(KEEP)
     assert max(batches) == 100
     assert sum(batches) >= late
     assert "runs_default" not in where(world)

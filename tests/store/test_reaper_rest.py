@@ -58,6 +58,28 @@ async def test_runs_that_have_ended_are_not_waited_for(world: World) -> None:
     assert await reap_of(world).turn() == THIRD
 
 
+async def test_what_stands_still_is_found_in_a_walk_of_several_looks_that_begins_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backend.store.planning.LOOKED_AT", 2)
+    for number in range(5):
+        await world.put(f"job-{number}", overlap_policy="buffer_all")
+        await world.trigger(f"job-{number}")
+    world.clock.go(minutes=1)
+    await world.turn()
+    reap = reap_of(world)
+    waiting = "select count(*) from runs where state = 'buffered'"
+    assert world.sql(waiting) == [(5,)]
+    await reap.turn()
+    # The bug that this is a net for: something ends a run, and queues nothing.
+    world.sql("update runs set state = 'succeeded', finished_at = ? where state = 'queued'", world.clock.at)
+    left = []
+    for _ in range(3):
+        await reap.turn()
+        left.append(world.sql(waiting)[0][0])
+    assert left == [3, 2, 0], "the last look of the first walk finds one, the next walk begins with two"
+
+
 async def leased(world: World) -> Claim:
     await world.put()
     await world.trigger()

@@ -12,16 +12,16 @@ s.deleted_at
 r.key = x.key and r.nominal_at >= range_from(x.key) and r.nominal_at < range_until(x.key)
 
 -- fragment: has_open_run
--- Backfills do not count.
-exists (select 1 from runs r where r.schedule_key = s.key and r.lane = 0
-        and r.state in ('held', 'queued', 'running', 'retrying'))
+-- Backfills do not count. Not `exists`, which the planner would answer by reading all that is open, if it expects little.
+((select true from runs r where r.schedule_key = s.key and r.lane = 0
+  and r.state in ('held', 'queued', 'running', 'retrying') limit 1) is not null)
 
 -- fragment: buffered_runs
 (select count(*) from runs b where b.schedule_key = s.key and b.lane = 0 and b.state = 'buffered')
 
 -- fragment: has_run_to_end
-exists (select 1 from runs r where r.schedule_key = s.key and r.lane = 0
-        and r.state in ('buffered', 'held', 'queued', 'running', 'retrying'))
+((select true from runs r where r.schedule_key = s.key and r.lane = 0
+  and r.state in ('buffered', 'held', 'queued', 'running', 'retrying') limit 1) is not null)
 
 -- fragment: under_way
 -- What of each locked schedule is under way, read once for all of them.
@@ -190,13 +190,24 @@ from (select h.key, h.nominal_at
 where r.key = x.key and r.nominal_at = x.nominal_at and r.state = 'buffered'
 returning r.schedule_key
 
+-- name: waiting_schedules
+-- The next schedules by key that have runs that wait, for a walk over all of them, from one to the next by the index.
+with recursive walk (key, number) as (
+  select :after_key::bigint, 0::bigint
+  union all
+  select (select r.schedule_key from runs r where r.state in ('buffered', 'held') and r.schedule_key > w.key
+          order by r.schedule_key limit 1),
+         w.number + 1
+  from walk w where w.key is not null and w.number < :limit::bigint)
+select key from walk where number > 0 and key is not null order by number
+
 -- lock: schedules_holding
--- Schedules of which a waiting run stands still though it might go on; a net under the promotion that ending a run does.
+-- Of these schedules, those of which a waiting run stands still though it might go on.
+-- A net under the promotion that ending a run does.
 select s.key from schedules s
-where s.key in (select w.schedule_key from runs w where w.state in ('buffered', 'held'))
+where s.key = any(:schedule_keys::bigint[])
   and (exists (select 1 from (values (0), (1)) l (lane) {{chain_head}} where {{chain_may_go_on}})
        or ((s.overlap_policy = 'allow_all' or not {{has_open_run}}) and {{buffered_runs}} > 0))
-limit :limit::bigint
 for no key update skip locked
 
 -- name: schedules_holding

@@ -153,18 +153,23 @@ where key in (
     and r.state in ('buffered', 'held', 'queued', 'running', 'retrying') and r.state = 'buffered')
 returning schedule_key
 
--- name: schedules_holding
--- Schedules of which a waiting run stands still though it might go on; a net under the promotion that ending a run does.
-with recursive holding (key) as (
-  select min(schedule_key) from runs where state in ('buffered', 'held')
+-- name: waiting_schedules
+-- The next schedules by key that have runs that wait, for a walk over all of them, from one to the next by the index.
+with recursive walk (key, number) as (
+  select :after_key, 0
   union all
-  select (select min(r.schedule_key) from runs r where r.state in ('buffered', 'held') and r.schedule_key > holding.key)
-  from holding where holding.key is not null)
-select s.key from holding cross join schedules s on s.key = holding.key
+  select (select min(r.schedule_key) from runs r where r.state in ('buffered', 'held') and r.schedule_key > walk.key),
+         number + 1
+  from walk where walk.key is not null and number < :limit)
+select key from walk where number > 0 and key is not null order by number
+
+-- name: schedules_holding
+-- Of these schedules, those of which a waiting run stands still though it might go on.
+-- A net under the promotion that ending a run does.
+select s.key from json_each(:schedule_keys) k cross join schedules s on s.key = k.value
 where exists (select 1 from json_each('[0, 1]') l cross join runs h on h.key = {{chain_head}}
               where {{chain_may_go_on}})
    or ((s.overlap_policy = 'allow_all' or not {{has_open_run}}) and {{buffered_head}} is not null)
-limit :limit
 
 -- fragment: others
 -- The runs of a schedule beside the occurrence at a nominal time and later ones.

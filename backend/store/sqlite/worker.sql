@@ -27,20 +27,27 @@ with recursive walk (kind) as (
   from walk w where w.kind is not null)
 select kind from walk where kind > ''
 
+-- fragment: claimable
+-- Has a namespace runs of these kinds to claim now?
+(exists (select 1 from json_each(:kinds) kind cross join runs
+         where state = 'queued' and chained = 0 and lane = :lane and target_kind = kind.value
+           and namespace = w.namespace)
+ or exists (select 1 from json_each(:kinds) kind cross join runs
+            where {{delayed}} and lane = :lane and target_kind = kind.value and namespace = w.namespace
+              and available_at <= :now))
+
 -- name: waiting_namespaces
--- The namespaces of which a lane has runs of these kinds to claim now, in turn after the one that was served last.
-with recursive walk (namespace) as (
-  select ''
+-- The next namespaces of which a lane has runs of these kinds to claim now, in turn after the one that was served last.
+-- Two walks from namespace to namespace, from that one on and up to it; each ends when it has found enough.
+with recursive walk (turn, namespace, begins, found) as (
+  values (0, :after, 1, 0), (1, '', 1, 0)
   union all
-  select {{following}} from walk w where w.namespace is not null)
-select found.namespace from walk found
-where exists (select 1 from json_each(:kinds) kind cross join runs
-              where state = 'queued' and chained = 0 and lane = :lane and target_kind = kind.value
-                and namespace = found.namespace)
-   or exists (select 1 from json_each(:kinds) kind cross join runs
-              where {{delayed}} and lane = :lane and target_kind = kind.value and namespace = found.namespace
-                and available_at <= :now)
-order by found.namespace <= :after, found.namespace limit :limit
+  select w.turn, {{following}}, 0, w.found + (not w.begins and {{claimable}})
+  from walk w
+  where w.namespace is not null and w.found < :limit and (w.turn = 0 or w.namespace < :after))
+select w.namespace from walk w
+where not w.begins and w.namespace is not null and (w.turn = 0 or w.namespace <= :after) and {{claimable}}
+order by w.turn, w.namespace limit :limit
 
 -- name: claim_runs
 -- Lease the runs of a lane and of these kinds that have waited longest, of each namespace its share.

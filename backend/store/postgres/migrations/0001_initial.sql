@@ -82,6 +82,8 @@ create index schedules_listed on schedules (namespace, key) where deleted_at is 
 create index schedules_owner on schedules (namespace, owner, key) where deleted_at is null;
 create index schedules_id_deleted on schedules (namespace, id, key) where deleted_at is not null;
 create index schedules_deleted on schedules (deleted_at) where deleted_at is not null;
+-- Rows that stand for occurrences in a row and may still be extended: partitions with such stay.
+create index schedules_skip_range on schedules (skip_range_at) where skip_range_at is not null and deleted_at is null;
 
 -- For a calendar that changes: those that use any, found without reading all the others.
 create index schedules_with_calendar on schedules (namespace, key)
@@ -257,7 +259,8 @@ end $$;
 create function make_ranges(instant bigint) returns integer language plpgsql as $$
 declare
   -- Has the default partition rows of this range? Then none can be made: such rows are pruned where they are.
-  taken constant text := 'select exists (select 1 from runs_default where nominal_at >= $1 and nominal_at < $2)';
+  -- Their keys begin with its number, by which the primary index finds them.
+  taken constant text := 'select exists (select 1 from runs_default where key >= $1 and key < $2)';
   found boolean;
   width constant bigint := 2419200000000;
   made integer := 0;
@@ -265,11 +268,11 @@ declare
 begin
   for span in select generate_series(range_of(instant), range_of(instant) + 2) loop
     continue when to_regclass(format('runs_%s', span)) is not null;
-    execute taken into found using span * width, (span + 1) * width;
+    execute taken into found using span << 40, (span + 1) << 40;
     continue when found;
     -- Whoever has written there meanwhile is waited for and seen; nobody else can until we commit.
     lock table runs_default, attempts_default in access exclusive mode;
-    execute taken into found using span * width, (span + 1) * width;
+    execute taken into found using span << 40, (span + 1) << 40;
     continue when found;
     execute format('create table runs_%s (like runs including defaults including constraints)', span);
     execute format('alter table runs_%s set (fillfactor = 70)', span);
@@ -283,45 +286,69 @@ begin
   return made;
 end $$;
 
--- Drop the partitions in which everything ended before a time, and keep from when on the ledgers are complete then.
-create function drop_ranges(ended_before bigint) returns integer language plpgsql as $$
+-- Is anything in a partition open, young, or the row of a range that may still be extended? Only indexes are read, and
+-- of each one row; the planner must not guess from old statistics that a whole partition is read sooner.
+create function range_is_needed(part text, ended_before bigint) returns boolean
+  language plpgsql set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off as $$
 declare
-  dropped integer := 0;
-  part text;
   needed boolean;
-  busy constant text := 'select exists (select 1 from %1$I where finished_at is null or finished_at >= $1)
-    or exists (select 1 from %1$I r join schedules s on s.key = r.schedule_key and s.skip_range_at = r.nominal_at
-               where s.deleted_at is null)';
+  span constant bigint := substr(part, 6)::bigint;
+  -- Nulls come first: what has ended without an instant counts as young.
+  youngest constant text :=
+    '(select 1 from (select finished_at from %1$I where state in (%2$s) order by finished_at desc limit 1) n
+      where n.finished_at is null or n.finished_at >= $1)';
 begin
-  for part in
-    select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
-    where i.inhparent = 'runs'::regclass and c.relname ~ '^runs_[0-9]+$'
-      and (substr(c.relname, 6)::bigint + 1) * 2419200000000 <= ended_before
-    order by c.relname
-  loop
-    execute format(busy, part) into needed using ended_before;
-    continue when needed;
-    execute format('insert into ledger_floors (schedule_key, complete_from)
-      select r.schedule_key, max(case when r.missed_first_at = r.nominal_at then r.missed_last_at else r.nominal_at end) + 1
-      from %I r join schedules s on s.key = r.schedule_key where r.backfill_id = '''' group by r.schedule_key
-      on conflict (schedule_key) do update
-        set complete_from = greatest(ledger_floors.complete_from, excluded.complete_from)', part);
-    lock table runs, attempts in access exclusive mode;
-    execute format(busy, part) into needed using ended_before;
-    continue when needed;
-    execute format('drop table %I', part);
-    execute format('drop table %I', 'attempts_' || substr(part, 6));
-    dropped := dropped + 1;
-  end loop;
-  return dropped;
+  execute format(
+    'select exists (select 1 from %1$I where state in (''buffered'', ''held'', ''queued'', ''running'', ''retrying''))
+       or exists ' || youngest,
+    part, '''succeeded'', ''cancelled'', ''skipped'', ''missed''') into needed using ended_before;
+  if not needed then
+    execute format('select exists ' || youngest, part, '''failed'', ''timed_out'', ''dead''')
+      into needed using ended_before;
+  end if;
+  return needed or exists (
+    select 1 from schedules s
+    where s.skip_range_at is not null and s.deleted_at is null
+      and s.skip_range_at >= range_from(span << 40) and s.skip_range_at < range_until(span << 40));
 end $$;
 
--- Both, if nobody is in the way; else at another time.
+-- Drop the oldest partition in which everything ended before a time, if there is one, and keep from when on the ledgers
+-- are complete then. Its rows are read once, for that, while others go on writing.
+create function drop_range(ended_before bigint) returns integer language plpgsql as $$
+declare
+  part text;
+begin
+  select c.relname into part
+  from pg_inherits i join pg_class c on c.oid = i.inhrelid
+  where i.inhparent = 'runs'::regclass and c.relname ~ '^runs_[0-9]+$'
+    and (substr(c.relname, 6)::bigint + 1) * 2419200000000 <= ended_before
+    and not range_is_needed(c.relname, ended_before)
+  order by substr(c.relname, 6)::bigint
+  limit 1;
+  if part is null then
+    return 0;
+  end if;
+  execute format('insert into ledger_floors (schedule_key, complete_from)
+    select r.schedule_key, max(case when r.missed_first_at = r.nominal_at then r.missed_last_at else r.nominal_at end) + 1
+    from %I r join schedules s on s.key = r.schedule_key where r.backfill_id = '''' group by r.schedule_key
+    on conflict (schedule_key) do update
+      set complete_from = greatest(ledger_floors.complete_from, excluded.complete_from)', part);
+  lock table runs, attempts in access exclusive mode;
+  if range_is_needed(part, ended_before) then
+    -- Somebody has written there meanwhile: undo the floors as well.
+    raise exception 'partition % is in use again', part using errcode = 'lock_not_available';
+  end if;
+  execute format('drop table %I', part);
+  execute format('drop table %I', 'attempts_' || substr(part, 6));
+  return 1;
+end $$;
+
+-- Both, if nobody is in the way; else at another time. Drops one at the most, so that nobody waits long.
 create function keep_ranges(instant bigint, ended_before bigint) returns integer
   language plpgsql set lock_timeout = '200ms' as $$
 begin
   perform pg_advisory_xact_lock(hashtext('scheduler ranges'), hashtext(current_schema()));
-  return make_ranges(instant) + drop_ranges(ended_before);
+  return make_ranges(instant) + drop_range(ended_before);
 exception when lock_not_available then
   return 0;
 end $$;
