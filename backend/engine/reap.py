@@ -27,7 +27,7 @@ class Reap:
 
     async def turn(self) -> float:
         """Take back one batch; answers the seconds until the next look."""
-        reaping = await self.store.reap(settle_lost, BATCH)
+        reaping = await self.store.reap(settle_lost, BATCH, self.lease)
         total = reaping.requeued + reaping.ended
         if total:
             self.events.emit(AttemptsReaped(reaping.requeued, reaping.ended))

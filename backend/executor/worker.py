@@ -24,7 +24,7 @@ class WorkerRole(Role):
     async def serve(self, settings: Settings, stop: asyncio.Event) -> None:
         """Work until `stop`, then drain."""
         from backend.executor.patience import when_it_answers
-        from backend.executor.wiring import drained, worker_on
+        from backend.executor.wiring import drained, guarded, worker_on
         from backend.store.open import open_store
 
         clock = SystemClock()
@@ -32,7 +32,10 @@ class WorkerRole(Role):
         if store is None:
             return
         try:
-            async with worker_on(store, settings, clock=clock, events=self.events) as worker:
+            async with (
+                guarded(store, clock=clock, events=self.events) as trusted,
+                worker_on(trusted, settings, clock=clock, events=self.events) as worker,
+            ):
                 store.hear(worker.hear)
                 patience = max(STALLED, 3 * settings.poll_interval).total_seconds()
                 running = asyncio.create_task(worker.claiming.run(), name="worker")

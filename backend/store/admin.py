@@ -21,6 +21,20 @@ def ensure_info(key: str, value: str) -> Operation[str]:
     return str((yield Query("read_info", {"key": key}))[0][0])
 
 
+CLOCK = "clock_noted"
+
+
+def note_clock() -> Operation[None]:
+    """Note what time it is, for servers that start later; also when the clock went back, since they must agree."""
+    yield Query("change_info", {"key": CLOCK, "value": str((yield from now()))})
+
+
+def noted_clock() -> Operation[int | None]:
+    """Tell what time a server noted last, in microseconds; None in a new store."""
+    rows = yield Query("read_info", {"key": CLOCK})
+    return int(rows[0][0]) if rows else None
+
+
 def principal_of(key_hash: str) -> Operation[Principal | None]:
     """Find whose key has this hash."""
     rows = yield Query("key_by_hash", {"hash": key_hash})

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from typing import NamedTuple
 
 from backend.model.attempt import LostSettler, Reaped
-from backend.model.instants import DAY
+from backend.model.instants import DAY, micros
 from backend.model.plan import Planned, Planner, Standing
 from backend.model.policies import Delivery, Reason
 from backend.model.run import FINAL_STATES, AttemptState, RunState
@@ -158,8 +159,12 @@ def drop_waiting(keys: Iterable[int], instant: int) -> Operation[set[int]]:
 LOST = "the worker fell silent and its lease expired"
 
 
-def reap(settle: LostSettler, limit: int) -> Operation[Reaping]:
-    """Take back expired leases; whoever held one is refused from now on."""
+def reap(settle: LostSettler, limit: int, lease: timedelta) -> Operation[Reaping]:
+    """Take back expired leases; whoever held one is refused from now on.
+
+    Leases that end later than any that is given now were given before the clock went back, and are cut to `lease`,
+    or to the longest of any worker: who is alive renews them, and nobody waits longer for who is not.
+    """
     instant = yield from now()
     expired = yield Query("expired_leases", {"now": instant, "limit": limit})
     settled = [(row, _settled(row, settle)) for row in expired]
@@ -170,6 +175,7 @@ def reap(settle: LostSettler, limit: int) -> Operation[Reaping]:
     yield from settle_schedules(over, instant)
     holding = yield Query("schedules_holding", {"limit": limit})
     promoted = yield from promote([row[0] for row in holding], instant)
+    yield Query("cut_leases", {"now": instant, "lease": micros(lease)})
     requeued = sum(reaped.state is RunState.QUEUED and row[0] not in dropped for row, reaped in settled)
     next_at = (yield Query("next_expiry"))[0][0]
     return Reaping(requeued, len(expired) - requeued, bool(promoted), instant, next_at)

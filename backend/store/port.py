@@ -48,9 +48,9 @@ class EngineStore:
         """Plan up to `limit` due schedules in one transaction."""
         return await self.runner.write(planning.take_turn(plan, self.store_id, limit))
 
-    async def reap(self, settle: LostSettler, limit: int) -> planning.Reaping:
-        """Take back up to `limit` expired leases."""
-        return await self.runner.write(planning.reap(settle, limit))
+    async def reap(self, settle: LostSettler, limit: int, lease: timedelta) -> planning.Reaping:
+        """Take back up to `limit` expired leases, and cut those that no lease of this length can have given."""
+        return await self.runner.write(planning.reap(settle, limit, lease))
 
     async def prune(self, keep: retention.Retention, after_key: int, limit: int) -> retention.Pruned:
         """Delete one batch of what is too old; go on after the key it answers."""
@@ -174,6 +174,10 @@ class AdminStore:
         """Read the database's clock, in microseconds."""
         return await self.runner.read(now())
 
+    async def note_clock(self) -> None:
+        """Note what time it is, for servers that start later."""
+        await self.runner.write(admin.note_clock())
+
     async def principal(self, key_hash: str) -> admin.Principal | None:
         """Find whose key has this hash."""
         return await self.runner.read(admin.principal_of(key_hash))
@@ -204,6 +208,8 @@ class Store:
     close: Callable[[], None]
     hear: Callable[[Hear], None] = lambda _: None
     """Tells a callback what other servers on the same database hint at."""
+    known_at: int | None = None
+    """What time a server had noted last when this was opened, in microseconds."""
 
     def engine(self) -> EngineStore:
         """Give the engine's port."""

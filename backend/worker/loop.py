@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from backend.clock import Clock
 from backend.engine.loop import FIRING_PAUSE, Doorbell, Loop
-from backend.errors import StoreUnavailable
+from backend.errors import ClockAhead, StoreUnavailable
 from backend.events import Events, LeaseLost, RunsClaimed
 from backend.model.attempt import AttemptResult
 from backend.model.instants import SECOND
@@ -150,7 +150,10 @@ class Worker:
         if room <= 0:
             return self._config.poll
         lessee = Lessee(self._config.name, secrets.token_hex(8), self._config.lease, self._served)
-        claim = await self._store.claim(lessee, room, min(room, self._room_for_backfills()))
+        try:
+            claim = await self._store.claim(lessee, room, min(room, self._room_for_backfills()))
+        except ClockAhead:  # whoever looks after the clock raises the alarm
+            return self._config.poll
         self._served = claim.served
         for run in claim.runs:
             schedule_id, errand = claim.errands[run.schedule_key]
