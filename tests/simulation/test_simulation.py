@@ -67,7 +67,19 @@ def test_a_replica_s_own_clock_does_not_matter(monkeypatch):
 def test_the_histories_are_full_of_trouble():
     reports = [simulate(seed) for seed in range(40)]
     words = {str(word) for report in reports for step in report.trace for word in step[1:4]}
-    wanted = {"before", "undone", "unknown", "frozen", "crash", "freeze", "drain", "clock", "refused"}
+    wanted = {
+        "before",
+        "undone",
+        "unknown",
+        "frozen",
+        "crash",
+        "freeze",
+        "drain",
+        "clock",
+        "refused",
+        "wrong",
+        "poison",
+    }
     wanted |= {"take_turn", "reap", "prune", "claim_runs", "extend_leases", "finish_attempts", "put_calendar"}
     wanted |= {"start_backfill", "start_manual_run", "retry_run", "cancel_run", "change_schedules"}
     assert wanted <= words
