@@ -54,8 +54,7 @@ def later_of(trusted: Reading, reading: Reading) -> Reading:
 class ClockGuard:
     """Remembers the latest time it trusts.
 
-    `known_at` is what a server noted last in this store; with None, in a store that is new, the first time that is
-    seen is taken as it is.
+    `known_at` is what a server noted last in this store; with None the first time that is seen is taken as it is.
     """
 
     def __init__(self, clock: Clock, events: Events, known_at: int | None) -> None:

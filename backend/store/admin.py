@@ -29,10 +29,10 @@ def note_clock() -> Operation[None]:
     yield Query("change_info", {"key": CLOCK, "value": str((yield from now()))})
 
 
-def noted_clock() -> Operation[int | None]:
-    """Tell what time a server noted last, in microseconds; None in a new store."""
-    rows = yield Query("read_info", {"key": CLOCK})
-    return int(rows[0][0]) if rows else None
+def noted_clock() -> Operation[int]:
+    """Tell what time a server noted last, in microseconds; in a new store, when its ledger began."""
+    noted = yield Query("read_info", {"key": CLOCK})
+    return int((noted or (yield Query("read_info", {"key": "ledger_from"})))[0][0])
 
 
 def principal_of(key_hash: str) -> Operation[Principal | None]:

@@ -111,7 +111,7 @@ class FaultyRunner:
         self._hear(self.name, name, fate, commit)
         return result
 
-    def known_at(self) -> int | None:
+    def known_at(self) -> int:
         """Read what time was noted last, as on opening a store."""
         return self._database.read(noted_clock())
 

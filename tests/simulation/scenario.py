@@ -190,7 +190,8 @@ def _zoned(rng: Random, turn: Turn) -> dict[str, Any]:
     """Draw a rule for the hours around the change: mostly fixed times, some of which do not exist, or come twice."""
     found: dict[str, Any] = {"kind": "cron", "expression": rng.choice(CRONS), "timezone": turn.zone}
     if rng.random() < 0.7:
-        found["expression"] = f"{rng.choice(FIXED_MINUTES)} {rng.choice(turn.hours)} * * *"
+        hours = rng.choice((turn.hours[:2], turn.hours[:1], turn.hours[1:2], turn.hours[-1:]))
+        found["expression"] = f"{rng.choice(FIXED_MINUTES)} {','.join(map(str, hours))} * * *"
     if rng.random() < 0.5:
         found |= {"dst_gap": rng.choice(("shift", "skip")), "dst_overlap": rng.choice(("first", "second", "both"))}
     return found

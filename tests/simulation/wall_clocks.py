@@ -18,7 +18,7 @@ SHORTEST = timedelta(microseconds=1)
 
 
 class Turn(NamedTuple):
-    """When the clocks of a zone change, and the hours that they show, or leave out, around it."""
+    """When the clocks of a zone change, and the hours that they show before it, in between or not at all, and after."""
 
     zone: str
     at: int
@@ -62,7 +62,7 @@ def _turns(name: str, begin: int, end: int) -> Iterator[Turn]:
         if _offset(zone, at) != _offset(zone, at + DAY):
             change = _change(zone, at, at + DAY)
             before, after = local(zone, change - SECOND).hour, local(zone, change).hour
-            yield Turn(name, change, tuple(sorted({before, (before + 1) % 24, after})))
+            yield Turn(name, change, tuple(dict.fromkeys((before, (before + 1) % 24, after))))
 
 
 def _change(zone: ZoneInfo, low: int, high: int) -> int:

@@ -191,7 +191,7 @@ async def test_leases_longer_than_ours_are_left_alone(world: World) -> None:
 
 
 async def test_a_store_knows_what_time_was_noted_last(world: World) -> None:
-    assert world.store.known_at is None
+    assert world.store.known_at == START
     world.clock.go(hours=1)
     await world.store.admin().note_clock()
     world.clock.go(minutes=-10)

@@ -253,8 +253,8 @@ async def test_a_server_that_starts_while_the_clock_is_behind_is_not_held_when_i
     assert await guarded.turn() == 7.0
 
 
-async def test_in_a_new_store_the_first_time_is_taken_as_it_is():
-    guarded = Guarded(known=None, host=START - WEEK)
+async def test_in_a_new_store_which_knows_no_earlier_time_its_own_is_taken_as_it_is():
+    guarded = Guarded(known=START, host=START - WEEK)
     assert await guarded.turn() == 7.0
     guarded.go(1, jump=DAY)
     assert await guarded.turn() == PAUSE
