@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import takewhile
 
 from backend.engine.plan import plan_all, quarantine
 from backend.model.plan import Planned, Standing
@@ -113,7 +112,9 @@ def _timed(standing: Standing, triggers: str) -> Standing:
 def poison_stops_the_batch() -> Plant:
     def plan(due: Sequence[Standing], now: int, store_id: str) -> list[Planned]:
         planned = plan_all(due, now, store_id)
-        return list(takewhile(lambda one: not one.failure, planned))
+        for failure in (one.failure for one in planned if one.failure):
+            raise ValueError(failure)
+        return list(planned)
 
     return Plant(plan=plan)
 
