@@ -218,12 +218,14 @@ class World:
         await asyncio.gather(*doings)
         for replica in self._replicas.values():
             replica.runner.frozen_until = 0.0
-        calm = self._runner("resume")
-        await self._person(calm).resume_all()
+        person = self._person(self._runner("resume"))
+        await person.resume_all()
         stopped_at = self._clock.now()
         deadline = self._loop.elapsed + PATIENCE
         while self._loop.elapsed < deadline:
             await asyncio.sleep(self.scenario.poll)
+            # An attempt that had begun before may be the failure after which a schedule pauses itself.
+            await person.resume_all()
             still_open = any(invariants.every_run_comes_to_its_end(self.memory, stopped_at))
             if not still_open and self._nothing_is_due_since(stopped_at):
                 break
