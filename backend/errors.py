@@ -10,7 +10,7 @@ SchedulerError
 ├── Conflict              the state of the thing forbids it; 409
 ├── PreconditionFailed    the revision named by If-Match is not the current one; 412
 ├── StoreUnavailable      the database did not answer in time; 503
-└── ClockAhead            (engine/clock_guard.py) the database's clock has jumped; the turn is undone
+└── ClockAhead            the database's clock has jumped; nothing was written; 503
 
 FieldError (a ValueError) is raised by validators that do not know where they stand in the document.
 """
@@ -88,3 +88,15 @@ class PreconditionFailed(SchedulerError):
 
 class StoreUnavailable(SchedulerError):
     """The database did not answer in time, or is closed."""
+
+
+class ClockAhead(SchedulerError):
+    """The database's clock is further ahead, by `ahead` microseconds, than anything confirms; nothing was written."""
+
+    def __init__(self, ahead: int, now: int) -> None:
+        super().__init__(
+            f"the database's clock is {ahead / 1_000_000:.0f} s ahead of what has passed; "
+            "nothing is planned, claimed or changed until it is set right"
+        )
+        self.ahead = ahead
+        self.now = now

@@ -28,6 +28,7 @@ STATUS: Mapping[type[errors.SchedulerError], HTTPStatus] = {
     errors.Conflict: HTTPStatus.CONFLICT,
     errors.PreconditionFailed: HTTPStatus.PRECONDITION_FAILED,
     errors.StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.ClockAhead: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
 
@@ -80,7 +81,8 @@ async def on_scheduler_error(_: Request, error: Exception) -> Response:
     if status is HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
     if status is HTTPStatus.SERVICE_UNAVAILABLE:
-        headers["Retry-After"] = "1"
+        # A person has to set a clock right; a database comes back by itself.
+        headers["Retry-After"] = "30" if isinstance(error, errors.ClockAhead) else "1"
     fields = error.problems if isinstance(error, errors.Refused) else ()
     return problem(status, _clean(str(error)), fields, headers)
 

@@ -1,43 +1,44 @@
-"""The guard against a database clock that jumps ahead: what fired too early could never be taken back.
+"""The guard against a database clock that jumps ahead: what was written by a wrong, later time could not be taken back.
 
-A cursor never goes back, so a turn taken at a wrong, later time would skip all until then. The guard holds the
-engine instead, until the clock comes back or a person restarts the server because the new time is right.
+A cursor never goes back, so a turn taken at such a time would skip all until then; a change would plan up to it, a
+lease would last until it, and every lease given before would seem to be over. So whatever writes asks the guard about
+the time that it has read: a turn, a change or a claim is undone, until the clock comes back or a person restarts the
+server because the new time is right. Only what a worker does under leases that it holds goes on, by the time that
+the guard thinks it is.
+
+A server's first reading is judged by this machine's clock and by the last time that a server has noted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import NamedTuple, TypeVar
 
 from backend.clock import Clock
 from backend.engine.loop import Turn
-from backend.errors import SchedulerError
+from backend.errors import ClockAhead
 from backend.events import ClockHeld, ClockTrusted, Events
 from backend.model.instants import MINUTE, SECOND
-from backend.model.plan import Planned, Planner, Standing
+from backend.store.operation import Now, Operation, Runner
+from backend.store.port import Store
 
+T = TypeVar("T")
 LIMIT = 5 * MINUTE
 """A jump up to this is taken as it comes."""
 PAUSE = 1.0
 """Seconds between looks while the engine is held."""
 REMIND = 60.0
 """Seconds between alarms while the engine is held."""
+NOTE_EVERY = 30.0
+"""Seconds between two looks that are noted in the store."""
 
 
 class Reading(NamedTuple):
-    """The database's clock, in microseconds, and how long this machine was up at about that time, in seconds."""
+    """A time in microseconds, and how long this machine was up at about that time, in seconds."""
 
     now: int
     uptime: float
-
-
-class ClockAhead(SchedulerError):
-    """The database's clock is further ahead than this machine's uptime confirms; nothing has been written."""
-
-    def __init__(self, ahead: int, now: int) -> None:
-        super().__init__(f"the database's clock is {ahead / SECOND:.0f} s ahead of what has passed")
-        self.ahead = ahead
-        self.now = now
 
 
 def ahead_of(trusted: Reading, reading: Reading) -> int:
@@ -51,16 +52,18 @@ def later_of(trusted: Reading, reading: Reading) -> Reading:
 
 
 class ClockGuard:
-    """Remembers the latest time it trusts; the first that it sees is taken as it is.
+    """Remembers the latest time it trusts.
 
-    `look` reads the database's clock.
+    `known_at` is what a server noted last in this store; with None the first time that is seen is taken as it is.
     """
 
-    def __init__(self, clock: Clock, events: Events, look: Callable[[], Awaitable[int]]) -> None:
+    def __init__(self, clock: Clock, events: Events, known_at: int | None) -> None:
         self.clock = clock
         self.events = events
-        self._look = look
-        self._trusted: Reading | None = None
+        # Of a database clock that was right all the time, this machine's own clock, or a store that has been in use
+        # until just now, confirms it; so a server that was off for a week is not held.
+        known = None if known_at is None else max(known_at, clock.now())
+        self._trusted = None if known is None else Reading(known, clock.uptime())
         self._told_at: float | None = None
 
     @property
@@ -68,17 +71,29 @@ class ClockGuard:
         """Tell whether the engine is held now."""
         return self._told_at is not None
 
-    def planning(self, plan: Planner) -> Planner:
-        """Let a planner plan only at a time that is trusted: it raises ClockAhead, which undoes the turn."""
+    def over(self, store: Store) -> Store:
+        """Give the store under this guard."""
+        return replace(store, runner=GuardedRunner(store.runner, self))
 
-        def guarded(due: Sequence[Standing], now: int, store_id: str) -> Sequence[Planned]:
-            self._check(now, self.clock.uptime())
-            return plan(due, now, store_id)
+    def check(self, now: int) -> None:
+        """Trust a time that has just been read, or raise ClockAhead."""
+        reading = Reading(now, self.clock.uptime())
+        trusted = self._trusted or reading
+        ahead = ahead_of(trusted, reading)
+        if ahead > LIMIT:
+            raise ClockAhead(ahead, now)
+        self._trusted = later_of(trusted, reading)
 
-        return guarded
+    def steadied(self, now: int) -> int:
+        """Give the time that has just been read if it is trusted, else what it should be."""
+        try:
+            self.check(now)
+        except ClockAhead as error:
+            return now - error.ahead
+        return now
 
     def around(self, turn: Turn) -> Turn:
-        """Let a turn whose planner is guarded say that it was held, instead of failing."""
+        """Let a turn that writes by the database's clock say that it was held, instead of failing."""
 
         async def guarded() -> float:
             try:
@@ -91,23 +106,23 @@ class ClockGuard:
 
         return guarded
 
-    def before(self, turn: Turn) -> Turn:
-        """Let a turn begin only at a time that is trusted."""
+    def before(self, turn: Turn, look: Callable[[], Awaitable[int]]) -> Turn:
+        """Let a turn that may write nothing begin only at a time that is trusted; `look` reads the database's clock."""
 
         async def guarded() -> float:
-            self._check(await self._look(), self.clock.uptime())
+            self.check(await look())
             return await turn()
 
         return self.around(guarded)
 
-    def _check(self, now: int, uptime: float) -> None:
-        reading = Reading(now, uptime)
-        if self._trusted is None:
-            self._trusted = reading
-        ahead = ahead_of(self._trusted, reading)
-        if ahead > LIMIT:
-            raise ClockAhead(ahead, now)
-        self._trusted = later_of(self._trusted, reading)
+    def noting(self, store: Store) -> Turn:
+        """Give a turn that looks at the clock, so that slow drift never adds up, and notes it for who starts next."""
+
+        async def note() -> float:
+            await store.admin().note_clock()
+            return NOTE_EVERY
+
+        return self.around(note)
 
     def _alarm(self, ahead: ClockAhead) -> None:
         uptime = self.clock.uptime()
@@ -119,3 +134,37 @@ class ClockGuard:
         if self._told_at is not None:
             self._told_at = None
             self.events.emit(ClockTrusted())
+
+
+@dataclass(frozen=True, slots=True)
+class GuardedRunner:
+    """Runs operations; what writes hears only of times that the guard trusts."""
+
+    runner: Runner
+    guard: ClockGuard
+
+    async def write(self, operation: Operation[T]) -> T:
+        return await self.runner.write(_asking(self.guard, operation))
+
+    async def read(self, operation: Operation[T]) -> T:
+        return await self.runner.read(operation)
+
+
+def _asking(guard: ClockGuard, operation: Operation[T]) -> Operation[T]:
+    """Hand every statement on; ClockAhead, which undoes the operation, where it must not go on by the time it is."""
+    try:
+        statement = next(operation)
+        while True:
+            rows = yield statement
+            if isinstance(statement, Now):
+                now = int(rows[0][0])
+                if statement.goes_on:
+                    rows = [(guard.steadied(now),)]
+                else:
+                    guard.check(now)
+            statement = operation.send(rows)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    finally:
+        operation.close()

@@ -28,7 +28,7 @@ class Reap:
 
     async def turn(self) -> float:
         """Take back one batch; answers the seconds until the next look."""
-        reaping = await self.store.reap(settle_lost, BATCH, self._next_key)
+        reaping = await self.store.reap(settle_lost, BATCH, self.lease, self._next_key)
         self._next_key = reaping.next_key
         total = reaping.requeued + reaping.ended
         if total:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from backend.engine.due import next_nominal
+from backend.engine.loop import Turn
 from backend.engine.plan import scheduled_next
 from backend.events import Events, ScheduleRetimed, TzdataChanged
 from backend.model.instants import MINUTE
@@ -32,8 +33,21 @@ class Tzdata:
     release: str
     _changed: int = field(default=0)
 
+    def soon_before(self, turn: Turn) -> Turn:
+        """Plan anew, before the first of these turns, what is due soon: nothing fires at a time that has moved."""
+        done = False
+
+        async def first_anew() -> float:
+            nonlocal done
+            if not done:
+                await self.before_the_first_turn()
+                done = True
+            return await turn()
+
+        return first_anew
+
     async def before_the_first_turn(self) -> None:
-        """Plan anew what is due soon, so that nothing fires at a time that is no longer the right one."""
+        """Plan anew what is due soon."""
         soon: Soon | None = Soon(SOON)
         while soon is not None:
             retimed, soon = await self.store.retime_due(soon, self.release, retime_all, BATCH)

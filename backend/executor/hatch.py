@@ -173,7 +173,7 @@ class EngineView:
         details = {**(told.details if told else {}), "engine_unheard_seconds": round(silence, 3)}
         if told is not None and told.status == "draining":
             return Health(live=True, ready=False, status=told.status, details=details)
-        if live and told is not None and told.status == "faltering":
+        if live and told is not None and told.status in {"faltering", "clock_held"}:
             return Health(live=True, ready=False, status=told.status, details=details)
         status = "ready" if ready else "starting" if live else "stalled"
         return Health(live, ready, status, details)

@@ -57,11 +57,12 @@ class ApiRole(Role):
             admin = store.admin()
             try:
                 key_file = await when_it_answers(lambda: ensure_admin_key(admin, settings.data_dir), self.events, stop)
-                view = EngineView(self.hatch, SystemClock(), max(STALLED, 3 * settings.poll_interval))
-                async with view.following():
+                clock = SystemClock()
+                view = EngineView(self.hatch, clock, max(STALLED, 3 * settings.poll_interval))
+                async with view.following(), wiring.guarded(store, clock=clock, events=self.events) as trusted:
                     around = wiring.surroundings_of(settings, self.events, view.ring)
                     public = settings.metrics_public
-                    front.app = wiring.api_on(store, around, view.health, view.metrics, metrics_public=public)
+                    front.app = wiring.api_on(trusted, around, view.health, view.metrics, metrics_public=public)
                     self.events.emit(Listening(url_of(self.port), str(key_file)))
                     self.ready()
                     await _until_either(stop, serving)

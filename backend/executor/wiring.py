@@ -19,7 +19,6 @@ from backend.clock import Clock
 from backend.engine.auditor import Auditor
 from backend.engine.clock_guard import ClockGuard
 from backend.engine.loop import FIRING_PAUSE, LONGEST_PAUSE, Doorbell, Loop, Turn
-from backend.engine.plan import plan_all
 from backend.engine.prune import Prune
 from backend.engine.reap import Reap
 from backend.engine.tick import Tick
@@ -42,6 +41,7 @@ from backend.triggers.zones import tzdata_version
 from backend.worker.loop import Worker, WorkerConfig
 
 ENGINE = "engine"
+CLOCK = "clock"
 Ring = Callable[[], None]
 
 STALLED = timedelta(seconds=30)
@@ -135,7 +135,6 @@ class System:
 
     async def run_loops(self) -> None:
         """Take turns until `drain`; a loop that ends otherwise raises."""
-        await self.tzdata.before_the_first_turn()
         async with asyncio.TaskGroup() as group:
             for loop in (*self.loops, self.worker.claiming):
                 group.create_task(loop.run(), name=loop.name)
@@ -174,10 +173,11 @@ async def system_on(
     metrics = Metrics(clock)
     store = timed(store, metrics.stopwatch)
     events.subscribe(metrics.observe)
+    guard = ClockGuard(clock, events, store.known_at)
+    store = guard.over(store)
     async with worker_on(store, settings, clock=clock, events=events) as worker:
         tzdata = Tzdata(store.engine().timezones(), events, tzdata_version())
-        guard = ClockGuard(clock, events, store.admin().now)
-        turns = _turns(store, settings, worker, guard) | {"tzdata": tzdata.turn}
+        turns = _turns(store, settings, worker, guard, tzdata)
         loops = tuple(loop_of(name, turn, clock, events) for name, turn in turns.items())
         patience = max(stalled_after, 3 * settings.poll_interval)
         system = System(settings, store, worker, loops, guard, tzdata, clock, metrics, events, patience)
@@ -205,6 +205,19 @@ async def worker_on(store: Store, settings: Settings, *, clock: Clock, events: E
         worker = Worker(store.worker(), lent, config, clock=clock, events=events)
         async with worker.serving():
             yield worker
+
+
+@asynccontextmanager
+async def guarded(store: Store, *, clock: Clock, events: Events) -> AsyncIterator[Store]:
+    """Give the store to who does not plan on it, under a guard that looks at the clock until the block is left."""
+    guard = ClockGuard(clock, events, store.known_at)
+    guarded = guard.over(store)
+    looking = asyncio.create_task(loop_of(CLOCK, guard.noting(guarded), clock, events).run())
+    try:
+        yield guarded
+    finally:
+        looking.cancel()
+        await asyncio.wait([looking])
 
 
 def api_on(
@@ -241,10 +254,9 @@ def surroundings_of(settings: Settings, events: Events, bell: Callable[[str], Ri
     )
 
 
-def _turns(store: Store, settings: Settings, worker: Worker, guard: ClockGuard) -> dict[str, Turn]:
+def _turns(store: Store, settings: Settings, worker: Worker, guard: ClockGuard, tzdata: Tzdata) -> dict[str, Turn]:
     engine, poll, clock, events = store.engine(), settings.poll_interval.total_seconds(), guard.clock, guard.events
-    plan = guard.planning(plan_all)
-    tick = Tick(engine, clock, events, worker.wake, poll, check_leases=worker.beating.bell.ring, plan=plan)
+    tick = Tick(engine, clock, events, worker.wake, poll, check_leases=worker.beating.bell.ring)
     reap = Reap(engine, events, worker.wake, settings.lease)
     prune = Prune(
         engine,
@@ -262,10 +274,12 @@ def _turns(store: Store, settings: Settings, worker: Worker, guard: ClockGuard) 
         return await reap.turn()
 
     return {
-        ENGINE: guard.around(tick.turn),
-        "reaper": guard.before(beat_then_reap),
-        "pruner": guard.before(prune.turn),
-        "auditor": auditor.turn,
+        ENGINE: guard.around(tzdata.soon_before(tick.turn)),
+        "reaper": guard.around(beat_then_reap),
+        "pruner": guard.around(prune.turn),
+        "auditor": guard.before(auditor.turn, store.admin().now),
+        "tzdata": guard.before(tzdata.turn, store.admin().now),
+        CLOCK: guard.noting(store),
     }
 
 

@@ -33,7 +33,7 @@ class WorkerRole(Role):
     async def serve(self, settings: Settings, stop: asyncio.Event) -> None:
         """Work until `stop`, then drain."""
         from backend.executor.patience import when_it_answers
-        from backend.executor.wiring import drained, worker_on
+        from backend.executor.wiring import drained, guarded, worker_on
         from backend.executor.worker_page import WorkerPage
         from backend.observe.metrics import Metrics
         from backend.store.open import open_store
@@ -48,7 +48,8 @@ class WorkerRole(Role):
         store = timed(store, metrics.stopwatch)
         try:
             async with (
-                worker_on(store, settings, clock=clock, events=self.events) as worker,
+                guarded(store, clock=clock, events=self.events) as trusted,
+                worker_on(trusted, settings, clock=clock, events=self.events) as worker,
                 self._page(settings, WorkerPage(store, worker, metrics, _patience(settings))),
             ):
                 store.hear(worker.hear)

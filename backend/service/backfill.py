@@ -98,7 +98,7 @@ class Backfills:
             raise Refused([FieldProblem("from", rule, "give another range, and try it with dry_run")])
         backfill_id = uuid7(now, self.around.entropy(10))
         runs = await asyncio.to_thread(self._runs, schedule, instants, backfill_id, request, now)
-        await self.store.start_backfill(schedule_id, _unless_changed(schedule, runs))
+        await self.store.start_backfill(schedule_id, _unless_changed(schedule, runs, request.to))
         self.around.events.emit(BackfillStarted(schedule.namespace, schedule.id, backfill_id, len(runs), self.by))
         self.around.wake_workers()
         return _view(backfill_id, instants, recorded)
@@ -131,8 +131,11 @@ def _walk(timing: str, request: BackfillRequest) -> Iterator[int]:
         instant = next_nominal(timing, instant, 0)
 
 
-def _unless_changed(seen: Schedule, runs: Sequence[NewRun]) -> Callable[[Schedule, int], Sequence[NewRun]]:
-    def make(current: Schedule, _: int) -> Sequence[NewRun]:
+def _unless_changed(seen: Schedule, runs: Sequence[NewRun], to_at: int) -> Callable[[Schedule, int], Sequence[NewRun]]:
+    def make(current: Schedule, now: int) -> Sequence[NewRun]:
+        # The clock may have been ahead when the range was checked.
+        if to_at > now:
+            raise Conflict("the database's clock has just gone back; try again")
         if (current.key, current.triggers) != (seen.key, seen.triggers):
             raise Conflict(f"the schedule {seen.id!r} has just been changed; try again")
         return runs

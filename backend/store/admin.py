@@ -13,6 +13,20 @@ def ensure_info(key: str, value: str) -> Operation[str]:
     return str((yield Query("read_info", {"key": key}))[0][0])
 
 
+CLOCK = "clock_noted"
+
+
+def note_clock() -> Operation[None]:
+    """Note what time it is, for servers that start later; also when the clock went back, since they must agree."""
+    yield Query("change_info", {"key": CLOCK, "value": str((yield from now()))})
+
+
+def noted_clock() -> Operation[int]:
+    """Tell what time a server noted last, in microseconds; in a new store, when its ledger began."""
+    noted = yield Query("read_info", {"key": CLOCK})
+    return int((noted or (yield Query("read_info", {"key": "ledger_from"})))[0][0])
+
+
 class Backlog(NamedTuple):
     """What waits: due schedules that no turn has planned, and how old the oldest is (microseconds)."""
 

@@ -13,7 +13,7 @@ from backend.model.instants import MINUTE, micros
 from backend.model.policies import Reason
 from backend.model.run import FINAL_STATES, AttemptState, ClaimedRun, RunState, TriggerType
 from backend.store.attempts import NewAttempt
-from backend.store.operation import Batch, Operation, Query, now
+from backend.store.operation import Batch, Operation, Query, now, steady_now
 from backend.store.planning import drop_waiting, settle_schedules
 from backend.store.secrets import Sealed, secrets_for
 from backend.store.turns import last_served, share_of
@@ -141,7 +141,7 @@ def extend_leases(
     held: Sequence[tuple[int, str]], lease: timedelta, presence: Presence | None = None
 ) -> Operation[Extended]:
     """Prolong (run key, token) leases; answers what is still ours. Notes with it that the worker is there."""
-    instant = yield from now()
+    instant = yield from steady_now()
     until = instant + micros(lease)
     rows = yield Batch("extend_leases", [{"key": key, "token": token, "until": until} for key, token in held])
     if presence is not None:
@@ -175,7 +175,7 @@ def finish_attempts(results: Sequence[AttemptResult], settle: Settler) -> Operat
     """
     # Of two runs of a schedule that end at once, one has to be the last: it queues what waits.
     yield Query("hold_schedules", {"schedule_keys": sorted({result.run.schedule_key for result in results})})
-    instant = yield from now()
+    instant = yield from steady_now()
     settled = [settle(result.ended, result.limits, instant) for result in results]
     rows = yield Batch("finish_runs", [_run_row(r, s, instant) for r, s in zip(results, settled, strict=True)])
     # By attempt, not by run: one batch may bring a lost attempt's result beside that of the attempt that followed it.

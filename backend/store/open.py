@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from backend.clock import Clock
 from backend.errors import ConfigurationError, StoreUnavailable
-from backend.store.admin import ensure_info
+from backend.store.admin import ensure_info, noted_clock
 from backend.store.history import begin_ledger
 from backend.store.port import Store
 from backend.store.postgres.url import is_postgres, read_url
@@ -42,10 +42,11 @@ async def open_store(url: str, *, clock: Clock | None = None) -> Store:
         store_id = await runner.write(ensure_info("store_id", secrets.token_hex(16)))
         await runner.write(begin_ledger())
         await runner.write(keep_ranges())
+        known_at = await runner.read(noted_clock())
     except BaseException:
         runner.close()
         raise
-    return Store(runner, store_id, runner.close, runner.hear)
+    return Store(runner, store_id, runner.close, runner.hear, known_at)
 
 
 async def _open_postgres(url: str, clock: Clock | None) -> PostgresRunner:

@@ -32,7 +32,12 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Now:
-    """The database's clock. Answers one row: the instant, in microseconds."""
+    """The database's clock. Answers one row: the instant, in microseconds.
+
+    Where that time is not trusted the operation is undone; one that `goes_on` is told what time it should be.
+    """
+
+    goes_on: bool = False
 
 
 Statement = Query | Batch | Now
@@ -54,4 +59,10 @@ class Runner(Protocol):
 def now() -> Operation[int]:
     """Read the database's clock, in microseconds."""
     rows = yield Now()
+    return int(rows[0][0])
+
+
+def steady_now() -> Operation[int]:
+    """Read the database's clock for what has to go on while it is wrong: work under leases that are held."""
+    rows = yield Now(goes_on=True)
     return int(rows[0][0])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from typing import NamedTuple
 
 from backend.model.attempt import LostSettler, Reaped
-from backend.model.instants import DAY
+from backend.model.instants import DAY, micros
 from backend.model.plan import Planned, Planner, Standing
 from backend.model.policies import Delivery, Reason
 from backend.model.run import FINAL_STATES, AttemptState, RunState
@@ -164,10 +165,12 @@ LOOKED_AT = 500
 """Schedules with waiting runs that one look reads: however many wait, a look takes as long."""
 
 
-def reap(settle: LostSettler, limit: int, after_key: int = 0) -> Operation[Reaping]:
+def reap(settle: LostSettler, limit: int, lease: timedelta, after_key: int = 0) -> Operation[Reaping]:
     """Take back expired leases; whoever held one is refused from now on.
 
     Then let go on what stands still without reason, among the next schedules after a key.
+    Leases that end later than any that is given now were given before the clock went back, and are cut to `lease`,
+    or to the longest of any worker: who is alive renews them, and nobody waits longer for who is not.
     """
     instant = yield from now()
     expired = yield Query("expired_leases", {"now": instant, "limit": limit})
@@ -178,6 +181,7 @@ def reap(settle: LostSettler, limit: int, after_key: int = 0) -> Operation[Reapi
     dropped = yield from drop_waiting(over, instant)
     yield from settle_schedules(over, instant)
     promoted, next_key = yield from _promote_forgotten(after_key, instant)
+    yield Query("cut_leases", {"now": instant, "lease": micros(lease)})
     requeued = sum(reaped.state is RunState.QUEUED and row[0] not in dropped for row, reaped in settled)
     next_at = (yield Query("next_expiry"))[0][0]
     return Reaping(requeued, len(expired) - requeued, bool(promoted), instant, next_at, next_key)

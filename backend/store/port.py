@@ -52,9 +52,12 @@ class EngineStore:
         """Plan up to `limit` due schedules in one transaction."""
         return await self.runner.write(planning.take_turn(plan, self.store_id, limit))
 
-    async def reap(self, settle: LostSettler, limit: int, after_key: int = 0) -> planning.Reaping:
-        """Take back up to `limit` expired leases; look for forgotten runs after the key that the last look answered."""
-        return await self.runner.write(planning.reap(settle, limit, after_key))
+    async def reap(self, settle: LostSettler, limit: int, lease: timedelta, after_key: int = 0) -> planning.Reaping:
+        """Take back up to `limit` expired leases, and cut those that no lease of this length can have given.
+
+        Looks for forgotten runs after the key that the last look answered.
+        """
+        return await self.runner.write(planning.reap(settle, limit, lease, after_key))
 
     async def prune(self, keep: retention.Retention, after_key: int, limit: int) -> retention.Pruned:
         """Delete one batch of what is too old; go on after the key it answers."""
@@ -199,6 +202,10 @@ class AdminStore:
         """Read the database's clock, in microseconds."""
         return await self.runner.read(now())
 
+    async def note_clock(self) -> None:
+        """Note what time it is, for servers that start later."""
+        await self.runner.write(admin.note_clock())
+
     async def candidates(self, key_id: str | None, key_hash: str) -> tuple[int, list[keys.KeyRow]]:
         """Find the keys that a text could be, and the time."""
         return await self.runner.read(keys.key_candidates(key_id, key_hash))
@@ -241,6 +248,8 @@ class Store:
     close: Callable[[], None]
     hear: Callable[[Hear], None] = lambda _: None
     """Tells a callback what other servers on the same database hint at."""
+    known_at: int | None = None
+    """What time a server had noted last when this was opened, in microseconds."""
 
     def engine(self) -> EngineStore:
         """Give the engine's port."""

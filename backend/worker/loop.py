@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from backend.clock import Clock
 from backend.engine.loop import FIRING_PAUSE, Doorbell, Loop
-from backend.errors import StoreUnavailable
+from backend.errors import ClockAhead, StoreUnavailable
 from backend.events import Events, LeaseLost, RunsClaimed
 from backend.model.attempt import AttemptResult
 from backend.model.instants import SECOND
@@ -158,7 +158,10 @@ class Worker:
             return self._config.poll
         us, kinds = self._config, self._abilities.kinds
         lessee = Lessee(us.name, secrets.token_hex(8), us.lease, self._served, kinds)
-        claim = await self._store.claim(lessee, room, min(room, self._room_for_backfills()))
+        try:
+            claim = await self._store.claim(lessee, room, min(room, self._room_for_backfills()))
+        except ClockAhead:  # whoever looks after the clock raises the alarm
+            return self._config.poll
         self._served = claim.served
         self._begin_all(claim, lessee)
         if self._orphans_wait and len(claim.runs) < room:

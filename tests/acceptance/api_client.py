@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlencode
 
-from backend.clock import SystemClock
+from backend.clock import Clock, SystemClock
 from backend.events import Events
 from backend.executor.wiring import System, system_on
 from backend.service.keys import ensure_admin_key
@@ -232,7 +232,9 @@ async def ask(
 
 
 @asynccontextmanager
-async def api_on(folder: Path, *, turning: bool = False, **settings: Any) -> AsyncIterator[Client]:
+async def api_on(
+    folder: Path, *, turning: bool = False, database_clock: Clock | None = None, **settings: Any
+) -> AsyncIterator[Client]:
     """Open the system on a database of its own; with `turning`, engine and worker run."""
     given: dict[str, Any] = {
         "allow_commands": True,
@@ -241,7 +243,7 @@ async def api_on(folder: Path, *, turning: bool = False, **settings: Any) -> Asy
         "retry_maximum": "50ms",
     }
     chosen = Settings(data_dir=folder, **(given | settings))
-    store = await open_store(url_in(folder))
+    store = await open_store(url_in(folder), clock=database_clock)
     try:
         key = (await ensure_admin_key(store.admin(), folder)).read_text().strip()
         async with system_on(store, chosen, clock=SystemClock(), events=Events(), stalled_after=STALLED) as system:

@@ -35,7 +35,8 @@ RUNS = """
 insert into runs (key, id, schedule_key, namespace, nominal_at, backfill_id, trigger_type, state, scheduled_at,
   queued_at, available_at, finished_at, retry_until_at, chained, revision, target_kind)
 select (range_of(at) << 40) | i, lpad(to_hex(at / 1000), 12, '0') || lpad(to_hex(i), 12, '0'), 1 + i / 4,
-  case i % 40 when 0 then 'other-' || i else 'default' end, at, '', 'schedule', state, at, at, at, {ended}, at, 1, 1, 'http'
+  case i % 40 when 0 then 'other-' || i else 'default' end, at, '', 'schedule', state, at, at, at, {ended}, at, 1,
+  1, 'http'
 from (select i, {start} + i * {second} as at, (array[{states}])[1 + i % 4] as state
       from generate_series(0::bigint, {runs} - 1) i) n
 """

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from backend.clock import Clock
+from backend.engine.plan import plan_all
+from backend.model.plan import Planner
 from backend.store.history import begin_ledger
-from backend.store.operation import Batch, Operation, Row, Statement
+from backend.store.operation import Batch, Operation, Query, Row, Statement
 from backend.store.sqlite.connection import Connection
 from backend.store.sqlite.migrate import migrations
 from tests.simulation.mirror import Commit, Mirror
@@ -32,9 +34,17 @@ class Plant(NamedTuple):
     schema: tuple[str, ...] = ()
     deferred: str = ""
     """The name of a batch that is written in a second transaction."""
+    plan: Planner = plan_all
+    unguarded: bool = False
+    """Nobody asks whether the database's clock can be right."""
 
 
 NO_PLANT = Plant()
+POISON = '{"never":'
+_OURS = {
+    "poison": "update schedules set triggers = :poison where key = :key",
+    "heal": "update schedules set triggers = :triggers where key = :key and triggers = :poison",
+}
 
 
 @cache
@@ -51,10 +61,11 @@ class Database:
     def __init__(self, clock: Clock, plant: Plant) -> None:
         self.connection = _connection()
         self.raw = self.connection.raw
+        self.plant = plant
         self.deferred = plant.deferred
         self._clock = clock
         self._ours = self.connection._queries
-        self.connection._queries = {**self._ours, **plant.statements}
+        self.connection._queries = {**self._ours, **_OURS, **plant.statements}
         self.connection._clock = clock
         self.mirror = Mirror(self.raw)
         self._results: list[Result] = []
@@ -122,6 +133,16 @@ class Database:
             return answer
         finally:
             operation.close()
+
+
+def poison(key: int) -> Operation[None]:
+    """Make a schedule one that cannot be planned."""
+    yield Query("poison", {"key": key, "poison": POISON})
+
+
+def heal(key: int, triggers: str) -> Operation[None]:
+    """Give a schedule its triggers back, unless somebody has given it others."""
+    yield Query("heal", {"key": key, "triggers": triggers, "poison": POISON})
 
 
 def _all_of(batches: list[Batch]) -> Operation[None]:

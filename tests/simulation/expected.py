@@ -6,8 +6,11 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
+from tests.simulation.database import POISON
 from tests.simulation.mirror import Mirror, ScheduleNow
+from tests.simulation.wall_clocks import end_of_gap, instants, local, zone_of
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SECOND = 1_000_000
@@ -42,11 +45,53 @@ def _instants(trigger: dict[str, Any], after: int, until: int) -> Iterator[int]:
                     yield at
                 at += step
         case _:
-            fields = ["0", *trigger["expression"].split()][-6:]
-            for second in range(after // SECOND + 1, until // SECOND + 1):
-                local = (second % 60, second // 60 % 60, second // 3600 % 24)
-                if all(_matches(*part) for part in zip(fields, local, RANGES, strict=False)):
-                    yield second * SECOND
+            yield from _of_cron(trigger, after, until)
+
+
+def _of_cron(trigger: dict[str, Any], after: int, until: int) -> Iterator[int]:
+    fields = ["0", *trigger["expression"].split()][-6:]
+    zone = zone_of(trigger["timezone"])
+    if fields[1].startswith("*") or fields[2].startswith("*"):
+        # Such rules follow real time: whatever the clock shows, whenever it shows it.
+        for second in range(after // SECOND + 1, until // SECOND + 1):
+            if _all_match(fields, local(zone, second * SECOND)):
+                yield second * SECOND
+        return
+    for wall in _walls(fields, local(zone, after), local(zone, until)):
+        yield from (at for at in _fixed(trigger, zone, wall) if after < at <= until)
+
+
+def _walls(fields: list[str], begin: datetime, end: datetime) -> Iterator[datetime]:
+    """List the times on the wall of all days from one to another."""
+    seconds, minutes, hours = (
+        [n for n in range(high + 1) if _matches(field, n, (low, high))]
+        for field, (low, high) in zip(fields, RANGES, strict=False)
+    )
+    day = begin.replace(tzinfo=None, fold=0, hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
+    while day <= end.replace(tzinfo=None):
+        for hour in hours:
+            for minute in minutes:
+                yield from (day.replace(hour=hour, minute=minute, second=second) for second in seconds)
+        day += timedelta(days=1)
+
+
+def _fixed(trigger: dict[str, Any], zone: ZoneInfo, wall: datetime) -> tuple[int, ...]:
+    """Give the instants of a fixed time: of one that does not exist, or comes twice, as the trigger says."""
+    found = instants(zone, wall)
+    if not found:
+        return (end_of_gap(zone, wall),) if trigger["dst_gap"] == "shift" else ()
+    match trigger["dst_overlap"]:
+        case "first":
+            return found[:1]
+        case "second":
+            return found[-1:]
+        case _:
+            return found
+
+
+def _all_match(fields: list[str], wall: datetime) -> bool:
+    shown = (wall.second, wall.minute, wall.hour)
+    return all(_matches(*part) for part in zip(fields, shown, RANGES, strict=False))
 
 
 def _matches(field: str, value: int, bounds: tuple[int, int]) -> bool:
@@ -86,7 +131,7 @@ _FLOOR = "select complete_from from ledger_floors where schedule_key = ?"
 def disagreements(mirror: Mirror, retimed: set[int], settled_at: int) -> Iterator[str]:
     """Say where ledgers and counting differ, for schedules whose rules were never changed."""
     for schedule in mirror.schedules.values():
-        if schedule.key not in retimed:
+        if schedule.key not in retimed and schedule.triggers != POISON:
             yield from _differences(mirror, schedule, settled_at)
 
 

@@ -8,13 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from backend.engine.retry import MAX_LOSSES
+from backend.model.instants import SECOND
 from backend.model.run import FINAL_STATES, MOVES, RunState
+from tests.simulation.database import POISON
 from tests.simulation.expected import disagreements
 from tests.simulation.mirror import WAITING, WORKING, Commit, Mirror, RunNow
 from tests.simulation.targets import Dispatched
 
 DROPPED = frozenset({"skipped", "missed"})
 FREE = "allow_all"
+AHEAD = 490 * SECOND
+"""More than small steps and what the guard lets pass can add up to, and less than the smallest jump beyond it."""
+LONGEST_LEASE = 45 * SECOND
 
 
 class Violation(Exception):
@@ -28,8 +33,10 @@ class Violation(Exception):
 class Memory:
     """What has to be remembered to judge what comes."""
 
-    def __init__(self, mirror: Mirror, only: frozenset[str] = frozenset()) -> None:
+    def __init__(self, mirror: Mirror, right: Callable[[], int], only: frozenset[str] = frozenset()) -> None:
         self.mirror = mirror
+        self.right = right
+        """What time it really is."""
         self.only = only
         """Names of the invariants that are looked at after commits; none: all."""
         self.occurrences: dict[tuple[int, int, str], int] = {}
@@ -42,7 +49,9 @@ class Memory:
         """Run id → attempts of which a request has come."""
         self.keys: dict[tuple[int, int, str], str] = {}
         self.retimed: set[int] = set()
-        """Schedules whose occurrences a person has changed."""
+        """Schedules whose occurrences a person has changed, or that were changed while they could not be planned."""
+        self.unreadable: set[str] = set()
+        """Ids of schedules of which a revision cannot be read."""
 
 
 # After every commit
@@ -209,6 +218,25 @@ def only_own_runs_count(memory: Memory, commit: Commit) -> Iterator[str]:
             yield f"{schedule.id} counts {schedule.runs_made} runs, it made {made}"
 
 
+def nothing_is_written_ahead_of_time(memory: Memory, commit: Commit) -> Iterator[str]:
+    """Whatever the database's clock says: no cursor, run or lease is further than a small jump ahead of the time."""
+    latest = memory.right() + AHEAD
+    for _, schedule in commit.schedules:
+        if schedule is not None and schedule.cursor_at > latest:
+            yield f"{schedule.id} is planned to {schedule.cursor_at}, at {memory.right()}"
+    for _, run in commit.runs:
+        if run is not None and max(run.queued_at, (run.lease_until or 0) - LONGEST_LEASE) > latest:
+            yield f"{_name(run)} is queued at {run.queued_at}, leased until {run.lease_until}, at {memory.right()}"
+
+
+def only_what_cannot_be_planned_is_set_aside(memory: Memory, commit: Commit) -> Iterator[str]:
+    """A schedule goes to state error only if it cannot be planned: its neighbours never notice."""
+    for before, after in commit.schedules:
+        set_aside = after is not None and after.state == "error" and (before is None or before.state != "error")
+        if after is not None and set_aside and after.triggers != POISON:
+            yield f"{after.id} is set aside for nothing"
+
+
 # At every request
 
 
@@ -265,6 +293,8 @@ AFTER_A_COMMIT: tuple[Callable[[Memory, Commit], Iterator[str]], ...] = (
     losses_have_an_end,
     the_streak_counts_failures_in_a_row,
     only_own_runs_count,
+    nothing_is_written_ahead_of_time,
+    only_what_cannot_be_planned_is_set_aside,
 )
 AT_A_REQUEST = (a_run_has_one_key, at_most_once_is_kept)
 IN_THE_END = (every_run_comes_to_its_end, what_is_over_is_completed, the_ledger_is_what_the_rules_say)
@@ -285,6 +315,10 @@ def _remember(memory: Memory, commit: Commit) -> None:
         if schedule is not None:
             most = memory.most_attempts.get(schedule.key, 0)
             memory.most_attempts[schedule.key] = max(most, schedule.most_attempts)
+    for before, after in commit.schedules:
+        if after is not None and before is not None and before.triggers == POISON and after.key in commit.verbs:
+            memory.retimed.add(after.key)
+            memory.unreadable.add(after.id)
     memory.retimed.update(key for key, verbs in commit.verbs.items() if "updated" in verbs)
     for _, run in commit.runs:
         if run is not None and run.state == "running":

@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
+from backend.engine.clock_guard import ClockGuard, GuardedRunner
 from backend.errors import SchedulerError
 from backend.events import Events
 from backend.model.ids import DEFAULT_NAMESPACE
@@ -19,21 +20,29 @@ from backend.service.runs import Runs
 from backend.service.schedules import Schedules, Surroundings
 from backend.store.port import NamespaceStore
 from backend.targets.base import TargetRules
+from backend.triggers.zones import tzdata_version
 from tests.simulation.database import STORE_ID
 from tests.simulation.mirror import Mirror, RunNow, ScheduleNow
 from tests.simulation.replicas import FaultyRunner
 from tests.simulation.scenario import Act, Scenario, document
 
 
+class Api(NamedTuple):
+    """What people go through: it reads the database's clock, and is guarded against it."""
+
+    now: Callable[[], int]
+    guard: ClockGuard
+
+
 class Person:
     """Does what a scenario says, to whatever is there then."""
 
-    def __init__(self, scenario: Scenario, runner: FaultyRunner, mirror: Mirror, now: Callable[[], int]) -> None:
+    def __init__(self, scenario: Scenario, runner: FaultyRunner, mirror: Mirror, api: Api) -> None:
         self._scenario = scenario
         self._mirror = mirror
-        self._now = now
+        self._now = api.now
         self._entropy = Random(f"{scenario.seed}/entropy/{runner.name}")
-        store = NamespaceStore(runner, STORE_ID, DEFAULT_NAMESPACE)
+        store = NamespaceStore(GuardedRunner(runner, api.guard), STORE_ID, DEFAULT_NAMESPACE)
         around = Surroundings(
             rules=TargetRules(allow_commands=False, allow_private_urls=True),
             events=Events(),
@@ -51,6 +60,7 @@ class Person:
     async def prepare(self) -> None:
         """Make what there is in the beginning."""
         today = to_datetime(self._now()).date()
+        await self.schedules.store.history().note_tzdata(tzdata_version())
         await self.calendars.put("holidays", [today + timedelta(days=1)])
         for wanted in self._scenario.documents.values():
             with suppress(SchedulerError):  # some have nothing to fire
@@ -82,10 +92,10 @@ class Person:
         }
 
     async def _create(self, act: Act, rng: Random) -> None:
-        await self.schedules.create(document(rng, act.schedule, self._now()), self._now())
+        await self.schedules.create(document(rng, act.schedule, self._now(), self._scenario.turn), self._now())
 
     async def _update(self, act: Act, rng: Random) -> None:
-        wanted = document(rng, act.schedule, self._now())
+        wanted = document(rng, act.schedule, self._now(), self._scenario.turn)
         if rng.random() < 0.5:
             await self.schedules.put(act.schedule, wanted, None)
         else:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from backend.engine.plan import plan_all, quarantine
+from backend.model.plan import Planned, Standing
 from backend.store.queries import load_queries
 from backend.store.sqlite.connection import PACKAGE
 from tests.simulation.database import Plant
@@ -86,6 +88,46 @@ def a_cancelled_run_comes_back() -> Plant:
     return Plant(_with("cancel_run", {"'cancelled'": "'queued'"}))
 
 
+def nobody_asks_whether_the_clock_can_be_right() -> Plant:
+    return Plant(unguarded=True)
+
+
+def the_hour_that_does_not_exist_is_lost() -> Plant:
+    def plan(due: Sequence[Standing], now: int, store_id: str) -> list[Planned]:
+        kept = [one.schedule.triggers for one in due]
+        lost = [_timed(one, one.schedule.triggers.replace('"shift"', '"skip"')) for one in due]
+        planned = plan_all(lost, now, store_id)
+        return [
+            one._replace(schedule=one.schedule._replace(triggers=triggers))
+            for one, triggers in zip(planned, kept, strict=False)
+        ]
+
+    return Plant(plan=plan)
+
+
+def _timed(standing: Standing, triggers: str) -> Standing:
+    return standing._replace(schedule=standing.schedule._replace(triggers=triggers))
+
+
+def poison_stops_the_batch() -> Plant:
+    def plan(due: Sequence[Standing], now: int, store_id: str) -> list[Planned]:
+        planned = plan_all(due, now, store_id)
+        for failure in (one.failure for one in planned if one.failure):
+            raise ValueError(failure)
+        return list(planned)
+
+    return Plant(plan=plan)
+
+
+def poison_sets_the_whole_batch_aside() -> Plant:
+    def plan(due: Sequence[Standing], now: int, store_id: str) -> list[Planned]:
+        planned = plan_all(due, now, store_id)
+        failure = next((one.failure for one in planned if one.failure), None)
+        return [quarantine(one.schedule, now, failure) for one in due] if failure else list(planned)
+
+    return Plant(plan=plan)
+
+
 PLANTS: tuple[Callable[[], Plant], ...] = (
     the_cursor_moves_in_a_second_transaction,
     a_result_is_taken_without_its_token,
@@ -102,4 +144,8 @@ PLANTS: tuple[Callable[[], Plant], ...] = (
     a_range_row_does_not_grow,
     a_resume_forgets_too_little,
     a_cancelled_run_comes_back,
+    nobody_asks_whether_the_clock_can_be_right,
+    the_hour_that_does_not_exist_is_lost,
+    poison_stops_the_batch,
+    poison_sets_the_whole_batch_aside,
 )

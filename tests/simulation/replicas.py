@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from random import Random
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
-from backend.engine.loop import Loop
+from backend.clock import Clock
+from backend.engine.clock_guard import ClockGuard
+from backend.engine.loop import Loop, Turn
 from backend.engine.prune import Prune
 from backend.engine.reap import Reap
 from backend.engine.tick import Tick
 from backend.errors import SchedulerError, StoreUnavailable
 from backend.events import Events, Fact, LoopFailed
-from backend.executor.wiring import loop_of
+from backend.executor.wiring import CLOCK, loop_of
+from backend.model.plan import Planner
+from backend.store.admin import noted_clock
 from backend.store.operation import Operation
 from backend.store.port import Store
 from backend.store.retention import Retention
 from backend.targets.base import Tools
 from backend.worker.loop import Worker, WorkerConfig
 from tests.simulation.database import STORE_ID, Database
-from tests.simulation.mirror import Commit
 from tests.simulation.scenario import Rates, Scenario
-from tests.simulation.simulated_loop import SimulatedLoop, SkewedClock
 
 T = TypeVar("T")
 LONG = timedelta(days=30)
@@ -70,6 +73,7 @@ class FaultyRunner:
             operation.close()
 
     async def write(self, operation: Operation[T]) -> T:
+        name = _name_of(operation)
         fate = self._faults.draw()
         rng = self._faults.rng
         freezes_first = fate == "frozen" and rng.random() < 0.5
@@ -80,9 +84,9 @@ class FaultyRunner:
             await asyncio.sleep(rng.random() * 0.1 if rng.random() < 0.3 else 0)
             await self._awake()
             if fate == "before":
-                self._tell(operation, fate, None)
+                self._hear(self.name, name, fate, None)
                 raise StoreUnavailable(INJECTED)
-            result = self._run(operation, fate)
+            result = self._run(operation, name, fate)
         finally:
             operation.close()
         if fate == "frozen" and not freezes_first:
@@ -91,24 +95,25 @@ class FaultyRunner:
             await asyncio.sleep(0)
             if rng.random() < self._faults.rates.before:
                 raise StoreUnavailable(INJECTED)
-            self._run(rest, "second half")
+            self._run(rest, "second half", "")
         if self.frozen_until:
             await self._awake()
         if fate in {"undone", "unknown"}:
             raise StoreUnavailable(INJECTED)
         return result
 
-    def _run(self, operation: Operation[T], fate: str) -> T:
+    def _run(self, operation: Operation[T], name: str, fate: str) -> T:
         try:
             result, commit = self._database.write(operation, undone=fate == "undone")
         except SchedulerError:
-            self._tell(operation, "refused", None)
+            self._hear(self.name, name, "refused", None)
             raise
-        self._tell(operation, fate, commit)
+        self._hear(self.name, name, fate, commit)
         return result
 
-    def _tell(self, operation: Operation[T], fate: str, commit: Commit | None) -> None:
-        self._hear(self.name, getattr(operation, "__name__", ""), fate, commit)
+    def known_at(self) -> int:
+        """Read what time was noted last, as on opening a store."""
+        return self._database.read(noted_clock())
 
     def freeze(self, seconds: float) -> None:
         """Let nothing through for a while; what was on its way goes on after it."""
@@ -120,23 +125,48 @@ class FaultyRunner:
         self.frozen_until = 0.0
 
 
+def _name_of(operation: Operation[T]) -> str:
+    """Name an operation, also under the guard of the clock."""
+    guarded = inspect.getgeneratorlocals(operation).get("operation", operation)
+    return str(getattr(guarded, "__name__", ""))
+
+
+class Careless(ClockGuard):
+    """A planted bug: whatever the database's clock says is believed."""
+
+    def check(self, now: int) -> None:
+        """Believe it."""
+
+
+class Machine(NamedTuple):
+    """Where a replica runs: its clock, and how it is planned there."""
+
+    clock: Clock
+    plan: Planner
+    unguarded: bool
+
+    def guard(self, events: Events, known_at: int | None) -> ClockGuard:
+        """Guard the database's clock."""
+        return (Careless if self.unguarded else ClockGuard)(self.clock, events, known_at)
+
+
 class Replica:
     """Engine and worker in one process. A crash loses all that is not committed."""
 
-    def __init__(self, name: str, scenario: Scenario, runner: FaultyRunner, tools: Tools, skew: float) -> None:
+    def __init__(self, scenario: Scenario, runner: FaultyRunner, tools: Tools, machine: Machine) -> None:
         self.runner = runner
         self.failures: list[str] = []
-        loop = asyncio.get_running_loop()
-        assert isinstance(loop, SimulatedLoop)
-        clock, events = SkewedClock(loop, skew), Events()
+        events = Events()
         events.subscribe(self._note)
-        store, lease = Store(runner, STORE_ID, lambda: None), timedelta(seconds=scenario.lease)
-        config = WorkerConfig(name, scenario.concurrency, lease, scenario.poll)
-        self.worker = Worker(store.worker(), tools, config, clock=clock, events=events)
-        self._loops = self._made(scenario, store, clock, events)
+        guard = machine.guard(events, runner.known_at())
+        store = guard.over(Store(runner, STORE_ID, lambda: None))
+        config = WorkerConfig(runner.name, scenario.concurrency, timedelta(seconds=scenario.lease), scenario.poll)
+        self.worker = Worker(store.worker(), tools, config, clock=machine.clock, events=events)
+        self._loops = self._made(scenario, store, guard, machine.plan)
         self._task = asyncio.create_task(self._live())
 
-    def _made(self, scenario: Scenario, store: Store, clock: SkewedClock, events: Events) -> list[Loop]:
+    def _made(self, scenario: Scenario, store: Store, guard: ClockGuard, plan: Planner) -> list[Loop]:
+        clock, events = guard.clock, guard.events
         engine, worker, lease = store.engine(), self.worker, timedelta(seconds=scenario.lease)
         tick = Tick(
             engine,
@@ -146,6 +176,7 @@ class Replica:
             scenario.poll,
             scenario.batch,
             check_leases=worker.beating.bell.ring,
+            plan=plan,
         )
         reap = Reap(engine, events, worker.wake, lease)
         kept = LONG if scenario.keep is None else timedelta(seconds=scenario.keep)
@@ -155,9 +186,10 @@ class Replica:
             await worker.beat()
             return await reap.turn()
 
-        turns = {"engine": tick.turn, "reaper": beat_then_reap}
+        turns: dict[str, Turn] = {"engine": tick.turn, "reaper": beat_then_reap}
         if scenario.keep is not None:
             turns["pruner"] = prune.turn
+        turns = {name: guard.around(turn) for name, turn in turns.items()} | {CLOCK: guard.noting(store)}
         return [worker.claiming, *(loop_of(name, turn, clock, events) for name, turn in turns.items())]
 
     def _note(self, fact: Fact) -> None:

@@ -7,11 +7,13 @@ from random import Random
 from typing import Any, NamedTuple
 
 from backend.model.instants import DAY, MINUTE, SECOND, rfc3339
+from tests.simulation.wall_clocks import Turn, turns
 
 EPOCH = 1_800_000_000 * SECOND // DAY * DAY
 OVERLAPS = ("skip", "skip", "buffer_one", "buffer_all", "cancel_other", "terminate_other", "allow_all")
 MISFIRES = ("fire_once", "fire_once", "skip", "fire_all")
 CRONS = ("* * * * *", "*/2 * * * *", "*/20 * * * * *", "1-59/3 * * * *", "15,45 * * * * *", "30 */5 * * * *")
+FIXED_MINUTES = ("0-59", "0-59/2", "0,30,59", "30", "0", "0,20 0-59")
 ACTS = (
     *("trigger",) * 3,
     *("cancel",) * 3,
@@ -36,7 +38,12 @@ class Act(NamedTuple):
 
 
 class Trouble(NamedTuple):
-    """What befalls a replica: `crash` (begins anew after `length` seconds), `freeze`, `drain`; or the `clock` jumps."""
+    """What befalls a replica: `crash` (begins anew after `length` seconds), `freeze`, `drain`; or somebody else.
+
+    The database's `clock` jumps by `length`, so little that it is taken as it comes; or it is `wrong` by `length`, far
+    more than that, for a while; or one of the schedules cannot be planned (`poison`), for `length` seconds or, with 0,
+    for ever.
+    """
 
     at: float
     kind: str
@@ -76,6 +83,8 @@ class Scenario:
     keep: float | None
     """How long ended runs are kept; None: longer than the simulation."""
     documents: dict[str, dict[str, Any]] = field(default_factory=dict)
+    turn: Turn | None = None
+    """In whose zone the schedules are, and when its clocks change meanwhile; None: all is in UTC."""
 
 
 def draw(seed: str) -> Scenario:
@@ -85,6 +94,9 @@ def draw(seed: str) -> Scenario:
     start = EPOCH + rng.randrange(300) * DAY + rng.randrange(DAY // SECOND) * SECOND
     if rng.random() < 0.4:  # around midnight, where calendars change their mind
         start = start // DAY * DAY + DAY - int(horizon * SECOND) // 2
+    turn = rng.choice(turns(EPOCH, EPOCH + 300 * DAY)) if rng.random() < 0.3 else None
+    if turn is not None:
+        start = turn.at - int(horizon * rng.uniform(0.1, 0.9)) * SECOND
     start += rng.randrange(SECOND)
     ids = tuple(f"s{n}" for n in range(rng.randint(1, 4)))
     replicas = rng.choice((1, 2, 2, 3))
@@ -101,12 +113,13 @@ def draw(seed: str) -> Scenario:
         concurrency=rng.choice((1, 2, 4)),
         ids=ids,
         acts=tuple(sorted(_act(rng, ids, horizon, f"{seed}/act/{n}") for n in range(rng.choice((0, 4, 8, 16))))),
-        troubles=tuple(sorted(_trouble(rng, replicas, lease, horizon) for _ in range(rng.choice((0, 1, 3, 5))))),
+        troubles=tuple(sorted(_trouble(rng, replicas, lease, horizon) for _ in range(rng.choice((0, 1, 3, 6))))),
         rates=Rates() if quiet else _rates(rng),
         misbehaviour=rng.choice((0.1, 0.4, 0.8)),
         slowness=rng.choice((1, 1, 8, 20)),
         keep=rng.choice((None, None, None, 40.0)),
-        documents={id_: document(Random(f"{seed}/{id_}"), id_, start) for id_ in ids},
+        documents={id_: document(Random(f"{seed}/{id_}"), id_, start, turn) for id_ in ids},
+        turn=turn,
     )
 
 
@@ -120,16 +133,24 @@ def _act(rng: Random, ids: tuple[str, ...], horizon: float, seed: str) -> Act:
 
 
 def _trouble(rng: Random, replicas: int, lease: float, horizon: float) -> Trouble:
-    kind = rng.choice(("crash", "crash", "freeze", "freeze", "drain", "clock"))
-    length = rng.uniform(-30, 30) if kind == "clock" else rng.choice((0.3, 1.2, 2.0, 4.0)) * lease
+    kind = rng.choice(("crash", "crash", "freeze", "freeze", "drain", "clock", "wrong", "poison"))
+    match kind:
+        case "clock":
+            length = rng.uniform(-30, 30)
+        case "wrong":
+            length = rng.choice((500.0, 7200.0, 34_560_000.0, -500.0, -900.0))
+        case "poison":
+            length = rng.choice((0.0, 15.0, 60.0, 120.0))
+        case _:
+            length = rng.choice((0.3, 1.2, 2.0, 4.0)) * lease
     return Trouble(rng.uniform(0, horizon), kind, rng.randrange(replicas), length)
 
 
-def document(rng: Random, id_: str, now: int) -> dict[str, Any]:
+def document(rng: Random, id_: str, now: int, turn: Turn | None) -> dict[str, Any]:
     """Draw a definition, as a person would write it."""
     found: dict[str, Any] = {
         "id": id_,
-        "triggers": [_trigger(rng, now) for _ in range(rng.choice((1, 1, 1, 2)))],
+        "triggers": [_trigger(rng, now, turn) for _ in range(rng.choice((1, 1, 1, 2)))],
         "target": {"kind": "http", "url": "https://target.example/"},
         "overlap_policy": rng.choice(OVERLAPS),
         "misfire_policy": rng.choice(MISFIRES),
@@ -153,7 +174,9 @@ def document(rng: Random, id_: str, now: int) -> dict[str, Any]:
     return found
 
 
-def _trigger(rng: Random, now: int) -> dict[str, Any]:
+def _trigger(rng: Random, now: int, turn: Turn | None) -> dict[str, Any]:
+    if turn is not None and rng.random() < 0.7:
+        return _zoned(rng, turn)
     match rng.randrange(10):
         case 0:
             return {"kind": "once", "at": rfc3339(now // SECOND * SECOND + rng.randint(-20, 200) * SECOND)}
@@ -161,6 +184,17 @@ def _trigger(rng: Random, now: int) -> dict[str, Any]:
             return {"kind": "cron", "expression": rng.choice(CRONS)}
         case _:
             return {"kind": "interval", "every": rng.choice((7, 15, 15, 30, 30, 60, 100))}
+
+
+def _zoned(rng: Random, turn: Turn) -> dict[str, Any]:
+    """Draw a rule for the hours around the change: mostly fixed times, some of which do not exist, or come twice."""
+    found: dict[str, Any] = {"kind": "cron", "expression": rng.choice(CRONS), "timezone": turn.zone}
+    if rng.random() < 0.7:
+        hours = rng.choice((turn.hours[:2], turn.hours[:1], turn.hours[1:2], turn.hours[-1:]))
+        found["expression"] = f"{rng.choice(FIXED_MINUTES)} {','.join(map(str, hours))} * * *"
+    if rng.random() < 0.5:
+        found |= {"dst_gap": rng.choice(("shift", "skip")), "dst_overlap": rng.choice(("first", "second", "both"))}
+    return found
 
 
 def _exclusion(rng: Random, now: int) -> dict[str, Any]:

@@ -60,12 +60,17 @@ class DatabaseClock(Clock):
     def __init__(self, loop: SimulatedLoop, began_at: int) -> None:
         self._loop = loop
         self._began_at = began_at
+        self._ahead = 0
 
     def now(self) -> int:
+        return self.right() + self._ahead
+
+    def right(self) -> int:
+        """Tell what time it really is."""
         return self._began_at + int(self._loop.elapsed * SECOND)
 
     def step(self, seconds: float) -> None:
-        self._began_at += int(seconds * SECOND)
+        self._ahead += int(seconds * SECOND)
 
     def monotonic(self) -> float:
         return self._loop.elapsed
@@ -74,15 +79,20 @@ class DatabaseClock(Clock):
         return self._loop.elapsed
 
 
-class SkewedClock(Clock):
-    """A replica's own clock, which shows anything; it must not matter."""
+DAYS = 1e6
+"""Seconds by which the uptimes of replicas differ at most."""
 
-    def __init__(self, loop: SimulatedLoop, skew: float) -> None:
+
+class SkewedClock(Clock):
+    """A replica's own clock, which is off by two minutes at most; a start beside a wrong database is judged by it."""
+
+    def __init__(self, loop: SimulatedLoop, right: Callable[[], int], skew: float) -> None:
         self._loop = loop
+        self._right = right
         self._skew = skew
 
     def now(self) -> int:
-        return int((self._loop.elapsed + self._skew) * SECOND)
+        return self._right() + int(self._skew / DAYS * 120 * SECOND)
 
     def monotonic(self) -> float:
         return self._loop.elapsed + abs(self._skew)

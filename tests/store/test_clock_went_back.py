@@ -35,3 +35,18 @@ async def test_a_change_that_bears_an_earlier_time_than_the_one_before_it_hides_
     await audit.batch(Bookmark())
     assert (audit.found.missing, audit.found.doubled) == ([], [])
     assert audit.found.expected == audit.found.recorded == 3
+
+
+async def test_an_audit_that_begins_before_what_a_change_by_an_earlier_time_left_planned_finds_it(world):
+    await world.put()
+    created_at = world.clock.now()
+    world.clock.go(minutes=3)
+    await world.turn()
+    world.clock.go(minutes=-15)
+    await world.pause()
+    world.clock.go(minutes=16)
+    await world.resume()
+    audit = Audit(world.store.engine().history(), created_at + 1, world.clock.now())
+    await audit.batch(Bookmark())
+    assert (audit.found.missing, audit.found.doubled) == ([], [])
+    assert audit.found.expected == audit.found.recorded == 4

@@ -101,7 +101,7 @@ class World:
         return await self.store.engine().take_turn(plan_all, limit)
 
     async def reap(self, limit: int = 1000) -> Reaping:
-        return await self.store.engine().reap(settle_lost, limit)
+        return await self.store.engine().reap(settle_lost, limit, LEASE)
 
     async def trigger(self, id_: str = "job") -> RunRow:
         number = next(self.entropy)

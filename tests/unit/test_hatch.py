@@ -155,6 +155,16 @@ async def test_health_turns_with_the_silence_of_the_engine() -> None:
         assert view.health()[:3] == (False, False, "stalled")
 
 
+async def test_what_holds_the_engine_is_told_as_it_is() -> None:
+    async def held() -> bytes:
+        return health_text(LIVE._replace(ready=False, status="clock_held"))
+
+    with open_hatch() as listener:
+        view = view_of(listener)
+        async with answering(listener, {"health": held}), view.following():
+            await until(lambda: view.health()[:3] == (True, False, "clock_held"))
+
+
 @pytest.mark.parametrize("told", [LIVE._replace(live=False, ready=False, status="stalled")])
 async def test_an_engine_that_calls_itself_stalled_is_believed(told: Health) -> None:
     async def stalled() -> bytes:

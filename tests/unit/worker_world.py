@@ -126,7 +126,7 @@ class World:
         await until(lambda: len(self.gate.keys) >= attempts)
 
     async def reap(self) -> Reaping:
-        return await self.store.engine().reap(settle_lost, 100)
+        return await self.store.engine().reap(settle_lost, 100, LEASE)
 
     async def runs(self) -> list[RunRecord]:
         return await self.store.namespace(DEFAULT_NAMESPACE).runs(RunFilter(), after=None, limit=100)

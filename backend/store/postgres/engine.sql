@@ -128,6 +128,16 @@ order by r.lease_until
 limit :limit::bigint
 for no key update skip locked
 
+-- name: cut_leases
+-- Leases that no worker can have been given by the present clock, which has gone back, end when they would have.
+-- Those that somebody is at are prolonged just now, or over.
+with longest as (select greatest(:lease::bigint, coalesce(max(lease), 0)) as lease from workers)
+update runs r set lease_until = :now::bigint + (select lease from longest)
+from (select f.key from runs f
+      where f.state = 'running' and f.lease_until > :now::bigint + 2 * (select lease from longest)
+      for no key update skip locked) x
+where {{in_range}}
+
 -- name: next_expiry
 -- When the next lease ends, unless it is renewed before.
 select min(lease_until) from runs where state = 'running'

@@ -92,6 +92,11 @@ where r.state = 'running' and r.lease_until < :now
 order by r.lease_until
 limit :limit
 
+-- name: cut_leases
+-- Leases that no worker can have been given by the present clock, which has gone back, end when they would have.
+update runs set lease_until = :now + (select max(:lease, coalesce(max(lease), 0)) from workers)
+where state = 'running' and lease_until > :now + 2 * (select max(:lease, coalesce(max(lease), 0)) from workers)
+
 -- name: next_expiry
 -- When the next lease ends, unless it is renewed before.
 select min(lease_until) from runs where state = 'running'

@@ -49,7 +49,7 @@ select {{revision_columns}}
 from schedule_revisions v
 where v.schedule_key = :schedule_key
   and v.key >= coalesce((select max(b.key) from schedule_revisions b
-                         where b.schedule_key = :schedule_key and b.changed_at < :from
+                         where b.schedule_key = :schedule_key and b.changed_at < :from and b.cursor_at < :from
                            and b.key <= coalesce((select min(e.key) from schedule_revisions e
                                                   where e.schedule_key = :schedule_key
                                                     and e.changed_at >= :from), b.key)), 0)
