@@ -64,19 +64,22 @@ class Loop:
         self._clock = clock
         self._events = events
         self._started_at = clock.monotonic()
-        self._turned_at: float | None = None
+        self._turned_at = self._alive_at = self._started_at
         self._stopping = False
         self._failures = 0
         self.first_turn = asyncio.Event()
         """Set when a turn has succeeded."""
 
     def silence(self) -> float:
-        """Seconds since the last turn that succeeded, or since the start: the heartbeat that health reads."""
-        return self._clock.monotonic() - (self._turned_at or self._started_at)
+        """Seconds since the last turn that succeeded, or since the start: the heartbeat that health reads.
+
+        A turn that the database did not answer counts too: that heals by itself, and to be started again does not help.
+        """
+        return self._clock.monotonic() - self._alive_at
 
     def falters(self, seconds: float) -> bool:
         """Say whether turns have raised for so long."""
-        return self._failures > 0 and self.silence() > seconds
+        return self._failures > 0 and self._clock.monotonic() - self._turned_at > seconds
 
     async def run(self) -> None:
         """Take turns until asked to stop; a turn that has begun is always brought to its end."""
@@ -85,6 +88,7 @@ class Loop:
                 pause = await self._turn()
                 self._note_turn()
             except StoreUnavailable as error:
+                self._alive_at = self._clock.monotonic()
                 pause = self._pause_after(LoopFailed(self.name, str(error), reason=LoopFailure.DATABASE))
             except Exception as error:  # one bad turn never ends the loop
                 words = f"{type(error).__name__}: {error}"
@@ -93,7 +97,8 @@ class Loop:
                 await self.bell.wait(pause)
 
     def _note_turn(self) -> None:
-        failures, self._failures, self._turned_at = self._failures, 0, self._clock.monotonic()
+        failures, self._failures = self._failures, 0
+        self._turned_at = self._alive_at = self._clock.monotonic()
         self.first_turn.set()
         if failures:
             self._events.emit(LoopRecovered(self.name))

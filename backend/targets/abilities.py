@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import NamedTuple
 
 from backend.targets.base import TargetRules
 from backend.targets.registry import KINDS
+
+
+TOLD = ("allow_commands", "allow_private_urls", "python_prefixes")
 
 
 class Abilities(NamedTuple):
@@ -30,8 +32,9 @@ def abilities_of(rules: TargetRules) -> Abilities:
 
 
 def write_abilities(abilities: Abilities) -> str:
-    """Write them as JSON."""
-    return json.dumps({"kinds": abilities.kinds, **asdict(abilities.rules)})
+    """Write them as JSON: what the settings of a worker say, not what a namespace may."""
+    rules = abilities.rules
+    return json.dumps({"kinds": abilities.kinds} | {name: getattr(rules, name) for name in TOLD})
 
 
 def read_abilities(text: str) -> Abilities:
