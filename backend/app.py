@@ -16,8 +16,8 @@ def run_processes(*processes: ProcessContract) -> None:
 
     Returns None when all have drained. Everything else is SystemExit with the documented code: 1 after a
     crash, whose traceback is logged, 2 after a ConfigurationError, whose sentence is on stderr. The first
-    SIGTERM or SIGINT drains, the second ends this process at once with 130. Raises ValueError without
-    processes and TypeError for an object without the contract, before anything is started.
+    SIGTERM or SIGINT, or SIGHUP, drains; a second SIGTERM or SIGINT ends this process at once with 130. Raises
+    ValueError without processes and TypeError for an object without the contract, before anything is started.
 
     A process is any object with `start(background: bool)`, `stop()`, `state` and `service_name`:
 

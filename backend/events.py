@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,13 +249,44 @@ class ClockTrusted(Fact):
     """The database's clock has come back, and the engine goes on."""
 
 
+class LoopFailure(StrEnum):
+    """Why a turn raised: the database did not answer, which passes; or anything else, which nobody foresaw."""
+
+    DATABASE = "database"
+    DEFECT = "defect"
+
+
 @dataclass(frozen=True, slots=True)
 class LoopFailed(Fact):
-    """A turn of a loop raised; the loop goes on after a pause."""
+    """A turn of a loop raised; the loop goes on after a pause. There is a traceback only of a defect."""
 
     loop: str
     error: str
-    traceback: str
+    traceback: str = ""
+    reason: LoopFailure = LoopFailure.DEFECT
+
+
+@dataclass(frozen=True, slots=True)
+class LoopRecovered(Fact):
+    """A turn of a loop succeeded again, the first since others had raised."""
+
+    loop: str
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseUnavailable(Fact):
+    """The database began not to answer; `loop` was the first to notice. All go on trying."""
+
+    loop: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseAvailable(Fact):
+    """The database answers all loops again; it did not for so many seconds, in which so many turns failed."""
+
+    seconds: float
+    failures: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, fi
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from backend.database_url import read_options
 from backend.duration import Duration, format_duration
 from backend.errors import ConfigurationError, FieldError
 
@@ -168,10 +169,13 @@ class Settings(BaseSettings):
     def _names_a_database(cls, value: str) -> str:
         fix = "set SCHEDULER_DATABASE_URL=sqlite:///PATH or postgresql://…, which outranks its aliases"
         if value.startswith(POSTGRES):
+            read_options(value)
             return value
         path = value.removeprefix(SQLITE)
         if path == value or not path or not path.isprintable():
             raise FieldError("it is neither a sqlite:///PATH nor a postgresql:// url", fix)
+        if "?" in path:
+            raise FieldError("a sqlite:/// url has no options", "leave out the ? and what follows")
         if path.startswith(":memory:"):
             raise FieldError("a database in memory would forget its runs", fix)
         return value

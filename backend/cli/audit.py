@@ -50,15 +50,16 @@ def show_audit(found: Json) -> None:
     good = not found["missing_count"] and not found["doubled_count"]
     print_line(
         f"{counted(found['expected'], 'occurrence')} of {counted(found['schedules'], 'schedule')}, "
-        f"{found['from']} to {found['to']}: "
+        f"{times.whole(found['from'])} to {times.whole(found['to'])}: "
         f"{found['missing_count']} missing, {found['doubled_count']} doubled",
         "green" if good else "red",
     )
     for one in found["missing"]:
-        print_line(f"missing {one['schedule_id']} {one['nominal_time']}{_times(one)}")
+        print_line(f"missing {one['schedule_id']} {times.plain(one['nominal_time'])}{_times(one)}")
     for one in found["doubled"]:
         print_line(
-            f"doubled {one['schedule_id']} {one['nominal_time']}{_times(one)} {one['why']} (run {one['run_id']})"
+            f"doubled {one['schedule_id']} {times.plain(one['nominal_time'])}{_times(one)} "
+            f"{one['why']} (run {one['run_id']})"
         )
     for one in found["unverified"]:
         print_line(f"not compared in full: {one['schedule_id']}: {one['why']}", "yellow")

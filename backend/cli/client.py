@@ -16,6 +16,8 @@ PATIENCE = 30.0
 LONG_PATIENCE = 300.0
 PAGE = 500
 LARGEST_ANSWER = 256 * 2**20
+NOT_YET = ("starting", "draining")
+"""What a server says of itself instead of an answer, as while it waits for its database."""
 
 Json = dict[str, Any]
 Query = Mapping[str, str | int | None]
@@ -163,6 +165,8 @@ def _read(url: str, answer: _Answer) -> Json:
     if answer.status >= 400 and document is not None and ("title" in document or "detail" in document):
         problem = {"status": answer.status, **document}
         raise Missing(problem) if answer.status == 404 else Refused(problem)
+    if answer.status == 503 and document and document.get("status") in NOT_YET:
+        raise Unreachable(f"the scheduler at {url} is {document['status']}; try again in a moment")
     if answer.status >= 400 or document is None:
         raise Unreachable(f"{url} answers (HTTP {answer.status}), but not like a scheduler; check --url")
     return document

@@ -28,10 +28,10 @@ from backend.cli import (
     simulate,
     workers,
 )
-from backend.cli.failures import CLOSED_PIPE, DONE, INTERRUPTED, REFUSED, USAGE, Failure, Refused
+from backend.cli.failures import CLOSED_PIPE, DONE, INTERRUPTED, REFUSED, UNREACHABLE, USAGE, Failure, Refused
 from backend.cli.mistakes import worded
 from backend.cli.output import print_error, print_json
-from backend.errors import ConfigurationError, SchedulerError
+from backend.errors import ConfigurationError, SchedulerError, StoreUnavailable
 
 DISTRIBUTION = "agent-scheduler"
 DELIMITER = "--"
@@ -201,6 +201,9 @@ def _run(app: App, argv: Sequence[str]) -> int:
     except ConfigurationError as error:
         print_error(str(error))
         return USAGE
+    except StoreUnavailable as error:
+        print_error(f"{error}\nit is the one that SCHEDULER_DATABASE_URL names; start it, or name another")
+        return UNREACHABLE
     except SchedulerError as error:
         print_error(str(error))
         return REFUSED

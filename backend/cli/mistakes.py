@@ -20,6 +20,8 @@ from cyclopts.exceptions import (
 
 PROGRAM = "scheduler"
 NEAR = 0.7
+CONNECTION = ("--url", "--api-key", "--namespace")
+LOCAL = (f"{PROGRAM} serve", f"{PROGRAM} db ")
 
 
 def at_least_one(_type: Any, value: int | None) -> None:  # noqa: ANN401 - the parser's signature
@@ -68,6 +70,9 @@ def _commands(app: App) -> list[str]:
 
 def _unknown_option(error: UnknownOptionError, command: str) -> str:
     word = error.token.keyword or error.token.value
+    if word.partition("=")[0] in CONNECTION and command.startswith(LOCAL):
+        ours = "the database of this machine's settings (SCHEDULER_DATABASE_URL)"
+        return f"{command} works on {ours}, not on a server elsewhere; leave {word} out"
     near = _near(word, (name for argument in error.argument_collection for name in argument.names))
     return f"there is no option {word}; " + (f"did you mean {near}?" if near else f"see {command} --help")
 

@@ -108,6 +108,25 @@ def utc_after(text: str, before: str) -> str:
     return f"{when:%H:%M:%SZ}" if when.date() == day else f"{when:%Y-%m-%dT%H:%M:%SZ}"
 
 
+def plain(text: str) -> str:
+    """Write an instant in UTC as short as it is: whole seconds, decimals only where there are some.
+
+    >>> plain("2026-12-01T09:11:18.500000Z"), plain("2026-12-01T09:11:18Z")
+    ('2026-12-01T09:11:18.5Z', '2026-12-01T09:11:18Z')
+    """
+    whole, point, decimals = text.removesuffix("Z").partition(".")
+    return f"{whole}{(point + decimals).rstrip('0').rstrip('.')}Z"
+
+
+def whole(text: str) -> str:
+    """Write an instant in UTC to the second.
+
+    >>> whole("2026-12-01T09:11:18.600001Z")
+    '2026-12-01T09:11:18Z'
+    """
+    return f"{text.removesuffix('Z').partition('.')[0]}Z"
+
+
 def both(text: str | None, now: datetime) -> str:
     """Write an instant in this machine's zone and, where that differs, in UTC; today's without the date."""
     if text is None:

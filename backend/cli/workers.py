@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from functools import partial
+from typing import Annotated, Any
+
+from cyclopts import Parameter
 
 from backend.cli import times
 from backend.cli.options import DEFAULTS, Common, connect
-from backend.cli.output import Column, Row, print_line, print_table, tell
+from backend.cli.output import Column, Row, counted, print_line, print_table, tell
 
 Json = dict[str, Any]
+SILENT = "silent"
 COLUMNS = (
     Column("WORKER", flexible=True),
     Column("STATE"),
@@ -19,15 +24,36 @@ COLUMNS = (
 )
 
 
-def workers(*, common: Common = DEFAULTS) -> None:
+def workers(
+    *,
+    all_: Annotated[
+        bool,
+        Parameter(
+            name="--all", negative="", help="Also those that fell silent within the last hour.", show_default=False
+        ),
+    ] = False,
+    common: Common = DEFAULTS,
+) -> None:
     """List the workers, and how many of the runs that they may take on they hold."""
-    tell(connect(common).collect("workers", query={}, limit=None), show_workers, as_json=common.json)
+    page = connect(common).collect("workers", query={}, limit=None)
+    shown = [one for one in page["items"] if all_ or one["state"] != SILENT]
+    hidden = len(page["items"]) - len(shown)
+    tell({**page, "items": shown}, partial(show_workers, hidden=hidden), as_json=common.json)
 
 
-def show_workers(page: Json) -> None:
-    """Print a row for each worker."""
+def show_workers(page: Json, hidden: int) -> None:
+    """Print a row for each worker, and how many are not shown."""
+    if page["items"]:
+        print_table(COLUMNS, _rows(page["items"]))
+    else:
+        print_line("no workers")
+    if hidden:
+        print_line(f"{counted(hidden, 'worker')} fell silent within the last hour; --all shows them")
+
+
+def _rows(items: Sequence[Json]) -> list[Row]:
     now = times.utc_now()
-    rows = [
+    return [
         Row(
             (
                 one["name"],
@@ -38,9 +64,5 @@ def show_workers(page: Json) -> None:
                 times.relative(one["seen_at"], now),
             )
         )
-        for one in page["items"]
+        for one in items
     ]
-    if rows:
-        print_table(COLUMNS, rows)
-    else:
-        print_line("no workers")

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from backend.clock import Clock
-from backend.events import Events, LoopFailed
+from backend.errors import StoreUnavailable
+from backend.events import Events, LoopFailed, LoopFailure, LoopRecovered
 
 Turn = Callable[[], Awaitable[float]]
 """Does one batch; answers how many seconds to sleep, 0 when there is more to do."""
@@ -82,14 +83,25 @@ class Loop:
         while not self._stopping:
             try:
                 pause = await self._turn()
-                self._failures, self._turned_at = 0, self._clock.monotonic()
-                self.first_turn.set()
+                self._note_turn()
+            except StoreUnavailable as error:
+                pause = self._pause_after(LoopFailed(self.name, str(error), reason=LoopFailure.DATABASE))
             except Exception as error:  # one bad turn never ends the loop
-                self._failures += 1
-                pause = min(FIRST_PAUSE * 2 ** min(self._failures, 10), self._longest_pause)
-                self._events.emit(LoopFailed(self.name, f"{type(error).__name__}: {error}", traceback.format_exc()))
+                words = f"{type(error).__name__}: {error}"
+                pause = self._pause_after(LoopFailed(self.name, words, traceback.format_exc()))
             if not self._stopping:
                 await self.bell.wait(pause)
+
+    def _note_turn(self) -> None:
+        failures, self._failures, self._turned_at = self._failures, 0, self._clock.monotonic()
+        self.first_turn.set()
+        if failures:
+            self._events.emit(LoopRecovered(self.name))
+
+    def _pause_after(self, failed: LoopFailed) -> float:
+        self._failures += 1
+        self._events.emit(failed)
+        return min(FIRST_PAUSE * 2.0 ** min(self._failures, 10), self._longest_pause)
 
     def stop(self) -> None:
         """Let the turn that has begun be the last."""

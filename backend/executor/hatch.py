@@ -46,19 +46,28 @@ async def answering(listener: socket.socket, answers: Answers) -> AsyncIterator[
     """Answer questions until the block is left."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, TimeoutError, ValueError):
-            async with asyncio.timeout(PATIENCE):
-                word = (await reader.readline()).decode().strip()
-                if word in answers and _is_one_of_us(writer.get_extra_info("socket")):
-                    writer.write(await answers[word]())
-                await writer.drain()
-        writer.close()
+        try:
+            # Before a word is read: nobody else may keep us waiting, or tell whether a word is known.
+            if _is_one_of_us(writer.get_extra_info("socket")):
+                await _converse(reader, writer, answers)
+        finally:
+            writer.close()
 
     server = await asyncio.start_unix_server(talk, sock=listener.dup())
     try:
         yield
     finally:
         server.close()
+
+
+async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answers: Answers) -> None:
+    # Without a database there are no metrics: who asked hears nothing, and takes it for that.
+    with contextlib.suppress(OSError, TimeoutError, ValueError, StoreUnavailable):
+        async with asyncio.timeout(PATIENCE):
+            word = (await reader.readline()).decode().strip()
+            if word in answers:
+                writer.write(await answers[word]())
+            await writer.drain()
 
 
 def _is_one_of_us(connection: Any) -> bool:  # noqa: ANN401 - uvloop's own kind of socket
@@ -96,6 +105,18 @@ def ask_health(address: bytes) -> bool:
         return bool(json.loads(content)["live"])
     except (OSError, ValueError, KeyError):
         return False
+
+
+def starting_answers() -> dict[str, Callable[[], Awaitable[bytes]]]:
+    """Answer for an engine that is not there yet, as while it waits for its database: alive, and not ready.
+
+    It has no bells to ring and no metrics; what is rung for, it finds by itself when it begins.
+    """
+
+    async def health() -> bytes:
+        return health_text(Health(live=True, ready=False, status="starting", details={}))
+
+    return {HEALTH: health}
 
 
 def health_text(health: Health) -> bytes:
@@ -164,5 +185,5 @@ class EngineView:
         except (OSError, TimeoutError):
             raise StoreUnavailable("the engine's process does not answer; it may be starting") from None
         if not content:
-            raise StoreUnavailable("the engine's process is just starting")
+            raise StoreUnavailable("the engine's process has no metrics now; it is starting, or its database is away")
         return content, content_type.decode()

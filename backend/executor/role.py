@@ -1,4 +1,7 @@
-"""What the processes of the system have in common: settings, logging, an event loop, and systemd."""
+"""What the processes of the system have in common: settings, logging, an event loop, and systemd.
+
+Settings are slow to import, and so imported when signals are heeded already.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from backend.process.base import Process
 from backend.process.notify import Notifier
-from backend.settings import Settings, load_settings, service_manager
 
 if TYPE_CHECKING:
     from backend.executor.wiring import System
+    from backend.settings import Settings
 
 
 def configured(process: Process, settings: Settings | None) -> Settings:
     """Load settings unless they were given, and let the process's facts be logged."""
     from backend.observe.logs import configure_logging, log_fact
+    from backend.settings import load_settings
 
     settings = settings or load_settings()
     process.grace = settings.shutdown_grace
@@ -37,6 +41,8 @@ def configured(process: Process, settings: Settings | None) -> Settings:
 
 def notifier_of(process: Process) -> Notifier:
     """Let systemd hear of this process, if systemd started it and it is nobody's child."""
+    from backend.settings import service_manager
+
     if multiprocessing.parent_process() is not None:
         return Notifier()
     notifier = Notifier(*service_manager())

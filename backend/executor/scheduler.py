@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from backend.clock import Clock, SystemClock
 from backend.events import Listening
 from backend.executor.role import Role
-from backend.settings import Settings
 
 if TYPE_CHECKING:
+    from backend.settings import Settings
     from backend.store.port import Store
 
 NAME = "scheduler"

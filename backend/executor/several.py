@@ -14,14 +14,16 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from backend.clock import SystemClock
 from backend.events import Listening
 from backend.executor.role import Role, configured, notifier_of
 from backend.process.notify import Notifier
 from backend.process.team import Recruit, Team
-from backend.settings import Settings
+
+if TYPE_CHECKING:
+    from backend.settings import Settings
 
 STALLED = timedelta(seconds=30)
 AS_LONG_AS_IT_TAKES = timedelta(days=365)
@@ -77,19 +79,24 @@ class EngineRole(Role):
 
     async def serve(self, settings: Settings, stop: asyncio.Event) -> None:
         """Plan and work until `stop`, then drain."""
-        from backend.executor.hatch import answering
+        from backend.executor.hatch import answering, starting_answers
+
+        answers = starting_answers()
+        # Before the database is asked: while we wait for it, the parent has to hear that we live.
+        async with answering(self.hatch, answers):
+            await self._serve_behind(answers, settings, stop)
+
+    async def _serve_behind(self, answers: dict[str, Any], settings: Settings, stop: asyncio.Event) -> None:
+        wiring = await asyncio.to_thread(importlib.import_module, "backend.executor.wiring")
         from backend.executor.patience import when_it_answers
-        from backend.executor.wiring import system_on
         from backend.store.open import open_store
 
         store = await when_it_answers(lambda: open_store(settings.database_url), self.events, stop)
         if store is None:
             return
         try:
-            async with (
-                system_on(store, settings, clock=SystemClock(), events=self.events) as system,
-                answering(self.hatch, system.answers()),
-            ):
+            async with wiring.system_on(store, settings, clock=SystemClock(), events=self.events) as system:
+                answers |= system.answers()
                 await self.run_system(system, stop)
         finally:
             await asyncio.to_thread(store.close)

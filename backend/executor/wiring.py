@@ -27,6 +27,7 @@ from backend.engine.tzdata import Tzdata
 from backend.events import Events
 from backend.executor.hatch import BELLS, HEALTH, METRICS, Answers, health_text
 from backend.observe.metrics import Metrics
+from backend.observe.outages import Outages
 from backend.service.schedules import Surroundings
 from backend.settings import Settings, base_environment
 from backend.store.port import Store
@@ -199,6 +200,7 @@ async def worker_on(store: Store, settings: Settings, *, clock: Clock, events: E
             pid=os.getpid(),
             version=version_of_this_package(),
         )
+        events.subscribe(Outages(clock, events).observe)
         worker = Worker(store.worker(), lent, config, clock=clock, events=events)
         async with worker.serving():
             yield worker

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from backend.clock import SystemClock
 from backend.executor.role import Role
 from backend.process.arguments import take_no_arguments
 from backend.process.init import step_aside_as_init
 from backend.process.supervisor import Supervisor
-from backend.settings import Settings
+
+if TYPE_CHECKING:
+    from backend.settings import Settings
 
 STALLED = timedelta(seconds=30)
 

@@ -23,7 +23,9 @@ from backend.model.instants import rfc3339, rfc3339_or_none
 
 LEVELS = {name: getattr(logging, name.upper()) for name in ("debug", "info", "warning", "error", "critical")}
 COLOURS = dict(zip(LEVELS, ("\x1b[2m", "\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[31;1m"), strict=True))
-SILENCED = ("uvicorn.access", "aiohttp.access")  # one line per request tells an operator nothing that metrics do not
+# One line per request tells an operator nothing that metrics do not; a traceback per try, nothing but that the database
+# is away, which is told once.
+SILENCED = ("uvicorn.access", "aiohttp.access", "asyncpg.pool")
 OURS = "backend"
 
 _log = structlog.get_logger(OURS)
@@ -379,7 +381,21 @@ def _clock_trusted(_: events.ClockTrusted) -> Line:
 
 
 def _loop_failed(fact: events.LoopFailed) -> Line:
+    if fact.reason is events.LoopFailure.DATABASE:  # told once for all loops and turns, as database_unavailable
+        return _line("debug", "loop_failed", loop=fact.loop, error=fact.error)
     return _line("error", "loop_failed", loop=fact.loop, error=fact.error, exception=fact.traceback)
+
+
+def _loop_recovered(fact: events.LoopRecovered) -> Line:
+    return _line("debug", "loop_recovered", loop=fact.loop)
+
+
+def _database_unavailable(fact: events.DatabaseUnavailable) -> Line:
+    return _line("warning", "database_unavailable", loop=fact.loop, error=fact.error)
+
+
+def _database_available(fact: events.DatabaseAvailable) -> Line:
+    return _line("warning", "database_available", after_seconds=round(fact.seconds, 1), failed_turns=fact.failures)
 
 
 def _database_awaited(fact: events.DatabaseAwaited) -> Line:
@@ -413,5 +429,8 @@ WORDINGS: dict[type[events.Fact], Callable[[Any], Line]] = {
     events.ClockHeld: _clock_held,
     events.ClockTrusted: _clock_trusted,
     events.LoopFailed: _loop_failed,
+    events.LoopRecovered: _loop_recovered,
+    events.DatabaseUnavailable: _database_unavailable,
+    events.DatabaseAvailable: _database_available,
     events.DatabaseAwaited: _database_awaited,
 }

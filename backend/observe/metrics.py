@@ -48,7 +48,7 @@ class Metrics:
             events.LedgerAudited: self._ledger_audited,
             events.ClockHeld: lambda fact: self._clock_ahead.set(fact.ahead_seconds),
             events.ClockTrusted: lambda _: self._clock_ahead.set(0),
-            events.LoopFailed: lambda fact: self._loop_failures.labels(fact.loop).inc(),
+            events.LoopFailed: lambda fact: self._loop_failures.labels(fact.loop, fact.reason).inc(),
         }
 
     def observe(self, fact: events.Fact) -> None:
@@ -100,7 +100,10 @@ class Metrics:
             "scheduler_schedules_auto_paused", "Schedules that paused themselves after failures.", registry=registry
         )
         self._loop_failures = Counter(
-            "scheduler_loop_failures", "Turns of a loop that raised.", ["loop"], registry=registry
+            "scheduler_loop_failures",
+            "Turns of a loop that raised: the database did not answer, or a defect.",
+            ["loop", "reason"],
+            registry=registry,
         )
 
     def _histograms(self) -> None:

@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import Any
 
 from backend.clock import SystemClock
-from backend.duration import format_duration
 from backend.errors import ConfigurationError, SchedulerError
 from backend.events import Events, ProcessDraining, ProcessKilled, ProcessStateChanged
 from backend.process.child import Child
@@ -116,10 +115,29 @@ class Process:
         Whatever `prepare` or `run` raise comes out, after the state became exited. From the background it
         comes as ConfigurationError or, for every other reason, StartFailed. Does nothing after `stop()`.
         """
-        if background:
-            self._start_child()
-        else:
+        if not background:
             self._run_here()
+        elif (child := self._spawn()) is not None:
+            self._await_running(child)
+
+    def launch(self) -> None:
+        """Start in a child process and return at once; `state` and `sentinel` tell what becomes of it.
+
+        Does nothing after `stop()`.
+        """
+        self._spawn()
+
+    def start_failure(self) -> SchedulerError | None:
+        """Say why a child that has ended never ran; None if it did, or was asked to stop."""
+        child = self._life.child
+        if child is None or child.has_run() or self.stop_requested.is_set():
+            return None
+        child.wait(SLACK.total_seconds())  # its last words come before its end
+        failure = child.failure()
+        if failure is not None and failure.what == "refused":
+            return ConfigurationError(failure.text)
+        why = failure.text if failure else f"exit code {child.exit_code}"
+        return StartFailed(f"{self.service_name} ended before it was running: {why}")
 
     def stop(self) -> None:
         """Ask to drain; of a child, wait until it has, and kill it when its grace is over.
@@ -142,6 +160,13 @@ class Process:
         """End a child at once; safe in a signal handler."""
         if self._life.child:
             self._life.child.kill()
+
+    def too_slow(self) -> StartFailed:
+        """Kill a child that does not get to run, and say so."""
+        from backend.duration import format_duration  # noqa: PLC0415 - slow to import, and nobody is told otherwise
+
+        self.kill()
+        return StartFailed(f"{self.service_name} did not run within {format_duration(self.start_timeout)}: killed")
 
     # In this process
 
@@ -176,28 +201,24 @@ class Process:
 
     # In the background
 
-    def _start_child(self) -> None:
+    def _spawn(self) -> Child | None:
         with self._life.lock:
             if self._life.state is ProcessState.EXITED and self.stop_requested.is_set():
-                return
+                return None
             if self._life.child is not None or self._life.state is not ProcessState.IDLE:
                 raise IllegalMove(f"{self.service_name} is {self._life.state} and cannot be started again")
-            self._life.child = Child(self)
+            child = self._life.child = Child(self)
         atexit.register(self.stop)  # multiprocessing would wait for the child without asking it to stop
-        self._await_running(self._life.child)
+        return child
 
     def _await_running(self, child: Child) -> None:
         if not self._hear_from(child):
-            child.kill()
-            raise StartFailed(f"{self.service_name} did not run within {format_duration(self.start_timeout)}: killed")
-        if child.has_run() or self.stop_requested.is_set():
-            return
-        child.wait(SLACK.total_seconds())  # its last words come before its end
-        failure = child.failure()
-        if failure is not None and failure.what == "refused":
-            raise ConfigurationError(failure.text)
-        why = failure.text if failure else f"exit code {child.exit_code}"
-        raise StartFailed(f"{self.service_name} ended before it was running: {why}")
+            atexit.unregister(self.stop)
+            raise self.too_slow()
+        failure = self.start_failure()
+        if failure is not None:
+            atexit.unregister(self.stop)
+            raise failure
 
     def _hear_from(self, child: Child) -> bool:
         """Wait for the child's first report or its end, up to `start_timeout`."""

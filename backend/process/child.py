@@ -22,7 +22,7 @@ from typing import NamedTuple, Protocol
 from backend.errors import ConfigurationError
 from backend.events import Events, Fact, ProcessStateChanged
 from backend.process.guard import REFUSED, guarded
-from backend.process.signals import INTERRUPTS, Bell, held_back, intercepted, let_through
+from backend.process.signals import HANGUP, INTERRUPTS, Bell, held_back, intercepted, let_through
 from backend.process.state import ProcessState
 
 STOP = "stop"
@@ -61,7 +61,7 @@ class Child:
         # The tracker's own start lets signals through again, so it must not happen while they are held back.
         resource_tracker.ensure_running()
         # Until the child has its handlers, a signal to the group would end it undrained.
-        with held_back(*INTERRUPTS):
+        with held_back(*INTERRUPTS, HANGUP):
             self._child.start()
         theirs.close()
         self.sentinel: int = self._child.sentinel
@@ -130,11 +130,12 @@ def _run(process: Runnable, parent: Connection, mortal: bool) -> None:  # noqa: 
     """Be the child; its exit code says how it ended."""
     if mortal:
         _die_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to us too; the parent coordinates
+    for number in (signal.SIGINT, HANGUP):  # a terminal sends them to us too; the parent coordinates
+        signal.signal(number, signal.SIG_IGN)
     bell = Bell()
     threading.Thread(target=_attend, args=(process, parent, bell), name="attend", daemon=True).start()
     with guarded(), intercepted(signal.SIGTERM, first=lambda _number: bell.ring(), again=lambda: None):
-        let_through(*INTERRUPTS)
+        let_through(*INTERRUPTS, HANGUP)
         with _reported(process, parent):
             process.start(background=False)
 

@@ -16,6 +16,8 @@ from types import FrameType
 
 INTERRUPTED = 130
 INTERRUPTS = (signal.SIGTERM, signal.SIGINT)
+HANGUP = signal.SIGHUP
+"""The terminal is gone. It drains like an interrupt, but may come twice, or with SIGTERM, without meaning more."""
 
 
 class Bell:
@@ -53,6 +55,7 @@ def intercepted(
 ) -> Iterator[None]:
     """Call `first` on the first of these signals; on any later one call `again` and exit at once with 130.
 
+    A hangup calls `first` too, as often as it comes, and is not counted; where nohup has it ignored, it stays so.
     Both are called inside the handler and must take no locks. Earlier handlers are put back in the end.
     Outside the main thread, where Python allows no handlers, this does nothing.
     """
@@ -63,13 +66,14 @@ def intercepted(
 
     def notice(number: int, _frame: FrameType | None) -> None:
         nonlocal noticed
-        noticed += 1
-        if noticed == 1:
+        noticed += number != HANGUP
+        if number == HANGUP or noticed == 1:
             first(signal.Signals(number))
         else:
             _leave(numbers, again)
 
-    before = {number: signal.signal(number, notice) for number in numbers}
+    ours = [number for number in (*numbers, HANGUP) if number != HANGUP or signal.getsignal(HANGUP) != signal.SIG_IGN]
+    before = {number: signal.signal(number, notice) for number in ours}
     try:
         yield
     finally:

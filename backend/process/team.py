@@ -10,13 +10,16 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from backend.clock import SystemClock
-from backend.errors import ConfigurationError, SchedulerError
+from backend.errors import SchedulerError
 from backend.events import ProcessDied, ProcessRestarting
 from backend.process.base import Process, StartFailed
 from backend.process.restart import pause_before_restart, recent
 from backend.process.signals import Bell
 
 logger = logging.getLogger("backend.app")
+
+LONGEST_NAP = 3600.0
+"""Seconds; to wait for much longer at a stretch is more than the operating system takes."""
 
 Recruit = Callable[[], Process]
 """Makes a process, also the second and every further time."""
@@ -33,6 +36,7 @@ class _Place:
     recruit: Recruit
     process: Process | None = None
     deaths: list[float] = field(default_factory=list)
+    launched_at: float = 0.0
     restart_at: float | None = None
 
     def is_vacant(self) -> bool:
@@ -90,12 +94,14 @@ class Team(Process):
                 place.process.kill()
 
     def _fill(self, place: _Place) -> None:
-        if self.stop_requested.is_set():
-            return
-        place.restart_at = None
+        if not self.stop_requested.is_set():
+            self._recruit(place).start(background=True)
+
+    def _recruit(self, place: _Place) -> Process:
+        place.restart_at, place.launched_at = None, self._clock.monotonic()
         process = place.process = place.recruit()
         process.events.subscribe(self.events.emit)
-        process.start(background=True)
+        return process
 
     def _keep(self) -> None:
         assert self._bell is not None
@@ -103,7 +109,7 @@ class Team(Process):
             pauses = [self.beat(), *(self._look_after(place) for place in self._places)]
             alive = [place.process for place in self._places if place.restart_at is None and place.process]
             sentinels = [process.sentinel for process in alive if process.sentinel is not None]
-            wait([self._bell.fileno(), *sentinels], min((p for p in pauses if p is not None), default=None))
+            wait([self._bell.fileno(), *sentinels], min(p for p in (*pauses, LONGEST_NAP) if p is not None))
             self._bell.hush()
 
     def _look_after(self, place: _Place) -> float | None:
@@ -111,20 +117,30 @@ class Team(Process):
         now = self._clock.monotonic()
         if place.is_vacant():
             self._mourn(place, now)
-        if place.restart_at is None:
-            return None
-        if place.restart_at > now:
+        if place.restart_at is not None and place.restart_at > now:
             return place.restart_at - now
-        try:
-            self._fill(place)
-        except (StartFailed, ConfigurationError) as error:
-            logger.error("%s", error)  # with the traceback, which the child has written
-            self._mourn(place, self._clock.monotonic())
-        return 0
+        if place.restart_at is not None:
+            # Not waited for: it may take as long as a database is away, and the others may need us meanwhile.
+            self._recruit(place).launch()
+        return self._patience_with(place)
+
+    def _patience_with(self, place: _Place) -> float | None:
+        """Kill who takes too long to start; answers the seconds until that is the case, None for never."""
+        process = place.process
+        if process is None or process.state != "initializing":
+            return None
+        left = place.launched_at + process.start_timeout.total_seconds() - self._clock.monotonic()
+        if left <= 0:
+            logger.error("%s", process.too_slow())
+        return max(left, 0.1)
 
     def _mourn(self, place: _Place, now: float) -> None:
         assert place.process is not None
         name, code = place.process.service_name, place.process.exit_code
+        failure = place.process.start_failure()
+        if failure is not None:
+            logger.error("%s", failure)  # with the traceback, which the child has written
+        place.process.stop()  # it is dead: this only forgets it
         self.events.emit(ProcessDied(name, code))
         place.deaths = [*recent(place.deaths, now), now]
         pause = pause_before_restart(len(place.deaths))

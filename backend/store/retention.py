@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import NamedTuple
 
-from backend.model.instants import DAY, micros
+from backend.model.instants import DAY, MINUTE, micros
 from backend.store.history import raise_floors
 from backend.store.operation import Operation, Query, now
 
@@ -27,6 +27,10 @@ class Pruned(NamedTuple):
     next_key: int
 
 
+REMEMBERED = 60 * MINUTE
+"""For how long a worker that died is told of: long enough to be noticed, and an alert about it ends by itself."""
+
+
 def prune(retention: Retention, after_key: int, limit: int) -> Operation[Pruned]:
     """Delete one batch of old runs, then what is surplus among the next few schedules, and who fell silent."""
     instant = yield from now()
@@ -39,7 +43,7 @@ def prune(retention: Retention, after_key: int, limit: int) -> Operation[Pruned]
     surplus, next_key = yield from _prune_surplus(retention, after_key, limit, instant)
     before = {"deleted_before": instant - micros(retention.deleted), "limit": limit}
     forgotten = yield Query("prune_deleted_schedules", before)
-    yield Query("prune_workers", {"seen_before": instant - DAY})
+    yield Query("prune_workers", {"silent_before": instant - REMEMBERED})
     return Pruned(len(old) + surplus, len(forgotten), next_key)
 
 

@@ -8,11 +8,21 @@ from collections.abc import Sequence
 
 from backend.engine.retry import settle
 from backend.errors import StoreUnavailable
-from backend.events import AttemptFinished, Events, LeaseLost, LoopFailed, ScheduleChanged, SchedulePaused
+from backend.events import (
+    AttemptFinished,
+    Events,
+    LeaseLost,
+    LoopFailed,
+    LoopFailure,
+    LoopRecovered,
+    ScheduleChanged,
+    SchedulePaused,
+)
 from backend.model.attempt import AttemptResult
 from backend.store.leasing import Finish, Finished
 from backend.store.port import WorkerStore
 
+NAME = "recorder"
 PAUSE = 0.2
 
 
@@ -44,19 +54,26 @@ class Recorder:
                     done.set_result(None)
 
     async def _write(self, results: Sequence[AttemptResult]) -> None:
+        try:
+            self._report(await self._when_it_answers(results))
+        except Exception as error:  # one unwritable result must not take the others with it
+            self._events.emit(LoopFailed(NAME, f"{type(error).__name__}: {error}", traceback.format_exc()))
+            await self._write_apart(results)
+
+    async def _when_it_answers(self, results: Sequence[AttemptResult]) -> Finish:
+        """Ask until the database answers: while the lease lasts, the result may still be written."""
+        waited = False
         while True:
             try:
-                self._report(await self._store.finish(results, settle))
+                finish = await self._store.finish(results, settle)
             except StoreUnavailable as error:
-                # Nothing is lost yet: while the lease lasts, the result may still be written.
-                self._events.emit(LoopFailed("recorder", str(error), ""))
+                waited = True
+                self._events.emit(LoopFailed(NAME, str(error), reason=LoopFailure.DATABASE))
                 await asyncio.sleep(PAUSE)
-            except Exception as error:  # one unwritable result must not take the others with it
-                self._events.emit(LoopFailed("recorder", f"{type(error).__name__}: {error}", traceback.format_exc()))
-                await self._write_apart(results)
-                return
             else:
-                return
+                if waited:
+                    self._events.emit(LoopRecovered(NAME))
+                return finish
 
     async def _write_apart(self, results: Sequence[AttemptResult]) -> None:
         if len(results) > 1:

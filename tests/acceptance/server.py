@@ -190,6 +190,11 @@ class Server:
         except OSError:
             return None
 
+    def metrics(self) -> str:
+        reply = _ask(self.where, "GET", "/metrics", {}, None)
+        assert reply.status == 200, reply
+        return str(reply.body)
+
     def ask(self, method: str, path: str, body: Any = None) -> Reply:
         return _ask(self.where, method, PREFIX + path, {"X-API-Key": self.key}, body)
 

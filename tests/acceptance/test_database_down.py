@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import select
+import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance.gateway import Gateway, gateway
-from tests.acceptance.server import MODULE, Server, free_port, until
+from tests.acceptance.server import MODULE, PATIENCE, Server, free_port, until
 from tests.databases import POSTGRES, at, database, run_sql
 from tests.databases import server as postgres
 
@@ -94,6 +98,46 @@ def test_a_schema_of_a_newer_program_ends_with_2(tmp_path: Path, url: str) -> No
         assert "the schema is at version 9999, newer than this program" in server.errors
 
 
+def test_while_a_member_waits_for_the_database_the_parent_beats_and_starts_the_other_again(
+    tmp_path: Path, url: str, door: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door.open()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(PATIENCE)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "400000")
+        with Server(tmp_path, command=APP, database_url=door.url(url)) as team:
+            team.ready()
+            door.shut()
+            pids = {line["service"]: line["pid"] for line in team.said("ready")}
+            for name in ("engine", "api"):
+                os.kill(pids[name], signal.SIGKILL)
+                told_of(team, name)
+            for name in ("engine", "api"):
+                awaits(team, name)
+            drain_of(manager)
+            for _ in range(3):
+                assert manager.recv(4096) == b"WATCHDOG=1"
+            assert team.stop() == 0
+
+
+def told_of(server: Server, name: str) -> None:
+    """Wait until the parent says that a member has died."""
+    until(f"the death of {name}", lambda: name in [line["service"] for line in server.said("process_died")])
+
+
+def awaits(server: Server, name: str) -> None:
+    """Wait until a member says that it waits for the database."""
+    until(f"another {name}", lambda: name in [line["service"] for line in server.said("database_awaited")])
+
+
+def drain_of(manager: socket.socket) -> None:
+    """Forget what has been told so far."""
+    while select.select([manager], [], [], 0)[0]:
+        manager.recv(4096)
+
+
 @pytest.mark.parametrize("command", [MODULE, APP], ids=["scheduler", "app"])
 def test_a_database_that_goes_away_and_comes_back_is_survived(
     tmp_path: Path, url: str, door: Gateway, command: tuple[str, str]
@@ -103,7 +147,7 @@ def test_a_database_that_goes_away_and_comes_back_is_survived(
         fires(server.ready(), "before")
         server.create("tick", ECHO, triggers=[{"kind": "interval", "every": "1s"}])
         door.shut()
-        until("a turn that failed", lambda: [s for s in server.said("loop_failed") if s["loop"] == "engine"])
+        server.heard("database_unavailable")
         assert server.ask("GET", "/schedules").status == 503
         until("that it is not ready", lambda: server.health("/readyz") == 503)
         assert server.health("/livez") == 200
@@ -113,4 +157,9 @@ def test_a_database_that_goes_away_and_comes_back_is_survived(
         fires(server, "after")
         found = server.get("/audit/occurrences")
         assert (found["missing_count"], found["doubled_count"]) == (0, 0)
+        over = until("the end of the outage", lambda: server.said("database_available"))
         assert server.stop() == 0
+        assert len(server.said("database_unavailable")) == len(over) == 1
+        assert over[0]["failed_turns"] > 1
+        assert [line for line in server.lines if "exception" in line] == []
+        assert server.errors == ""

@@ -20,6 +20,15 @@ GUIDE = ROOT / "docs" / "guides" / "processes.md"
 PATIENCE = 60  # seconds; a deadline for a busy machine, not an expectation
 
 
+NOHUP = """
+import signal, sys
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+from tests.acceptance.processes import main
+sys.argv[1:] = ["plain:a"]
+main()
+"""
+
+
 class Script:
     """A running program whose lines are read as they come, in a process group of its own."""
 
@@ -138,7 +147,7 @@ def test_processes_start_in_order_and_stop_in_reverse():
     assert script.errors == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_drains_a_foreground_that_runs_an_event_loop(number):
     with run("plain:a", "loop:front") as script:
         script.until("front is running")
@@ -155,6 +164,38 @@ def test_a_signal_to_the_whole_group_drains_everybody_once(number):
         assert script.end() == 0
     assert {"a has ended", "b has ended", "front has ended"} < set(script.order())
     assert script.errors == []
+
+
+def test_a_terminal_that_is_closed_drains_everybody_however_often_it_says_so():
+    with run("loop:a", "kept:b", "plain:front") as script:
+        pid = script.pid_of("b")
+        script.until("front is running")
+        script.send_to_all(signal.SIGHUP)
+        script.until("front has ended")
+        script.until("b was asked to stop")
+        script.send_to_all(signal.SIGHUP)
+        os.kill(pid, signal.SIGKILL)  # who would keep us for an hour
+        assert script.end() == 0
+    assert script.order()[-2:] == ["a has ended", "all is done"]
+
+
+def test_a_hangup_that_nohup_has_ignored_stays_ignored():
+    with Script("-c", NOHUP) as script:
+        pid = script.pid_of("a")
+        (ignored,) = re.findall(r"SigIgn:\t(\w+)", Path(f"/proc/{pid}/status").read_text())
+        assert int(ignored, 16) & 1 << signal.SIGHUP - 1
+        script.send(signal.SIGHUP)
+        script.send(signal.SIGTERM)
+        assert script.end() == 0
+
+
+def test_programs_heed_signals_before_they_import_what_is_slow():
+    names = ("backend.app", "backend.scheduler", "backend.executor.worker")
+    code = (
+        f"import sys, {', '.join(names)}; print({{'pydantic', 'structlog', 'uvicorn', 'asyncpg'}} & {{*sys.modules}})"
+    )
+    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, timeout=60)
+    assert told.stdout == b"set()\n"
 
 
 def test_all_stop_when_the_foreground_ends_by_itself():

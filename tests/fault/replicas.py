@@ -29,7 +29,7 @@ class Replica:
 
     def _start(self) -> Server:
         url = f"{self._cluster.url(self.proxy.port)}?{self._options}"
-        return Server(self._folder, database_url=url, **self._settings)
+        return Server(self._folder, database_url=url, log_level="debug", **self._settings)
 
     @property
     def leases(self) -> int:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from backend.model.instants import DAY, SECOND
+from backend.model.instants import SECOND
 from backend.store.retention import Retention
 from backend.store.workers import Presence, WorkerRow
 from tests.store.world import LEASE, World
@@ -73,12 +73,12 @@ async def test_who_leaves_is_off_the_list(world: World) -> None:
     assert [row.name for row in await listed(world)] == ["w2"]
 
 
-async def test_the_silent_are_forgotten_after_a_day(world: World) -> None:
-    await tell(world, presence("w1"))
-    world.clock.at += DAY
-    await tell(world, presence("w2"))
+async def test_the_silent_are_forgotten_an_hour_after_their_lease_was_over(world: World) -> None:
+    await tell(world, presence("w1"), presence("w2")._replace(lease=timedelta(hours=1)))
+    world.clock.go(seconds=3600 + LEASE.total_seconds())
+    await tell(world, presence("w3"))
     await world.store.engine().prune(KEEP, 0, 100)
-    assert [row.name for row in await listed(world)] == ["w1", "w2"]
+    assert (await world.store.admin().count_workers())["silent"] == 2
     world.clock.go(seconds=1)
     await world.store.engine().prune(KEEP, 0, 100)
-    assert [row.name for row in await listed(world)] == ["w2"]
+    assert [row.name for row in await listed(world)] == ["w2", "w3"], "an alert about w1 has ended by itself"

@@ -208,6 +208,13 @@ def test_something_else_that_answers_is_no_scheduler(cli: Cli, server: Server, s
     assert len(server.asked) == 1
 
 
+@pytest.mark.parametrize("status", ["starting", "draining"])
+def test_a_server_that_is_not_there_yet_exits_3_and_says_so(cli: Cli, server: Server, status: str):
+    server.on("GET", "/schedules", 503, {"status": status})
+    code, _, err = cli("list")
+    assert (code, err) == (3, f"the scheduler at {server.url} is {status}; try again in a moment\n")
+
+
 def test_options_of_the_connection_may_stand_before_the_command(cli: Cli, server: Server):
     server.on("GET", "/runs/1", 200, run_of(1))
     code, out, _ = cli("--namespace", "team", "--json", "--url", server.url, "run", "show", "1")
@@ -513,3 +520,26 @@ def test_the_database_is_migrated_and_checked_here(cli: Cli, monkeypatch: pytest
     code, out, err = cli("db", "check")
     assert code == 1
     assert out or err
+
+
+@pytest.mark.parametrize("command", ["migrate", "check"])
+def test_a_database_that_does_not_answer_exits_3_and_the_setting_is_named(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, command: str
+):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        monkeypatch.setenv("SCHEDULER_DATABASE_URL", f"postgresql://me:hush@127.0.0.1:{port}/app")
+        code, out, err = cli("db", command)
+    assert (code, out) == (3, "")
+    assert err.startswith("the database did not answer: ")
+    assert "SCHEDULER_DATABASE_URL" in err
+    assert "hush" not in err
+
+
+@pytest.mark.parametrize("words", [("--url", "http://x:1", "db", "check"), ("db", "migrate", "--url=http://x:1")])
+def test_what_works_on_the_database_itself_takes_no_url(cli: Cli, words: tuple[str, ...]):
+    code, _, err = cli(*words)
+    assert code == 2
+    assert "works on the database of this machine's settings (SCHEDULER_DATABASE_URL)" in err
+    assert "leave --url out" in err

@@ -127,6 +127,17 @@ def test_an_audit_that_finds_nothing_ends_with_0(cli: Cli, server: Server):
     assert server.asked[0].query == {"schedule": "digest", "from": "2026-11-01T00:00:00Z"}
 
 
+def test_an_audit_writes_instants_no_longer_than_they_are(cli: Cli, server: Server):
+    at = "2026-11-02T00:00:00.500000Z"
+    ends = {"from": "2026-11-01T00:00:00.123456Z", "to": "2026-11-23T00:00:00.000001Z"}
+    found = [{"schedule_id": "a", "nominal_time": at, "count": 1}]
+    server.on("GET", "/audit/occurrences", 200, page(**ends, missing_count=1, missing=found))
+    _, out, _ = cli("audit")
+    assert "2026-11-01T00:00:00Z to 2026-11-23T00:00:00Z" in out
+    assert "missing a 2026-11-02T00:00:00.5Z" in out
+    assert ends.items() <= json.loads(cli("audit", "--json")[1]).items()
+
+
 def test_an_audit_adds_its_pages_up_and_ends_with_1_if_anything_is_wrong(cli: Cli, server: Server):
     at = "2026-11-02T00:00:00Z"
     first = page("more", missing_count=3, missing=[{"schedule_id": "a", "nominal_time": at, "count": 3}])

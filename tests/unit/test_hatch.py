@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable
 from datetime import timedelta
@@ -13,7 +14,7 @@ from backend.api.context import Health
 from backend.clock import SystemClock
 from backend.errors import StoreUnavailable
 from backend.executor import hatch
-from backend.executor.hatch import EngineView, answering, ask, ask_health, health_text, open_hatch
+from backend.executor.hatch import EngineView, answering, ask, ask_health, health_text, open_hatch, starting_answers
 
 pytestmark = pytest.mark.anyio
 DEADLINE = 20
@@ -91,6 +92,44 @@ async def test_an_unknown_word_gets_no_answer() -> None:
     with open_hatch() as listener:
         async with answering(listener, {"health": health}):
             assert await ask(listener.getsockname(), "sesame") == b""
+
+
+async def test_who_is_of_another_user_is_sent_away_before_a_word_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hatch, "PATIENCE", 10 * DEADLINE)
+    ours = os.getuid()
+    with open_hatch() as listener:
+        async with answering(listener, {"health": health}), asyncio.timeout(DEADLINE):
+            monkeypatch.setattr(os, "getuid", lambda: ours + 1)
+            with socket.socket(socket.AF_UNIX) as stranger:
+                stranger.settimeout(DEADLINE)
+                stranger.connect(listener.getsockname())
+                assert await asyncio.to_thread(stranger.recv, 1) == b"", "it has not said a word"
+            monkeypatch.undo()
+            assert await ask(listener.getsockname(), "health") == health_text(LIVE)
+
+
+async def test_whoever_asks_what_cannot_be_answered_is_not_kept_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def metrics() -> bytes:
+        raise StoreUnavailable("the database did not answer")
+
+    monkeypatch.setattr(hatch, "PATIENCE", 10 * DEADLINE)
+    with open_hatch() as listener:
+        async with answering(listener, {"metrics": metrics}), asyncio.timeout(DEADLINE):
+            with pytest.raises(StoreUnavailable, match="has no metrics now"):
+                await view_of(listener).metrics()
+
+
+async def test_an_engine_that_waits_for_its_database_is_alive_and_not_ready() -> None:
+    with open_hatch() as listener:
+        answers = starting_answers()
+        async with answering(listener, answers):
+            view = view_of(listener)
+            assert await asyncio.to_thread(ask_health, listener.getsockname())
+            async with view.following():
+                await until(lambda: "engine_unheard_seconds" in view.health().details)
+                assert view.health()[:3] == (True, False, "starting")
+                answers["health"] = health
+                await until(lambda: view.health().ready)
 
 
 async def test_an_engine_that_does_not_answer_is_an_error_within_the_patience(monkeypatch: pytest.MonkeyPatch) -> None:

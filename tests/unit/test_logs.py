@@ -58,6 +58,7 @@ def sample(kind: type[events.Fact]) -> events.Fact:
         "int | None": 7,
         "float": 1.25,
         "dict[str, int]": {"created": 3},
+        "LoopFailure": events.LoopFailure.DEFECT,
     }
     return kind(**{field.name: values[str(field.type)] for field in fields(kind)})
 
@@ -215,6 +216,19 @@ def test_the_console_shows_a_traceback_line_by_line(capsys):
     assert "loop_failed" in out
     assert "\n    File x\n" in out
     assert "\x1b" not in out
+
+
+def test_a_database_that_does_not_answer_is_a_line_at_its_begin_and_one_at_its_end(capsys):
+    configure_logging(fmt="console")
+    log_fact(events.DatabaseUnavailable("engine", "the database did not answer: Connection refused"))
+    log_fact(events.LoopFailed("engine", "no answer", reason=events.LoopFailure.DATABASE))
+    log_fact(events.LoopRecovered("engine"))
+    log_fact(events.DatabaseAvailable(61.24, 40))
+    begin, end = capsys.readouterr().out.splitlines()
+    assert "database_unavailable" in begin
+    assert "Connection refused" in begin
+    assert "database_available" in end
+    assert "after_seconds=61.2" in end
 
 
 def test_tracebacks_do_not_show_local_variables(capsys):

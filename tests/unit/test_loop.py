@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from backend.engine.loop import Doorbell, Loop
-from backend.events import Events, LoopFailed
+from backend.errors import StoreUnavailable
+from backend.events import Events, Fact, LoopFailed, LoopFailure, LoopRecovered
 from tests.unit.worker_world import DEADLINE, HandClock, until
 
 pytestmark = pytest.mark.anyio
@@ -109,6 +110,27 @@ async def test_a_turn_that_raises_is_reported_and_the_loop_goes_on():
         await loop.run()
     assert [(f.loop, f.error) for f in failures] == [("test", "ValueError: boom")] * 2
     assert "in turn" in failures[0].traceback
+
+
+async def test_a_database_that_does_not_answer_is_no_defect_and_the_first_answer_is_told_of():
+    turns, told = 0, list[Fact]()
+
+    async def turn() -> float:
+        nonlocal turns
+        turns += 1
+        if turns < 3:
+            raise StoreUnavailable("the database did not answer")
+        if turns == 4:
+            loop.stop()
+        return 0.0
+
+    loop, failures = loop_of(turn, longest_pause=0.001)
+    loop._events.subscribe(told.append)
+    async with asyncio.timeout(DEADLINE):
+        await loop.run()
+    silent = LoopFailed("test", "the database did not answer", "", LoopFailure.DATABASE)
+    assert failures == [silent, silent]
+    assert told == [silent, silent, LoopRecovered("test")]
 
 
 async def test_the_silence_grows_while_turns_raise_and_ends_with_one_that_succeeds():

@@ -77,13 +77,16 @@ def test_what_goes_wrong_is_counted():
     metrics.observe(events.ScheduleQuarantined("default", "digest", "boom", 0))
     metrics.observe(events.SchedulePaused("default", "digest", "10 failures"))
     metrics.observe(events.LoopFailed("engine", "boom", ""))
+    for _ in range(50):
+        metrics.observe(events.LoopFailed("engine", "no answer", reason=events.LoopFailure.DATABASE))
     found = samples(metrics)
     assert found["scheduler_lease_lost_total",] == 1
     assert found["scheduler_attempts_reaped_total", "requeued"] == 3
     assert found["scheduler_attempts_reaped_total", "dead"] == 1
     assert found["scheduler_schedules_quarantined_total",] == 1
     assert found["scheduler_schedules_auto_paused_total",] == 1
-    assert found["scheduler_loop_failures_total", "engine"] == 1
+    assert found["scheduler_loop_failures_total", "engine", "defect"] == 1
+    assert found["scheduler_loop_failures_total", "engine", "database"] == 50
 
 
 def test_a_fact_that_no_metric_is_about_changes_nothing():

@@ -191,6 +191,24 @@ def test_direct_url_outranks_database_url(monkeypatch):
     assert load_settings().database_path == Path("first.db")
 
 
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("postgresql://me:hush@host/db?shema=mine", "'shema' is not known; the nearest is schema="),
+        ("postgresql://me:hush@host/db?Pool_Size=3", "the nearest is pool_size="),
+        ("postgresql://me:hush@host/db?pool_size=0", "pool_size= is not accepted, so give a whole number from 1 to"),
+        ("postgresql://me:hush@host/db?schema=a b", "schema= is no plain name"),
+        ("postgresql://me:hush@host:x/db", "it is not a URL"),
+        ("sqlite:///scheduler.db?schema=hush", "a sqlite:/// url has no options"),
+    ],
+)
+def test_an_option_of_the_database_that_is_not_understood_is_refused_with_the_settings(monkeypatch, url, said):
+    monkeypatch.setenv("SCHEDULER_DATABASE_URL", url)
+    assert said in refusal()
+    assert "hush" not in refusal()
+    assert "\n" not in refusal()
+
+
 @pytest.mark.parametrize("name", ["SCHEDULER_DATABASE_URL", "DIRECT_URL", "DATABASE_URL"])
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres"])
 def test_a_postgresql_url_is_taken_and_its_password_is_not_shown(monkeypatch, name, scheme):

@@ -6,7 +6,7 @@ from typing import Any
 
 import asyncpg
 
-from backend.errors import SchedulerError
+from backend.errors import ConfigurationError
 from backend.store.migrations import PROMISE, Migrations, load_migrations, promises_of, refuse_foreign, sha256_of
 from backend.store.postgres.failures import opening
 from backend.store.postgres.url import Target
@@ -47,17 +47,17 @@ async def migrate(target: Target) -> list[str]:
 
 
 async def check(target: Target) -> list[str]:
-    """Name what is wrong with the database: missing or foreign migrations, rows that belong to nothing."""
-    try:
-        with opening():
-            connection = await _connect(target)
-            try:
-                async with connection.transaction(readonly=True):
-                    return await _problems(connection, target)
-            finally:
-                await connection.close(timeout=1)
-    except SchedulerError as error:
-        return [str(error)]
+    """Name what is wrong with the database: missing or foreign migrations, rows that belong to nothing.
+
+    StoreUnavailable when it does not answer, ConfigurationError when it does not let us in.
+    """
+    with opening():
+        connection = await _connect(target)
+        try:
+            async with connection.transaction(readonly=True):
+                return await _problems(connection, target)
+        finally:
+            await connection.close(timeout=1)
 
 
 async def _connect(target: Target) -> asyncpg.Connection[Any]:
@@ -108,7 +108,10 @@ async def _problems(connection: asyncpg.Connection[Any], target: Target) -> list
     known = await connection.fetchval("select to_regclass('schema_migrations') is not null")
     applied = await _applied(connection) if known else {}
     missing = [f"migration {name} is missing" for version, (name, _) in migrations().items() if version not in applied]
-    await _refuse_foreign(connection, applied)
+    try:
+        await _refuse_foreign(connection, applied)
+    except ConfigurationError as error:
+        return [str(error)]
     if missing:
         return missing
     counted = {table: await connection.fetchval(text) for table, text in ORPHANS.items()}

@@ -9,8 +9,8 @@ on conflict (name) do update set seen_at = excluded.seen_at, draining = excluded
 delete from workers where name = :name
 
 -- name: prune_workers
--- Forget workers that fell silent long ago.
-delete from workers where seen_at < :seen_before
+-- Forget workers whose lease was over long ago.
+delete from workers where seen_at + lease < :silent_before
 
 -- name: list_workers
 -- One page of workers by name, with the runs that each holds.
