@@ -15,7 +15,7 @@ from backend.client.flow import Ended, Flow, Listing, Pages, Send, Wait, advance
 from backend.client.operation import Awaiting
 from backend.client.operations import Operations
 from backend.client.retry import Retry
-from backend.client.terms import LOCAL, PATIENCE, terms_of
+from backend.client.terms import AGENT, LOCAL, PATIENCE, terms_of
 from backend.client.wire import LARGEST_ANSWER, Answer, Wire
 
 T = TypeVar("T")
@@ -27,7 +27,7 @@ class AsyncClient(Operations, Awaiting):
     `timeout`: seconds without a byte from the server. Redirects are not followed; no proxy is used.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each has a name and a default
         self,
         url: str = LOCAL,
         *,
@@ -36,8 +36,9 @@ class AsyncClient(Operations, Awaiting):
         timeout: float = PATIENCE,
         retry: Retry | None = None,
         ssl: SSLContext | None = None,
+        agent: str = AGENT,
     ) -> None:
-        self.terms = terms_of(url, api_key, namespace, timeout=timeout, retry=retry)
+        self.terms = terms_of(url, api_key, namespace, timeout=timeout, retry=retry, agent=agent)
         self._ssl = ssl or True
         self._session: aiohttp.ClientSession | None = None
 

@@ -13,7 +13,7 @@ from backend.client.flow import Ended, Flow, Listing, Pages, Send, Wait, advance
 from backend.client.operation import Blocking
 from backend.client.operations import Operations
 from backend.client.retry import Retry
-from backend.client.terms import LOCAL, PATIENCE, terms_of
+from backend.client.terms import AGENT, LOCAL, PATIENCE, terms_of
 from backend.client.wire import Answer
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ class Client(Operations, Blocking):
     `timeout`: seconds without a byte from the server. Redirects are not followed; no proxy is used.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each has a name and a default
         self,
         url: str = LOCAL,
         *,
@@ -34,8 +34,9 @@ class Client(Operations, Blocking):
         timeout: float = PATIENCE,
         retry: Retry | None = None,
         ssl: SSLContext | None = None,
+        agent: str = AGENT,
     ) -> None:
-        self.terms = terms_of(url, api_key, namespace, timeout=timeout, retry=retry)
+        self.terms = terms_of(url, api_key, namespace, timeout=timeout, retry=retry, agent=agent)
         self._connections = Connections(self.terms.address, self.terms.clock, ssl)
         self._never = threading.Event()
 

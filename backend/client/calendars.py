@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING
 from backend.client import readers
 from backend.client.flow import Call, Listing
 from backend.client.operation import Speaking, operation, walk
-from backend.client.wire import Query, Request
+from backend.client.wire import ICAL, Query, Request
 
 if TYPE_CHECKING:
     from backend.service.calendars import CalendarAnswer, CalendarView
     from backend.service.views import Page
-
-ICAL = "text/calendar"
 
 
 class Calendars(Speaking):

@@ -16,6 +16,7 @@ from backend.clock import Clock, SystemClock
 T = TypeVar("T")
 LOCAL = "http://127.0.0.1:8003"
 PATIENCE = 30.0
+AGENT = "scheduler-client"
 LEAST = 0.1
 """Seconds that the last try has, however near the deadline."""
 
@@ -59,12 +60,12 @@ class Terms:
 
 
 def terms_of(
-    url: str, api_key: str | None, namespace: str | None, *, timeout: float = PATIENCE, retry: Retry | None = None
+    url: str, api_key: str | None, namespace: str | None, *, timeout: float, retry: Retry | None, agent: str
 ) -> Terms:
     """Check what a client is given; ValueError says what is wrong with the URL or the key."""
     split_url(url)
     key = checked_key(api_key) if api_key else None
-    return Terms(Address(url.rstrip("/"), key, namespace), SystemClock(), retry or Retry(), timeout)
+    return Terms(Address(url.rstrip("/"), key, namespace, agent), SystemClock(), retry or Retry(), timeout)
 
 
 def _once(request: Request) -> dict[str, str]:

@@ -11,6 +11,8 @@ from urllib.parse import SplitResult, quote, urlencode, urlsplit
 from backend.client.errors import NoScheduler, Unavailable, problem_of
 
 PREFIX = "/api/v1"
+JSON = "application/json"
+ICAL = "text/calendar"
 LARGEST_ANSWER = 256 * 2**20
 NOT_READY = ("starting", "draining")
 """What a server says of itself instead of an answer, as while it waits for its database."""
@@ -28,7 +30,7 @@ class Request:
     path: tuple[str, ...]
     query: Query = field(default_factory=dict)
     body: Json | str | None = None
-    media: str = "application/json"
+    media: str = JSON
     headers: Mapping[str, str] = field(default_factory=dict)
     prefix: str = PREFIX
     timeout: float | None = None
@@ -61,7 +63,7 @@ class Address:
     url: str
     api_key: str | None = None
     namespace: str | None = None
-    agent: str = "scheduler-client"
+    agent: str = ""
 
     @property
     def parts(self) -> SplitResult:
@@ -71,7 +73,7 @@ class Address:
     def wire(self, request: Request, headers: Mapping[str, str]) -> Wire:
         """Write a request down."""
         content = _encoded(request.body)
-        written = {"Accept": "application/json", "User-Agent": self.agent, **headers, **request.headers}
+        written = {"Accept": JSON, "User-Agent": self.agent, **headers, **request.headers}
         if self.api_key:
             written["Authorization"] = f"Bearer {self.api_key}"
         if content is not None:
