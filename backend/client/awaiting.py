@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from ssl import SSLContext
 from typing import Self, TypeVar
 
 import aiohttp
 from yarl import URL
 
-from backend.client.errors import Unreachable
+from backend.client.errors import ClientError, Unreachable
 from backend.client.flow import Ended, Flow, Listing, Pages, Send, Wait, advance
-from backend.client.operation import Awaiting
+from backend.client.operation import Awaiting, Following
 from backend.client.operations import Operations
 from backend.client.retry import Retry
-from backend.client.terms import AGENT, LOCAL, PATIENCE, terms_of
+from backend.client.terms import AGENT, LOCAL, PATIENCE, SILENCE, terms_of
 from backend.client.wire import LARGEST_ANSWER, Answer, Wire
 
 T = TypeVar("T")
@@ -72,30 +73,57 @@ class AsyncClient(Operations, Awaiting):
         await asyncio.sleep(step.seconds)
         return None
 
-    async def _exchange(self, wire: Wire, patience: float) -> Answer | Unreachable:
-        session = self._session = self._session or aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
-        parts = self.terms.address.parts
+    async def follow(self, following: Following[T]) -> AsyncIterator[T]:
+        while True:
+            try:
+                async for item in self._streamed(following):
+                    yield item
+            except ClientError as error:
+                await asyncio.sleep(following.pause(error))
+
+    async def _streamed(self, following: Following[T]) -> AsyncIterator[T]:
         try:
-            async with session.request(
-                wire.method,
-                URL(f"{parts.scheme}://{parts.netloc}{wire.target}", encoded=True),
-                data=wire.content,
-                headers=wire.headers,
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(sock_connect=patience, sock_read=patience),
-                ssl=self._ssl,
-            ) as response:
-                headers = {name.lower(): value for name, value in response.headers.items()}
-                return Answer(response.status, headers, await _content(response))
+            async with self._asked(following.wire(), SILENCE) as response:
+                if response.status != 200:
+                    raise following.refused(await _answer(response))
+                async for piece in response.content.iter_any():
+                    for item in following.feed(piece):
+                        yield item
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise self._no_answer(error, maybe_done=False) from error
+        raise Unreachable(self.terms.address.url, "the stream has ended")
+
+    async def _exchange(self, wire: Wire, patience: float) -> Answer | Unreachable:
+        try:
+            async with self._asked(wire, patience) as response:
+                return await _answer(response)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             return self._no_answer(error, maybe_done=False)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             return self._no_answer(error, maybe_done=True)
 
+    def _asked(self, wire: Wire, patience: float) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        session = self._session = self._session or aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
+        parts = self.terms.address.parts
+        return session.request(
+            wire.method,
+            URL(f"{parts.scheme}://{parts.netloc}{wire.target}", encoded=True),
+            data=wire.content,
+            headers=wire.headers,
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(sock_connect=patience, sock_read=patience),
+            ssl=self._ssl,
+        )
+
     def _no_answer(self, error: Exception, *, maybe_done: bool) -> Unreachable:
         unreachable = Unreachable(self.terms.address.url, _why(error), maybe_done=maybe_done)
         unreachable.__cause__ = error
         return unreachable
+
+
+async def _answer(response: aiohttp.ClientResponse) -> Answer:
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return Answer(response.status, headers, await _content(response))
 
 
 async def _content(response: aiohttp.ClientResponse) -> bytes:

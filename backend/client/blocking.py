@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from ssl import SSLContext
 from typing import Self, TypeVar
 
 from backend.client.connections import Connections
-from backend.client.errors import Unreachable
+from backend.client.errors import ClientError, Unreachable
 from backend.client.flow import Ended, Flow, Listing, Pages, Send, Wait, advance
-from backend.client.operation import Blocking
+from backend.client.operation import Blocking, Following
 from backend.client.operations import Operations
 from backend.client.retry import Retry
-from backend.client.terms import AGENT, LOCAL, PATIENCE, terms_of
+from backend.client.terms import AGENT, LOCAL, PATIENCE, SILENCE, terms_of
 from backend.client.wire import Answer
 
 T = TypeVar("T")
@@ -66,3 +67,19 @@ class Client(Operations, Blocking):
         pages = Pages(listing.request, listing.limit)
         for call in pages:
             yield from map(listing.read, pages.took(self.carry_out(self.terms.flow(call))))
+
+    def follow(self, following: Following[T]) -> Iterator[T]:
+        while True:
+            try:
+                yield from self._streamed(following)
+            except ClientError as error:
+                self._never.wait(following.pause(error))
+
+    def _streamed(self, following: Following[T]) -> Iterator[T]:
+        with closing(self._connections.stream(following.wire(), SILENCE)) as pieces:
+            for piece in pieces:
+                if isinstance(piece, Unreachable):
+                    raise piece
+                if piece.status != 200:
+                    raise following.refused(piece)
+                yield from following.feed(piece.content)

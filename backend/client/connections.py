@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import select
 from collections import deque
+from collections.abc import Generator
 from ssl import SSLContext
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from backend.clock import Clock
 FRESH = 2.0
 """Seconds for which an idle connection is used again; servers close theirs after a few more."""
 MOST_IDLE = 16
+PIECE = 65536
 
 
 class _Idle(NamedTuple):
@@ -51,6 +53,21 @@ class Connections:
             raise
         self._give_back(connection)
         return answer
+
+    def stream(self, wire: Wire, timeout: float) -> Generator[Answer | Unreachable, None, None]:
+        """Send a request, and give its answer piece by piece: each has status and headers, and what has come."""
+        connection = self._new(timeout)
+        try:
+            connection.request(wire.method, wire.target, headers=wire.headers)
+            response = connection.getresponse()
+            headers = {name.lower(): value for name, value in response.getheaders()}
+            while piece := response.read1(PIECE) if response.status == 200 else response.read(LARGEST_ANSWER):
+                yield Answer(response.status, headers, piece)
+            yield Unreachable(self._address.url, "the stream has ended")
+        except (OSError, http.client.HTTPException) as error:
+            yield _no_answer(self._address.url, error, maybe_done=False)
+        finally:
+            connection.close()
 
     def close(self) -> None:
         """Close what is idle."""

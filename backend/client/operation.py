@@ -3,15 +3,38 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from functools import wraps
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
+from backend.client.errors import ClientError
 from backend.client.flow import Call, Flow, Listing
 from backend.client.terms import Terms
+from backend.client.wire import Answer, Wire
 
 P = ParamSpec("P")
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Following(Protocol[T_co]):
+    """A stream: what to send to open it, what its pieces mean, and how long to wait when it breaks."""
+
+    def wire(self) -> Wire:
+        """Write the request that opens the stream after all that has come."""
+        ...
+
+    def refused(self, answer: Answer) -> ClientError:
+        """Give the error that an answer stands for which is no stream."""
+        ...
+
+    def feed(self, piece: bytes) -> Sequence[T_co]:
+        """Take what has come; answers what is whole now."""
+        ...
+
+    def pause(self, error: ClientError) -> float:
+        """Say how many seconds to wait before the next connection, or raise the error."""
+        ...
 
 
 class Speaking:
@@ -31,6 +54,10 @@ class Blocking(ABC):
     def walk(self, listing: Listing[T]) -> Iterator[T]:
         """Read a list to its end."""
 
+    @abstractmethod
+    def follow(self, following: Following[T]) -> Iterator[T]:
+        """Read a stream, over as many connections as it takes."""
+
 
 class Awaiting(ABC):
     """A client whose methods are awaited."""
@@ -42,6 +69,10 @@ class Awaiting(ABC):
     @abstractmethod
     def walk(self, listing: Listing[T]) -> AsyncIterator[T]:
         """Read a list to its end."""
+
+    @abstractmethod
+    def follow(self, following: Following[T]) -> AsyncIterator[T]:
+        """Read a stream, over as many connections as it takes."""
 
 
 class Operation(Generic[P, T]):
@@ -64,9 +95,9 @@ class Operation(Generic[P, T]):
 
 
 class Walk(Generic[P, T]):
-    """A method of both clients that reads a list item by item, page after page."""
+    """A method of both clients that reads many things one by one: a list, or a stream."""
 
-    def __init__(self, plan: Callable[Concatenate[Any, P], Listing[T]]) -> None:
+    def __init__(self, plan: Callable[Concatenate[Any, P], Listing[T] | Following[T]]) -> None:
         self._plan = plan
         self.__doc__ = plan.__doc__
 
@@ -79,7 +110,11 @@ class Walk(Generic[P, T]):
     def __get__(self, client: Any, owner: type) -> Any:
         if client is None:
             return self
-        return _bound(self._plan, client, client.walk)
+        return _bound(self._plan, client, lambda plan: _walked(client, plan))
+
+
+def _walked(client: Blocking | Awaiting, plan: Listing[T] | Following[T]) -> Iterator[T] | AsyncIterator[T]:
+    return client.walk(plan) if isinstance(plan, Listing) else client.follow(plan)
 
 
 def _bound(plan: Callable[..., Any], client: object, carry_out: Callable[[Any], Any]) -> Callable[..., Any]:
@@ -107,4 +142,9 @@ def composed(plan: Callable[Concatenate[Any, P], Flow[T]]) -> Operation[P, T]:
 
 def walk(plan: Callable[Concatenate[Any, P], Listing[T]]) -> Walk[P, T]:
     """Make a list a method."""
+    return Walk(plan)
+
+
+def stream(plan: Callable[Concatenate[Any, P], Following[T]]) -> Walk[P, T]:
+    """Make a stream a method."""
     return Walk(plan)

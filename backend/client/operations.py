@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from backend.client.calendars import Calendars
+from backend.client.events import Events
 from backend.client.forecasts import Forecasts
 from backend.client.runs import Runs
 from backend.client.schedules import Schedules
@@ -10,5 +11,5 @@ from backend.client.system import System
 from backend.client.tenants import Tenants
 
 
-class Operations(Schedules, Runs, Calendars, Forecasts, Tenants, System):
+class Operations(Schedules, Runs, Calendars, Forecasts, Tenants, Events, System):
     """Each method takes the same and answers the same in both clients; in one it is awaited."""

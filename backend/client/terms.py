@@ -16,6 +16,8 @@ from backend.clock import Clock, SystemClock
 T = TypeVar("T")
 LOCAL = "http://127.0.0.1:8003"
 PATIENCE = 30.0
+SILENCE = 60.0
+"""Seconds without a byte after which a stream counts as broken; the server sends one every 15."""
 AGENT = "scheduler-client"
 LEAST = 0.1
 """Seconds that the last try has, however near the deadline."""

@@ -179,7 +179,8 @@ async def forecasts(client: Within) -> None:
     begin = datetime.now(UTC) + timedelta(hours=1)
     end, outage = begin + timedelta(hours=10), (begin, begin + timedelta(hours=2))
     load = await client.simulate_range(begin, end, durations={"*": timedelta(minutes=5)}, outage=outage)
-    assert load.total == 20
+    assert load.schedules == 2
+    assert load.misfires
     assert (await client.simulate_range(begin, end, schedules=[draft("x")])).schedules == 1
     assert (await client.audit_occurrences(schedule="digest")).missing_count == 0
 
