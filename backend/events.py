@@ -84,6 +84,25 @@ class CalendarChanged(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class SecretChanged(Fact):
+    """A secret was created, updated or deleted; its value is told to nobody."""
+
+    namespace: str
+    secret: str
+    change: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class EgressChanged(Fact):
+    """A namespace may call other hosts than before: so many entries of its list; None: every public host."""
+
+    namespace: str
+    hosts: int | None
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class NamespaceChanged(Fact):
     """A namespace was created, updated or deleted."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import difflib
 import os
 import re
@@ -59,6 +60,31 @@ def _modules(value: object) -> object:
     return tuple(names)
 
 
+def _keys(value: object) -> object:
+    """Split `id:base64` at commas; no message shows a key."""
+    if not isinstance(value, str | list | tuple):
+        return value
+    entries = value.split(",") if isinstance(value, str) else value
+    keys = [(entry[0], entry[1]) if isinstance(entry, tuple) else _key(str(entry).strip()) for entry in entries]
+    if len({key_id for key_id, _ in keys}) < len(keys):
+        raise FieldError("an id stands there twice", "give each key its own")
+    return tuple(keys)
+
+
+def _key(entry: str) -> tuple[str, bytes]:
+    key_id, _, encoded = entry.partition(":")
+    try:
+        key = base64.b64decode(encoded, validate=True)
+    except ValueError:
+        key = b""
+    if not _KEY_ID.fullmatch(key_id) or len(key) != KEY_BYTES:
+        raise FieldError("a key is no id:base64 of 32 bytes", "give what `scheduler secrets make-key` prints")
+    return key_id, key
+
+
+KEY_BYTES = 32
+_KEY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,49}")
+Keys = Annotated[tuple[tuple[str, bytes], ...], BeforeValidator(_keys)]
 Modules = Annotated[tuple[str, ...], BeforeValidator(_modules)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lowered)]
 LogFormat = Annotated[Literal["console", "json"], BeforeValidator(_lowered)]
@@ -131,6 +157,14 @@ class Settings(BaseSettings):
         default=(),
     )
     allow_private_urls: bool = _switch("Accept `http` targets on loopback, private and link-local addresses.")
+
+    secret_keys: Keys = _setting(
+        "Keys that encrypt secrets, the newest first; without any, secrets are refused.",
+        "keys as id:base64 with commas between",
+        "keys",
+        default=(),
+        repr=False,
+    )
 
     retry_max_attempts: int = _count(3, "Attempts of one run, the first included.", 1, 100, "attempts")
     retry_initial: Duration = _length(10 * SECOND, "Upper bound of the first back-off.", ZERO, 30 * DAY)
@@ -336,7 +370,7 @@ def _sentence(detail: ErrorDetails) -> str:
 
 
 def _shown(field: str, value: object) -> str:
-    if field == "database_url":  # it may hold a password
+    if field in {"database_url", "secret_keys"}:  # the one may hold a password, the other does
         return "it"
     return format_duration(value) if isinstance(value, timedelta) else repr(value)[:80]
 

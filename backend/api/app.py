@@ -19,6 +19,7 @@ from backend.api.requests import scopes_of
 from backend.api.routes import (
     audit,
     calendars,
+    egress,
     explain,
     health,
     keys,
@@ -26,6 +27,7 @@ from backend.api.routes import (
     preview,
     runs,
     schedules,
+    secrets,
     simulate,
     workers,
 )
@@ -35,7 +37,7 @@ from backend.service.last_use import LastUse
 from backend.service.times import PreviewRequest
 
 PREFIX = "/api/v1"
-NOUNS = (schedules, explain, runs, calendars, preview, simulate, audit, workers, namespaces, keys)
+NOUNS = (schedules, explain, runs, calendars, secrets, egress, preview, simulate, audit, workers, namespaces, keys)
 DESCRIPTION = """Schedules in, runs out: every occurrence becomes exactly one recorded run.
 
 Instants are RFC 3339 in UTC. Durations are seconds, or text such as `90s`, `15m`, `2h`, `1d`, `PT15M`.
@@ -48,6 +50,8 @@ TAGS = [
     },
     {"name": "runs", "description": "What became of each occurrence, with its attempts and output."},
     {"name": "calendars", "description": "Days such as holidays, kept once, which schedules exclude by name."},
+    {"name": "secrets", "description": "Values that targets refer to by name; kept encrypted, never shown."},
+    {"name": "egress", "description": "Which hosts the http targets of the namespace may call."},
     {"name": "audit", "description": "Whether the record is complete, and nothing in it twice."},
     {"name": "workers", "description": "Who is at work, on which host, and on how many runs."},
     {"name": "namespaces", "description": "Tenants: nothing in one is seen from another."},

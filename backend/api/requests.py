@@ -22,10 +22,12 @@ from backend.service.api_keys import Keys, KeyView, key_view
 from backend.service.backfill import Backfills
 from backend.service.calendars import Calendars
 from backend.service.drafts import ANY_REVISION
+from backend.service.egress import Allowances
 from backend.service.keys import identify, principal_of
 from backend.service.namespaces import Namespaces
 from backend.service.runs import Runs
 from backend.service.schedules import Schedules
+from backend.service.secrets import Secrets
 from backend.service.simulate import Simulations
 from backend.service.validation import MOST_PROBLEMS, check_text
 from backend.service.wording import kind_of
@@ -83,6 +85,16 @@ class Caller(NamedTuple):
     def calendars(self) -> Calendars:
         """Give the use cases on named calendars."""
         return Calendars(self.store, self.by, self.context.around)
+
+    @property
+    def allowances(self) -> Allowances:
+        """Give the use cases on the hosts that may be called."""
+        return Allowances(self.store, self.by, self.context.around, everywhere=self.principal.namespace is None)
+
+    @property
+    def secrets(self) -> Secrets:
+        """Give the use cases on secrets."""
+        return Secrets(self.store, self.by, self.context.around)
 
     @property
     def simulations(self) -> Simulations:

@@ -12,7 +12,9 @@ from backend.engine.definition import ScheduleDefinition
 from backend.service.api_keys import KeyBody, RotateBody
 from backend.service.backfill import BackfillRequest
 from backend.service.calendars import CalendarBody
+from backend.service.egress import EgressBody
 from backend.service.namespaces import NamespaceBody, NamespacePatch
+from backend.service.secrets import SecretBody
 from backend.service.simulate import SimulateRequest
 
 
@@ -68,6 +70,8 @@ SIMULATE_EXAMPLE: Mapping[str, Any] = {
     "outage": {"from": "2026-12-01T08:30:00Z", "to": "2026-12-01T10:00:00Z"},
 }
 CALENDAR_EXAMPLE: Mapping[str, Any] = {"days": ["2026-12-25", "2026-12-28"]}
+SECRET_EXAMPLE: Mapping[str, Any] = {"value": "Bearer 4f1c…"}
+EGRESS_EXAMPLE: Mapping[str, Any] = {"allowed_hosts": ["api.example.org", "*.example.com", "10.1.0.0/16"]}
 NAMESPACE_EXAMPLE: Mapping[str, Any] = {
     "id": "growth",
     "timezone": "Europe/London",
@@ -113,6 +117,8 @@ BODIES: tuple[type[BaseModel], ...] = (
     BackfillRequest,
     BatchBody,
     CalendarBody,
+    SecretBody,
+    EgressBody,
     SimulateRequest,
     NamespaceBody,
     NamespacePatch,

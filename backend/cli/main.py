@@ -25,6 +25,7 @@ from backend.cli import (
     preview,
     runs,
     schedules,
+    secrets,
     simulate,
     workers,
 )
@@ -104,6 +105,13 @@ CALENDAR_COMMANDS: tuple[tuple[str, Command, str], ...] = (
     ("put", calendars.put, "scheduler calendars put holidays.ics --id uk"),
     ("delete", calendars.delete, "scheduler calendars delete uk"),
 )
+SECRET_COMMANDS: tuple[tuple[str, Command, str], ...] = (
+    ("put", secrets.put, "scheduler secrets put api-token < token.txt\nscheduler secrets put api-token token.txt"),
+    ("list", secrets.list_, "scheduler secrets list"),
+    ("delete", secrets.delete, "scheduler secrets delete api-token"),
+    ("make-key", secrets.make_key, "scheduler secrets make-key --id 2026-12"),
+    ("reencrypt", secrets.reencrypt, "scheduler secrets reencrypt"),
+)
 KEY_COMMANDS: tuple[tuple[str, Command, str], ...] = (
     (
         "create",
@@ -134,6 +142,7 @@ GROUPS = (
     ("run", "One run.", RUN_COMMANDS),
     ("import", "Schedules from elsewhere.", IMPORT_COMMANDS),
     ("calendars", "Days such as holidays, kept once, which schedules exclude by name.", CALENDAR_COMMANDS),
+    ("secrets", "Values that targets refer to by name; kept encrypted, never shown.", SECRET_COMMANDS),
     ("keys", "Who may come in, to which namespace, to do what, and until when.", KEY_COMMANDS),
     ("namespaces", "The tenants of a server.", NAMESPACE_COMMANDS),
     ("db", "The database itself.", DB_COMMANDS),

@@ -30,6 +30,7 @@ from backend.observe.metrics import Metrics
 from backend.observe.outages import Outages
 from backend.service.schedules import Surroundings
 from backend.settings import Settings, base_environment
+from backend.store.keyring import KeyRing
 from backend.store.port import Store
 from backend.store.retention import Retention
 from backend.store.wakeup import TIMES
@@ -199,6 +200,7 @@ async def worker_on(store: Store, settings: Settings, *, clock: Clock, events: E
             host=socket.gethostname(),
             pid=os.getpid(),
             version=version_of_this_package(),
+            ring=KeyRing(settings.secret_keys),
         )
         events.subscribe(Outages(clock, events).observe)
         worker = Worker(store.worker(), lent, config, clock=clock, events=events)
@@ -233,6 +235,7 @@ def surroundings_of(settings: Settings, events: Events, bell: Callable[[str], Ri
         wake_workers=wake_workers,
         check_leases=check_leases,
         entropy=secrets.token_bytes,
+        ring=KeyRing(settings.secret_keys),
     )
 
 

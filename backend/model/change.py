@@ -36,6 +36,8 @@ class Moment(NamedTuple):
     """Occurrences of the schedule that wait for the end of its open runs."""
     calendars: Mapping[str, str] = {}
     """The days of named calendars, as JSON lists of dates by id, as they are in this transaction."""
+    secrets: frozenset[str] = frozenset()
+    """The names of secrets that there are."""
 
 
 Revise = Callable[[str, Schedule | None, bool, Moment], Change]

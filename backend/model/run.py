@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from backend.model.egress import ANYWHERE, Egress
 from backend.model.ids import RunId
+from backend.model.secret import Secret
 
 
 class RunState(StrEnum):
@@ -110,3 +113,9 @@ class Dispatch:
     missed_count: int
     missed_first_at: int | None
     missed_last_at: int | None
+    started_at: int = 0
+    """When this attempt began."""
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
+    """The values that the target refers to, by name."""
+    egress: Egress = ANYWHERE
+    """Which hosts the run's namespace may call."""

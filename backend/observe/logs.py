@@ -270,6 +270,14 @@ def _calendar_changed(fact: events.CalendarChanged) -> Line:
     return _line("info", "calendar_changed", **ids, days=fact.days, schedules_replanned=fact.schedules, by=fact.by)
 
 
+def _secret_changed(fact: events.SecretChanged) -> Line:
+    return _line("info", "secret_changed", namespace=fact.namespace, secret=fact.secret, change=fact.change, by=fact.by)
+
+
+def _egress_changed(fact: events.EgressChanged) -> Line:
+    return _line("info", "allowed_hosts_changed", namespace=fact.namespace, hosts=fact.hosts, by=fact.by)
+
+
 def _namespace_changed(fact: events.NamespaceChanged) -> Line:
     return _line("info", f"namespace_{fact.verb}", namespace=fact.namespace, by=fact.by)
 
@@ -411,6 +419,8 @@ WORDINGS: dict[type[events.Fact], Callable[[Any], Line]] = {
     events.Listening: _listening,
     events.ScheduleChanged: _schedule_changed,
     events.CalendarChanged: _calendar_changed,
+    events.SecretChanged: _secret_changed,
+    events.EgressChanged: _egress_changed,
     events.NamespaceChanged: _namespace_changed,
     events.KeyChanged: _key_changed,
     events.ScheduleRetimed: _schedule_retimed,

@@ -18,6 +18,7 @@ from backend.model.instants import DAY, MINUTE, SECOND, micros, rfc3339
 from backend.model.plan import Planned
 from backend.model.run import FINAL_STATES, RunState
 from backend.model.schedule import Schedule, ScheduleState
+from backend.service.references import check_secrets
 from backend.service.silence import silence
 from backend.service.timings import timing_of, without_days
 from backend.service.validation import joined
@@ -241,7 +242,8 @@ def _refuse_decided(triggers: tuple[Trigger, ...], old: tuple[Trigger, ...], cur
 
 
 def _defined(schedule: Schedule, definition: ScheduleDefinition, moment: Moment, at: str) -> Schedule:
-    """Copy a definition into the typed columns."""
+    """Copy a definition into the typed columns; Refused when it refers to a secret that is not there."""
+    check_secrets(definition, moment.secrets, at)
     return schedule._replace(
         name=definition.name or schedule.id,
         owner=definition.owner,

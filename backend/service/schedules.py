@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from backend.engine.definition import ScheduleDefinition, load_definition
@@ -13,17 +13,20 @@ from backend.engine.plan import delay_of
 from backend.errors import Conflict, FieldError, FieldProblem, Refused
 from backend.events import Events, ScheduleChanged, SchedulesChanged
 from backend.model.change import Change, Moment
+from backend.model.egress import read_egress
 from backend.model.ids import uuid7
 from backend.model.schedule import Schedule, ScheduleState
 from backend.service import drafts
 from backend.service.cursors import read_cursor, write_cursor
 from backend.service.default_zone import zoned
 from backend.service.drafts import Draft
+from backend.service.references import secrets_of
 from backend.service.summaries import summary_of
 from backend.service.times import upcoming
 from backend.service.timings import calendars_of
 from backend.service.validation import MOST_PROBLEMS, check_text, joined, parse
 from backend.service.views import OccurrenceView, schedule_view
+from backend.store.keyring import KeyRing
 from backend.store.port import NamespaceStore
 from backend.store.schedules import ScheduleFilter, Wish, no_such_schedule
 from backend.targets.base import TargetRules
@@ -45,6 +48,8 @@ class Surroundings:
     wake_workers: Callable[[], None]
     check_leases: Callable[[], None]
     entropy: Callable[[int], bytes]
+    ring: KeyRing = field(default_factory=KeyRing)
+    """Encrypts secrets."""
 
 
 class BatchItem(NamedTuple):
@@ -74,7 +79,8 @@ class Schedules:
 
     async def create(self, document: object, now: int) -> dict[str, Any]:
         """Create a schedule; Conflict if the id exists."""
-        definition = await asyncio.to_thread(self._read, (await zoned(self.store, [document]))[0])
+        zoned_document = (await zoned(self.store, [document]))[0]
+        definition = await asyncio.to_thread(self._read, zoned_document, await self._rules())
         id_ = definition.id or uuid7(now, self.around.entropy(10))
         draft = Draft(_named(definition, id_), self.by, only_create=True)
         await self._put([draft])
@@ -82,27 +88,29 @@ class Schedules:
 
     async def put(self, id_: str, document: object, if_match: int | None) -> tuple[dict[str, Any], str]:
         """Create or replace; answers the schedule, and `created`, `updated` or `unchanged`."""
-        definition = await asyncio.to_thread(self._read, (await zoned(self.store, [document]))[0])
+        rules = await self._rules()
+        definition = await asyncio.to_thread(self._read, (await zoned(self.store, [document]))[0], rules)
         if definition.id not in {None, id_}:
             raise Refused([FieldProblem("id", f"it differs from {id_!r} in the path", "leave it out or repeat it")])
-        named = self._read(definition.model_dump(mode="json") | {"id": id_})
+        named = self._read(definition.model_dump(mode="json") | {"id": id_}, rules)
         changes = await self._put([Draft(named, self.by, if_match=if_match)])
         return await self.get(id_), changes[0].verb
 
     async def apply(self, batch: Batch) -> list[BatchItem]:
         """Create or replace all, or none; answers what happened to each."""
         # Reading thousands takes a second, in which the event loop has schedules to fire.
-        read = await asyncio.to_thread(self._read_all, await zoned(self.store, batch.documents))
+        documents = await zoned(self.store, batch.documents)
+        read = await asyncio.to_thread(self._read_all, documents, await self._rules())
         puts = [Draft(definition, self.by, f"schedules[{n}]", batch.source) for n, definition in enumerate(read)]
         changes = await self._put(puts, prune_source=batch.source if batch.prune else None, dry_run=batch.dry_run)
         return await asyncio.to_thread(lambda: list(map(_item, changes)))
 
-    def _read_all(self, documents: Sequence[object]) -> list[ScheduleDefinition]:
+    def _read_all(self, documents: Sequence[object], rules: TargetRules) -> list[ScheduleDefinition]:
         read: list[ScheduleDefinition] = []
         problems: list[FieldProblem] = []
         for n, document in enumerate(documents):
             try:
-                read.append(self._read(document, f"schedules[{n}]"))
+                read.append(self._read(document, rules, f"schedules[{n}]"))
             except Refused as refused:
                 problems += refused.problems
         if problems:
@@ -115,6 +123,7 @@ class Schedules:
         if not isinstance(patch, dict):
             raise Refused([FieldProblem("body", "a merge patch is an object", "give the fields to change")])
         check_text(patch)
+        rules = await self._rules()
         zoned_patch = (await zoned(self.store, [patch]))[0]
 
         def revise(_: str, current: Schedule | None, open_run: bool, moment: Moment) -> Change:  # noqa: FBT001
@@ -123,10 +132,10 @@ class Schedules:
             merged = _merge(_stored(current), zoned_patch)
             if merged.get("id") != id_:
                 raise Refused([FieldProblem("id", "an id cannot change", "leave it out")])
-            draft = Draft(self._read(merged), self.by, if_match=if_match)
+            draft = Draft(self._read(merged, rules), self.by, if_match=if_match)
             return drafts.revise(draft, current, moment, open_run=open_run)
 
-        await self._change(Wish([id_], revise, calendars=None))
+        await self._change(Wish([id_], revise, calendars=None, secrets=None))
         return await self.get(id_)
 
     async def get(self, id_: str) -> dict[str, Any]:
@@ -194,13 +203,18 @@ class Schedules:
         # A thousand times of twenty rules take a third of a second, in which the event loop has schedules to fire.
         return await asyncio.to_thread(look)
 
-    def _read(self, document: object, at: str = "") -> ScheduleDefinition:
+    async def _rules(self) -> TargetRules:
+        """Say what targets of this namespace may do."""
+        hosts = await self.store.egress().hosts()
+        return replace(self.around.rules, egress=read_egress(hosts)) if hosts is not None else self.around.rules
+
+    def _read(self, document: object, rules: TargetRules, at: str = "") -> ScheduleDefinition:
         definition = parse(ScheduleDefinition, self._with_defaults(document), at=at)
         if definition.namespace != self.store.namespace:
             rule = f"the namespace {definition.namespace!r} is not the one of this request"
             raise Refused([FieldProblem(joined(at, "namespace"), rule, f"use {self.store.namespace!r}")])
         try:
-            definition.target.check(self.around.rules)
+            definition.target.check(rules)
         except FieldError as error:
             field = joined(joined(at, "target"), error.field)
             raise Refused([FieldProblem(field, error.rule, error.fix)]) from None
@@ -229,7 +243,8 @@ class Schedules:
 
         drops = drop if prune_source else None
         calendars = calendars_of(one for draft in puts for one in draft.definition.exclusions)
-        return await self._change(Wish(list(by_id), revise, prune_source, drops, dry_run, calendars))
+        secrets = secrets_of(draft.definition for draft in puts)
+        return await self._change(Wish(list(by_id), revise, prune_source, drops, dry_run, calendars, secrets))
 
     async def _revise(self, id_: str, change: Callable[..., Change], if_match: int | None) -> None:
         def revise(_: str, current: Schedule | None, open_run: bool, moment: Moment) -> Change:  # noqa: FBT001

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from backend.model.attempt import AttemptResult, Settled, Settler
@@ -15,6 +16,7 @@ from backend.model.run import FINAL_STATES, AttemptState, ClaimedRun, RunState, 
 from backend.store.attempts import NewAttempt
 from backend.store.operation import Batch, Operation, Query, now
 from backend.store.planning import drop_waiting, settle_schedules
+from backend.store.secrets import Sealed, secrets_for
 from backend.store.workers import Presence, see
 
 STREAK_SPAN = 60 * MINUTE
@@ -46,6 +48,10 @@ class Claim(NamedTuple):
     """Schedule key → public id, and what to carry out as JSON; None where the definition cannot be read."""
     next_at: int | None
     served: Served = Served()
+    secrets: Sealed = MappingProxyType({})
+    """What the errands refer to, encrypted, by namespace and name."""
+    egress: Mapping[str, str | None] = MappingProxyType({})
+    """Which hosts may be called, by namespace, as it is stored."""
 
 
 LIVE, BACKFILL = 0, 1
@@ -67,7 +73,11 @@ def claim_runs(lessee: Lessee, limit: int, backfills: int | None = None) -> Oper
     keys = sorted({run.schedule_key for run in runs})
     errands = (yield Query("errands_of", {"schedule_keys": keys})) if keys else []
     next_at = yield from _next_at(instant, with_backfills=backfills is None or backfills > 0)
-    return Claim(instant, runs, {row[0]: (row[1], row[2]) for row in errands}, next_at, Served(live, backfill))
+    # In this transaction, so that a secret is never older than the claim; read anew with each, and never kept.
+    sealed = yield from secrets_for((row[3], row[2]) for row in errands)
+    egress = {row[3]: row[4] for row in errands}
+    named = {row[0]: (row[1], row[2]) for row in errands}
+    return Claim(instant, runs, named, next_at, Served(live, backfill), sealed, egress)
 
 
 def _lease(lessee: Lessee, instant: int, lane: int, limit: int) -> Operation[tuple[list[ClaimedRun], str]]:

@@ -5,6 +5,8 @@
     NamespaceStore  schedules and runs of one namespace, which it is born with: no method can name another
     HistoryStore    the past of a namespace, or of all (history.py)
     CalendarStore   the named calendars of one namespace (calendars.py)
+    SecretStore     the secrets of one namespace, encrypted (secrets.py)
+    EgressStore     the hosts that one namespace may call (egress.py)
     KeyStore        the keys of one namespace, or all of them (keys.py)
     NamespacesStore the namespaces themselves (namespaces.py)
     TimezoneStore   changes of the time zone database (tzdata.py)
@@ -30,10 +32,12 @@ from backend.store import admin, keys, leasing, namespaces, planning, retention,
 from backend.store import runs as run_operations
 from backend.store import schedules as schedule_operations
 from backend.store.calendars import CalendarStore
+from backend.store.egress import EgressStore
 from backend.store.history import HistoryStore
 from backend.store.operation import Runner, now
 from backend.store.runs import Place, RunFilter, RunRecord, RunRow
 from backend.store.schedules import DryRun, Listed, ScheduleFilter, Wish
+from backend.store.secrets import Reseal, SecretStore, reseal_secrets
 from backend.store.simulation import Replayable, replayable_schedules, schedules_beside
 from backend.store.tzdata import TimezoneStore
 from backend.store.wakeup import Hear
@@ -161,6 +165,14 @@ class NamespaceStore:
         """End an open run."""
         return await self.runner.write(run_operations.cancel_run(self.namespace, id_, by))
 
+    def secrets(self) -> SecretStore:
+        """Give the port of the namespace's secrets."""
+        return SecretStore(self.runner, self.namespace)
+
+    def egress(self) -> EgressStore:
+        """Give the port of the hosts that the namespace may call."""
+        return EgressStore(self.runner, self.namespace)
+
     async def timezone(self) -> str:
         """Read the time zone of triggers that name none; NotFound if the namespace is gone."""
         return (await self.runner.read(namespaces.get_namespace(self.namespace))).timezone
@@ -192,6 +204,14 @@ class AdminStore:
     async def note_used(self, key_ids: Sequence[str], instant: int) -> None:
         """Note when these keys were last used."""
         await self.runner.write(keys.note_used(key_ids, instant))
+
+    async def reseal(self, key_id: str, reseal: Reseal) -> int:
+        """Encrypt all secrets anew that are not encrypted with this key; answers how many."""
+        count, after = await self.runner.write(reseal_secrets(key_id, reseal, ("", "")))
+        while after is not None:
+            more, after = await self.runner.write(reseal_secrets(key_id, reseal, after))
+            count += more
+        return count
 
     async def backlog(self) -> admin.Backlog:
         """Count what waits."""

@@ -12,6 +12,7 @@ from backend.model.schedule import Schedule
 from backend.store.namespaces import hold_namespace
 from backend.store.operation import Batch, Operation, Query, Row, now
 from backend.store.planning import drop_waiting, settle_schedules, standing, write_plans
+from backend.store.secrets import known_secrets
 
 _FIELDS = len(Schedule._fields)
 
@@ -35,6 +36,8 @@ class Wish(NamedTuple):
     dry_run: bool = False
     calendars: Sequence[str] | None = ()
     """The named calendars that deciding needs; None: all of the namespace."""
+    secrets: Sequence[str] | None = ()
+    """The secrets that deciding has to know of; None: all of the namespace."""
 
 
 def change_schedules(namespace: str, store_id: str, wish: Wish) -> Operation[list[Change]]:
@@ -44,7 +47,8 @@ def change_schedules(namespace: str, store_id: str, wish: Wish) -> Operation[lis
     current = yield from _current(namespace, [*wish.ids, *gone])
     days = yield from calendar_days(namespace, wish.calendars)
     # The clock is read when nobody else is at these schedules any more: nothing has happened to them after `now`.
-    moment = Moment((yield from now()), store_id, calendars=days)
+    secrets = yield from known_secrets(namespace, wish.secrets)
+    moment = Moment((yield from now()), store_id, calendars=days, secrets=secrets)
     changes = _decide(wish.ids, wish.revise, current, moment)
     if wish.drop is not None:
         changes += _decide(gone, wish.drop, current, moment)

@@ -6,10 +6,11 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import anyio
 
+from backend.model.egress import ANYWHERE, Egress
 from backend.model.instants import rfc3339
 from backend.model.run import Dispatch
 from backend.targets.pool import PythonPool
@@ -54,6 +55,8 @@ class TargetRules:
     allow_private_urls: bool
     python_prefixes: tuple[str, ...] = ()
     """Modules whose callables, and those of the modules below, may be called; none unless given."""
+    egress: Egress = ANYWHERE
+    """Which hosts the namespace at hand may call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,10 @@ class Target(Protocol):
     @property
     def kind(self) -> str:
         """Name the kind, as in the schedule's document."""
+        ...
+
+    def model_dump(self, *, mode: str) -> dict[str, Any]:
+        """Write it as the document that it was read from."""
         ...
 
     def check(self, rules: TargetRules) -> None:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO, Self
 
 import anyio
@@ -27,9 +27,9 @@ class ChildSpec:
     """What to start."""
 
     argv: Sequence[str]
-    env: Mapping[str, str]
+    env: Mapping[str, str] = field(repr=False)
     cwd: str | None
-    stdin: bytes
+    stdin: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

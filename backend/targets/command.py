@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from backend.errors import FieldError
 from backend.model.run import Dispatch
+from backend.model.secret import SecretRef, TextOrSecret, values
 from backend.targets.base import Failed, Outcome, Succeeded, TargetRules, Tools, identity
 from backend.targets.child import ChildSpec, Ended, run_child
 from backend.targets.output import quote
@@ -42,7 +43,9 @@ class CommandTarget(BaseModel):
 
     kind: Literal["command"] = "command"
     argv: tuple[str, ...] = Field(min_length=1, max_length=256, description="The program and its arguments.")
-    env: dict[str, str] = Field(default_factory=dict, max_length=256, description="Added to a minimal environment.")
+    env: dict[str, TextOrSecret] = Field(
+        default_factory=dict, max_length=256, description="Added to a minimal environment; values may be secrets."
+    )
     cwd: str | None = Field(default=None, max_length=4096, description="Absolute folder; null: the server's own.")
 
     @field_validator("argv")
@@ -57,13 +60,13 @@ class CommandTarget(BaseModel):
 
     @field_validator("env")
     @classmethod
-    def _env_is_settable(cls, env: dict[str, str]) -> dict[str, str]:
+    def _env_is_settable(cls, env: dict[str, str | SecretRef]) -> dict[str, str | SecretRef]:
         for name in env:
             if not name or "=" in name:
                 raise FieldError(f"{name[:80]!r} is not the name of a variable", "use letters, digits and _")
             if name in RESERVED_ENV:
                 raise FieldError(f"{name} tells the command which run this is", "choose another name", name)
-        size = sum(_size(name, "env") + _size(value, "env") for name, value in env.items())
+        size = sum(_size(name, "env") + _size(_written(value), "env") for name, value in env.items())
         if size > ENV_BYTES:
             raise FieldError(f"env has {size} bytes, over {ENV_BYTES}", "pass long values as input, on stdin")
         return env
@@ -91,6 +94,10 @@ class CommandTarget(BaseModel):
             return Failed(start_problem(self, error), error.errno not in _SHORTAGES)
 
 
+def _written(value: str | SecretRef) -> str:
+    return "" if isinstance(value, SecretRef) else value
+
+
 def _size(text: str, what: str) -> int:
     if "\x00" in text:
         raise FieldError(f"{what} holds a NUL character", "leave it out")
@@ -104,7 +111,7 @@ def environment(target: CommandTarget, dispatch: Dispatch, base: Mapping[str, st
     """Build what the command inherits: the server's minimum, its own, and which run this is."""
     return {
         **base,
-        **target.env,
+        **values(target.env, dispatch.secrets),
         **identity(dispatch),
     }
 

@@ -18,10 +18,12 @@ from yarl import URL
 from backend.errors import FieldError
 from backend.model.instants import rfc3339, rfc3339_or_none
 from backend.model.run import Dispatch
+from backend.model.secret import SecretRef, TextOrSecret, revealed, values
 from backend.targets.base import Failed, Outcome, Succeeded, TargetRules, Tools
-from backend.targets.http_rules import check_body, check_public, checked_headers, checked_url
+from backend.targets.http_rules import check_body, check_host, check_signed, checked_headers, checked_url, sendable
 from backend.targets.output import first_line, quote
 from backend.targets.sender import Answer, NoAnswer, Request
+from backend.targets.signing import signature_headers
 
 RETRY_AFTER_SECONDS = 86400.0
 TRANSIENT = frozenset({408, 429})
@@ -39,8 +41,17 @@ class HttpTarget(BaseModel):
     kind: Literal["http"] = "http"
     method: Literal["POST", "GET", "PUT", "PATCH", "DELETE", "HEAD"] = "POST"
     url: str = Field(description="Absolute http or https URL, without user name or password.")
-    headers: dict[str, str] = Field(default_factory=dict, description="Sent as they are, beside our own.")
-    body: JsonValue = Field(default=None, description="Sent as JSON; null sends an envelope that describes the run.")
+    headers: dict[str, TextOrSecret] = Field(
+        default_factory=dict, description="Sent as they are, beside our own; values may be secrets."
+    )
+    body: JsonValue = Field(
+        default=None,
+        description='Sent as JSON; null sends an envelope that describes the run. In it, `{"secret": name}` is '
+        "replaced by its value.",
+    )
+    signing_secret: SecretRef | Annotated[tuple[SecretRef, ...], Field(min_length=1, max_length=2)] | None = Field(
+        default=None, description="Signs as Standard Webhooks; two while one replaces the other."
+    )
     success_statuses: tuple[Status, ...] | None = Field(
         default=None, min_length=1, max_length=100, description="Statuses that mean success; null: every 2xx."
     )
@@ -52,7 +63,7 @@ class HttpTarget(BaseModel):
 
     @field_validator("headers")
     @classmethod
-    def _headers_are_sendable(cls, headers: dict[str, str]) -> dict[str, str]:
+    def _headers_are_sendable(cls, headers: dict[str, str | SecretRef]) -> dict[str, str | SecretRef]:
         return checked_headers(headers)
 
     @field_validator("body")
@@ -67,28 +78,43 @@ class HttpTarget(BaseModel):
     @model_validator(mode="after")
     def _method_carries_the_body(self) -> HttpTarget:
         check_body(self.method, self.body)
+        if self.signing_secret is not None:
+            check_signed(self.headers)
         return self
 
+    @property
+    def signers(self) -> tuple[SecretRef, ...]:
+        """The secrets that sign, the newest first."""
+        if self.signing_secret is None:
+            return ()
+        return self.signing_secret if isinstance(self.signing_secret, tuple) else (self.signing_secret,)
+
     def check(self, rules: TargetRules) -> None:
-        """Refuse an address that is literally private, unless the rules allow it."""
-        if not rules.allow_private_urls:
-            check_public(self.url)
+        """Refuse a host that the namespace may not call, and an address that is literally private, unless allowed."""
+        check_host(self.url, rules.egress, allow_private=rules.allow_private_urls)
 
     async def perform(self, dispatch: Dispatch, tools: Tools) -> Outcome:
         """Send the request and classify what comes back."""
-        answer = await tools.sender.send(request_of(self, dispatch))
+        try:
+            request = request_of(self, dispatch)
+        except FieldError as error:
+            return Failed(f"{error.rule}; {error.fix}", permanent=True)
+        answer = await tools.sender.send(request)
         if isinstance(answer, NoAnswer):
             return Failed(answer.error, answer.permanent)
         return classify(self, answer)
 
 
 def request_of(target: HttpTarget, dispatch: Dispatch) -> Request:
-    """Build what is sent for one attempt."""
+    """Build what is sent for one attempt; FieldError when a secret cannot be sent where it stands."""
     body = body_of(target, dispatch)
     headers = headers_of(dispatch) | ({} if body is None else {"Content-Type": "application/json"})
-    given = {name.lower() for name in target.headers}
+    if target.signers:
+        headers |= signature_headers(dispatch, body or b"", [dispatch.secrets[one.secret] for one in target.signers])
+    theirs = sendable(target.headers, values(target.headers, dispatch.secrets))
+    given = {name.lower() for name in theirs}
     ours = {name: value for name, value in headers.items() if name.lower() not in given}
-    return Request(target.method, URL(target.url), ours | target.headers, body, dispatch.timeout)
+    return Request(target.method, URL(target.url), ours | theirs, body, dispatch.timeout, dispatch.egress)
 
 
 def headers_of(dispatch: Dispatch) -> dict[str, str]:
@@ -108,10 +134,11 @@ def body_of(target: HttpTarget, dispatch: Dispatch) -> bytes | None:
     """Encode the body as given, else the envelope, for a method that has a body."""
     if target.body is None:
         return encode_json(envelope(dispatch)) if target.method in {"POST", "PUT", "PATCH"} else None
-    content_type = next((v for k, v in target.headers.items() if k.lower() == "content-type"), "application/json")
-    if isinstance(target.body, str) and not _JSON_TYPE.match(content_type):
-        return target.body.encode(errors="replace")
-    return encode_json(target.body)
+    given = next((v for k, v in target.headers.items() if k.lower() == "content-type"), "application/json")
+    body, content_type = revealed(target.body, dispatch.secrets), str(revealed(given, dispatch.secrets))
+    if isinstance(body, str) and not _JSON_TYPE.match(content_type):
+        return body.encode(errors="replace")
+    return encode_json(body)
 
 
 def envelope(dispatch: Dispatch) -> dict[str, Any]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from errno import EACCES
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
-Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from backend.model.egress import ANYWHERE, Address, Egress, Network
 
 # Our own list, because `ipaddress` of Python 3.11 calls NAT64, 6to4, site-local and multicast addresses global.
 # From IANA's special-purpose registries for IPv4 and IPv6.
@@ -34,6 +35,9 @@ _NETWORKS: tuple[tuple[Network, str], ...] = tuple(
     (ip_network(network), kind) for kind, networks in _FORBIDDEN.items() for network in networks
 )
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
+SYNTHESIZED = "NAT64"
+"""A resolver for networks without IPv4 makes such an address for every name, beside the real ones."""
+FOREIGN = "not among the hosts that this namespace may call"
 
 
 def forbidden_kind(address: Address) -> str | None:
@@ -56,17 +60,48 @@ def literal_address(host: str) -> Address | None:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Where one request may go."""
+
+    allow_private: bool = False
+    egress: Egress = ANYWHERE
+    named: bool = False
+    """The host is allowed by its name; only a name that is not needs an address in the networks."""
+
+    def refusal(self, where: str) -> tuple[str, str] | None:
+        """Say why an address is refused: its kind, and how that is told; None for one that may be called."""
+        address = literal_address(where)
+        if address is None:
+            return "unknown", "at an unknown address"
+        if self.egress.holds(address):
+            return None
+        if self.egress.restricted and not self.named:
+            return "foreign", FOREIGN
+        kind = None if self.allow_private else forbidden_kind(address)
+        return None if kind is None else (kind, f"at a {kind} address")
+
+
 @dataclass(slots=True)
 class Verdict:
     """What the guard decided about the addresses of one request."""
 
+    policy: Policy = field(default_factory=Policy)
     refused: str | None = None
     allowed: bool = False
 
     @property
     def blocked(self) -> str | None:
-        """Name the kind of address, when nothing but forbidden ones were found."""
+        """Say where the host is that may not be called, when nothing else was found."""
         return None if self.allowed else self.refused
+
+
+class Blocked(OSError):
+    """An address is refused; `where` completes "HOST is …"."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(EACCES, f"{where}, refused")
+        self.where = where
 
 
 # The exception of a socket factory loses its type among several addresses; the verdict travels beside it.
@@ -74,9 +109,9 @@ _verdict: ContextVar[Verdict] = ContextVar("verdict")
 
 
 @contextmanager
-def verdict() -> Iterator[Verdict]:
+def verdict(policy: Policy) -> Iterator[Verdict]:
     """Collect what the guard decides in this task and in the tasks it starts."""
-    verdict = Verdict()
+    verdict = Verdict(policy)
     token = _verdict.set(verdict)
     try:
         yield verdict
@@ -84,18 +119,48 @@ def verdict() -> Iterator[Verdict]:
         _verdict.reset(token)
 
 
-def open_public_socket(info: tuple[Any, Any, int, str, tuple[Any, ...]]) -> socket.socket:
-    """Make the socket for one connect; OSError when its address, as resolved, is not public.
+def open_permitted_socket(info: tuple[Any, Any, int, str, tuple[Any, ...]]) -> socket.socket:
+    """Make the socket for one connect; Blocked when its address, as resolved, may not be called.
 
     Called with the very address that is then connected to, so a name that resolves differently the second
     time gains nothing.
     """
     family, kind, protocol, _, where = info
-    address = literal_address(str(where[0]))
-    forbidden = "unknown" if address is None else forbidden_kind(address)
     verdict = _verdict.get(None) or Verdict()
-    if forbidden is not None:
-        verdict.refused = forbidden
-        raise OSError(EACCES, f"{forbidden} address refused")
+    refusal = verdict.policy.refusal(str(where[0]))
+    if refusal is not None:
+        verdict.refused = refusal[1]
+        raise Blocked(refusal[1])
     verdict.allowed = True
     return socket.socket(family, kind, protocol)
+
+
+class GuardedResolver(AbstractResolver):
+    """Refuses a name as a whole when one of its addresses may not be called: nobody honest mixes both."""
+
+    def __init__(self, inner: AbstractResolver) -> None:
+        self._inner = inner
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """Resolve a name; Blocked when it may not be called."""
+        found = await self._inner.resolve(host, port, family)
+        policy = (_verdict.get(None) or Verdict()).policy
+        refusals = [refusal for one in found if (refusal := policy.refusal(one["host"])) is not None]
+        if where := _refused(refusals, len(found)):
+            # Not only noted in the verdict: whoever asks for the same name at this moment gets the same exception.
+            raise Blocked(where)
+        return found
+
+    async def close(self) -> None:
+        """Close what resolves."""
+        await self._inner.close()
+
+
+def _refused(refusals: Sequence[tuple[str, str]], found: int) -> str | None:
+    """Choose what is told of the addresses that are refused, if they forbid the name."""
+    others = [where for kind, where in refusals if kind != SYNTHESIZED]
+    if others:
+        return others[0]
+    return refusals[0][1] if refusals and len(refusals) == found else None

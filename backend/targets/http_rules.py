@@ -8,7 +8,10 @@ from collections.abc import Mapping
 from yarl import URL
 
 from backend.errors import FieldError
+from backend.model.egress import Egress
+from backend.model.secret import SecretRef
 from backend.targets.http_guard import forbidden_kind, literal_address
+from backend.targets.signing import SIGNATURE_HEADERS
 
 URL_CHARACTERS = 2048
 HEADERS = 100
@@ -23,6 +26,7 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMERIC = re.compile(r"\d+|0x[0-9a-f]*")
+_ASK = "name one of them, or ask an administrator to add it (PUT /api/v1/egress)"
 _EXAMPLE = 'give an absolute URL such as "https://example.org/hook"'
 
 
@@ -64,16 +68,46 @@ def _check_host(host: str) -> None:
         raise FieldError(f"the host {host!r} is not a complete IP address", "write all four decimal parts")
 
 
-def check_public(url: str) -> None:
-    """Raise FieldError when the host of `url` is, literally, an address that is not public."""
-    address = literal_address(URL(url).raw_host or "")
-    kind = None if address is None else forbidden_kind(address)
+def check_host(url: str, egress: Egress, *, allow_private: bool) -> None:
+    """Raise FieldError for a host that may not be called, as far as its text says so: a name may turn out to be."""
+    host = URL(url).raw_host or ""
+    address = literal_address(host)
+    if address is not None and egress.holds(address):
+        return
+    # What a name stands for is seen when it is called: it may be in one of the networks.
+    if egress.restricted and not egress.names_host(host) and (address is not None or not egress.networks):
+        raise FieldError(f"{host[:80]} is not among the hosts that this namespace may call", _ASK, "url")
+    kind = None if address is None or allow_private else forbidden_kind(address)
     if kind is not None:
         fix = "use a public address, or set SCHEDULER_ALLOW_PRIVATE_URLS=true on the server"
         raise FieldError(f"{address} is a {kind} address", fix, "url")
 
 
-def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
+def check_signed(headers: Mapping[str, object]) -> None:
+    """Raise FieldError for a header that the signature brings."""
+    for name in headers:
+        if name.lower() in SIGNATURE_HEADERS:
+            raise FieldError(f"the header {name!r} comes with signing_secret", "leave it out", f"headers.{name}")
+
+
+def sendable(given: Mapping[str, str | SecretRef], headers: Mapping[str, str]) -> dict[str, str]:
+    """Check the values of secrets that go into headers; the messages name the secret alone."""
+    for name, value in given.items():
+        if isinstance(value, SecretRef) and not _fits(name, headers[name]):
+            rule = f"the secret {value.secret!r} cannot go into the header {name!r}"
+            raise FieldError(rule, f"store one line of text below {HEADER_BYTES} bytes", name)
+    return dict(headers)
+
+
+def _fits(name: str, value: str) -> bool:
+    return _is_one_line(value) and len(name) + len(value.encode()) <= HEADER_BYTES
+
+
+def _is_one_line(value: str) -> bool:
+    return not _CONTROL.search(value.replace("\t", "")) and _encodable(value)
+
+
+def checked_headers(headers: Mapping[str, str | SecretRef]) -> dict[str, str | SecretRef]:
     """Accept up to 100 headers of up to 8 KiB that leave identity and framing to us."""
     if len(headers) > HEADERS:
         raise FieldError(f"there are {len(headers)} headers, over {HEADERS}", "send fewer")
@@ -86,14 +120,16 @@ def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
     return dict(headers)
 
 
-def _check_header(name: str, value: str) -> None:
+def _check_header(name: str, value: str | SecretRef) -> None:
     if not _TOKEN.fullmatch(name):
         raise FieldError(f"{name[:80]!r} is not the name of a header", "use letters, digits and hyphens")
     if name.lower() in IDENTITY_HEADERS:
         raise FieldError(f"the header {name!r} tells the target which run this is", "choose another name", name)
     if name.lower() in FRAMING_HEADERS:
         raise FieldError(f"the header {name!r} is set by the connection", "leave it out", name)
-    if _CONTROL.search(value.replace("\t", "")) or not _encodable(value):
+    if isinstance(value, SecretRef):
+        return
+    if not _is_one_line(value):
         raise FieldError(f"the header {name!r} holds a control character", "give one line of text", name)
     if len(name) + len(value.encode()) > HEADER_BYTES:
         raise FieldError(f"the header {name!r} is over {HEADER_BYTES} bytes", "put long values in the body", name)

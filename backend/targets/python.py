@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import keyword
 import signal
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 
 from backend.errors import FieldError
 from backend.model.run import Dispatch
+from backend.model.secret import values
 from backend.targets.base import Failed, Outcome, Succeeded, TargetRules, Tools, identity
 from backend.targets.callee import within
 from backend.targets.output import KEPT_BYTES, Output, quote
 from backend.targets.pool import Called
+from backend.targets.redaction import current
 
 OFF = ("python targets are switched off", "set SCHEDULER_PYTHON_TARGETS=MODULE on the server")
 
@@ -26,7 +29,11 @@ class PythonTarget(BaseModel):
 
     kind: Literal["python"] = "python"
     callable: str = Field(max_length=500, description="pkg.mod:func, sync or async, below an allowed module.")
-    args: dict[str, JsonValue] = Field(default_factory=dict, max_length=256, description="Keyword arguments.")
+    args: dict[str, JsonValue] = Field(
+        default_factory=dict,
+        max_length=256,
+        description='Keyword arguments; `{"secret": name}` is replaced by its value.',
+    )
 
     @field_validator("callable")
     @classmethod
@@ -88,7 +95,7 @@ def request(target: PythonTarget, dispatch: Dispatch, rules: TargetRules) -> dic
         "prefixes": list(rules.python_prefixes),
         "module": target.module,
         "function": target.callable.partition(":")[2],
-        "args": target.args,
+        "args": values(target.args, dispatch.secrets),
         "input": dispatch.input,
         "env": identity(dispatch),
     }
@@ -100,11 +107,22 @@ def classify(called: Called) -> Outcome:
     if answer is None:
         text, truncated = called.output.text()
         return Failed(_ending(called), permanent=False, output=text, truncated=truncated)
-    text, truncated = together(called.output, str(answer["report"]))
+    text, truncated = together(called.output, _report(answer))
     truncated = truncated or bool(answer["cut"])
     if answer["error"] is None:
         return Succeeded(text, truncated)
     return Failed(quote(str(answer["error"])), bool(answer["permanent"]), text, truncated)
+
+
+def _report(answer: Mapping[str, Any]) -> str:
+    """Take secrets out of what was returned or raised; of a long one, the child has cut the end or the beginning."""
+    redaction, failed = current(), answer["error"] is not None
+    content = str(answer["report"]).encode(errors="replace")
+    if answer["cut"] and failed:
+        content = redaction.without_ended(content)
+    content = redaction.finish(content) if answer["cut"] and not failed else redaction.clean(content)
+    kept = content[-KEPT_BYTES:] if failed else content[:KEPT_BYTES]
+    return kept.decode(errors="ignore")
 
 
 def together(output: Output, report: str) -> tuple[str, bool]:

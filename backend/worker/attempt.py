@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from backend.engine.errand import Errand, load_errand
 from backend.model.attempt import AttemptResult, Ended, Limits
 from backend.model.ids import RunId
 from backend.model.policies import Delivery, RetryPolicy
 from backend.model.run import AttemptState, ClaimedRun, Dispatch
+from backend.model.secret import Secret, references_of
+from backend.store.egress import load_egress
+from backend.store.keyring import KeyRing, Unreadable
 from backend.targets.base import Failed, Outcome, Succeeded, Tools
+from backend.targets.redaction import Redaction, redacting
+
+MENTION: Final = '"secret"'
+NOTHING: Final[Mapping[str, Secret]] = MappingProxyType({})
 
 
 class Assignment(NamedTuple):
@@ -23,6 +32,10 @@ class Assignment(NamedTuple):
     worker: str
     schedule_id: str
     errand: str | None
+    secrets: Mapping[str, str] = MappingProxyType({})
+    """What the errand refers to, encrypted, by name."""
+    egress: str | None = None
+    """Which hosts may be called, as it is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +45,56 @@ class TimedOut:
     seconds: float
 
 
-async def perform(assignment: Assignment, tools: Tools) -> AttemptResult:
-    """Dispatch the run once and say how it went; never raises but for cancellation."""
+async def perform(assignment: Assignment, tools: Tools, ring: KeyRing | None = None) -> AttemptResult:
+    """Dispatch the run once and say how it went; never raises but for cancellation. `ring` decrypts its secrets."""
     try:
         errand = load_errand(assignment.errand)
     except ValueError as error:
         text = f"the stored definition cannot be read: {error}"
         return result_of(assignment, None, Failed(text[:2000], permanent=True))
-    dispatch = dispatch_of(assignment, errand)
-    return result_of(assignment, errand, await _perform(errand, dispatch, tools))
+    try:
+        secrets = opened(assignment, errand, ring or KeyRing())
+    except SecretProblem as problem:
+        return result_of(assignment, errand, Failed(str(problem), problem.permanent))
+    with redacting(secrets) as redaction:
+        outcome = await _perform(errand, dispatch_of(assignment, errand, secrets), tools)
+        return result_of(assignment, errand, clean(outcome, redaction))
+
+
+class SecretProblem(Exception):
+    """A secret that the target refers to is not to be had."""
+
+    def __init__(self, text: str, *, permanent: bool) -> None:
+        super().__init__(text)
+        self.permanent = permanent
+
+
+def opened(assignment: Assignment, errand: Errand, ring: KeyRing) -> dict[str, Secret]:
+    """Decrypt what the target refers to; SecretProblem names the first that is not to be had."""
+    if MENTION not in (assignment.errand or ""):
+        return {}
+    namespace, secrets = assignment.run.namespace, {}
+    for where, name in references_of(errand.target.model_dump(mode="json")):
+        if name not in assignment.secrets:
+            raise SecretProblem(f"{where}: there is no secret {name!r} any more", permanent=True)
+        try:
+            secrets[name] = ring.open(assignment.secrets[name], namespace, name)
+        except Unreadable as error:
+            # Without its key, this worker cannot; another may, or this one after it was started with the key.
+            raise SecretProblem(str(error), permanent=error.altered) from None
+    return secrets
+
+
+def clean(outcome: Outcome | TimedOut, redaction: Redaction) -> Outcome | TimedOut:
+    """Take secrets out of what nobody has taken them out of before: the words of an exception."""
+    match outcome:
+        case TimedOut():
+            return outcome
+        case Succeeded():
+            return replace(outcome, output=redaction.clean_text(outcome.output))
+        case Failed():
+            error, output = redaction.clean_text(outcome.error), redaction.clean_text(outcome.output)
+            return replace(outcome, error=error, output=output)
 
 
 async def _perform(errand: Errand, dispatch: Dispatch, tools: Tools) -> Outcome | TimedOut:
@@ -56,7 +110,7 @@ async def _perform(errand: Errand, dispatch: Dispatch, tools: Tools) -> Outcome 
         return Failed(f"{type(error).__name__}: {error}", permanent=False)
 
 
-def dispatch_of(assignment: Assignment, errand: Errand) -> Dispatch:
+def dispatch_of(assignment: Assignment, errand: Errand, secrets: Mapping[str, Secret] = NOTHING) -> Dispatch:
     """Show the run to its target; the input of a manual trigger goes over the schedule's."""
     run = assignment.run
     return Dispatch(
@@ -72,6 +126,9 @@ def dispatch_of(assignment: Assignment, errand: Errand) -> Dispatch:
         missed_count=run.missed_count,
         missed_first_at=run.missed_first_at,
         missed_last_at=run.missed_last_at,
+        started_at=run.started_at,
+        secrets=secrets,
+        egress=load_egress(assignment.egress),
     )
 
 

@@ -16,6 +16,7 @@ from backend.events import Events, LeaseLost, RunsClaimed
 from backend.model.attempt import AttemptResult
 from backend.model.instants import SECOND
 from backend.model.run import TriggerType
+from backend.store.keyring import KeyRing
 from backend.store.leasing import Extended, Lessee, Served
 from backend.store.port import WorkerStore
 from backend.store.wakeup import LEASES, RUNS
@@ -46,6 +47,8 @@ class WorkerConfig:
     host: str = ""
     pid: int = 0
     version: str = ""
+    ring: KeyRing | None = None
+    """Decrypts the secrets that targets refer to."""
 
 
 @dataclass(slots=True)
@@ -154,7 +157,8 @@ class Worker:
         self._served = claim.served
         for run in claim.runs:
             schedule_id, errand = claim.errands[run.schedule_key]
-            self._begin(Assignment(run, lessee.token, lessee.worker, schedule_id, errand))
+            sealed, egress = claim.secrets.get(run.namespace, {}), claim.egress.get(run.namespace)
+            self._begin(Assignment(run, lessee.token, lessee.worker, schedule_id, errand, sealed, egress))
         if claim.runs:
             self._events.emit(RunsClaimed(self._config.name, len(claim.runs)))
         if claim.next_at is None or len(claim.runs) == room:
@@ -190,7 +194,7 @@ class Worker:
         try:
             if slot.revoked or slot.to_stop:
                 raise asyncio.CancelledError
-            return await perform(slot.assignment, self._tools)
+            return await perform(slot.assignment, self._tools, self._config.ring)
         except asyncio.CancelledError:
             # Cancelled because the lease is lost, and then nothing may be written; or because the run is to make room
             # for a later one; or to give it back.

@@ -12,6 +12,7 @@ import pytest
 
 from backend.api.app import NOUNS, PREFIX, guarded_operations
 from backend.model.access import Scope
+from backend.store.keyring import make_key
 from tests.acceptance.api_client import Answer, Client, api_on, ask, draft, segment
 from tests.databases import KINDS, placed
 
@@ -82,7 +83,7 @@ def _fits(route: str, path: str) -> bool:
 async def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
     folder = tmp_path_factory.mktemp("access")
     with placed(request.param, folder):
-        async with api_on(folder) as api:
+        async with api_on(folder, secret_keys=make_key("k1")) as api:
             yield await _staged(api)
 
 
@@ -108,9 +109,11 @@ async def _plant(stage: Stage) -> None:
     assert (await api.post("/schedules", draft(PLANTED, owner=PLANTED, tags={"a": PLANTED}), **theirs)).status == 201
     await api.post(f"/schedules/{PLANTED}/pause", {"note": note}, **theirs)
     await api.put(f"/calendars/{PLANTED}", {"days": ["2026-12-25"]}, **theirs)
+    await api.put(f"/secrets/{PLANTED}", {"value": f"value {PLANTED}"}, **theirs)
+    await api.put("/egress", {"allowed_hosts": [f"{PLANTED}.example.org", "example.org"]}, **theirs)
     run = await api.post(f"/schedules/{PLANTED}/trigger", {"input": {"x": PLANTED}}, **theirs)
     stage.things |= {"schedules": PLANTED, "calendars": PLANTED, "runs": run.json["id"], "keys": key_id}
-    stage.things["namespaces"] = "theirs"
+    stage.things |= {"namespaces": "theirs", "secrets": PLANTED}
 
 
 def _operations() -> Iterator[tuple[str, str, list[str]]]:
@@ -211,6 +214,7 @@ async def test_what_is_for_the_whole_server_takes_a_key_that_belongs_to_no_names
 async def _all_of_theirs(stage: Stage) -> list[Any]:
     """Read all that the other namespace has, as its own key sees it."""
     paths = ["/schedules", "/runs", "/calendars", "/namespaces", f"/schedules/{PLANTED}", "/audit/occurrences", "/keys"]
+    paths = ["/secrets", "/egress", *paths]
     theirs = {"x_api_key": stage.keys["theirs"]}
     answers = [(await stage.api.call("GET", path, headers=theirs)).json for path in paths]
     for item in answers[-1]["items"]:

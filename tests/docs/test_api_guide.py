@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
+from backend.store.keyring import make_key
 from tests.acceptance.api_client import PREFIX, Client, api_on, ask
 
 pytestmark = pytest.mark.anyio
@@ -68,7 +69,7 @@ async def do(api: Client, example: Example) -> str | None:
 async def test_every_example_answers_what_the_guide_says(tmp_path):
     run = "none-yet"
     # Engine and worker stand still, so that the run of the example is still open when it is cancelled.
-    async with api_on(tmp_path) as api:
+    async with api_on(tmp_path, secret_keys=make_key("k1")) as api:
         commands = list(examples())
         assert len(commands) > 20
         for command in commands:
@@ -79,14 +80,14 @@ async def test_every_example_answers_what_the_guide_says(tmp_path):
 
 async def test_the_refusal_in_the_guide_is_the_real_one(tmp_path):
     shown = json.loads(re.findall(r"```json\n(.*?)```", GUIDE.read_text(), re.DOTALL)[0])
-    async with api_on(tmp_path) as api:
+    async with api_on(tmp_path, secret_keys=make_key("k1")) as api:
         wrong = {"triggers": [{"kind": "cron", "expression": "61 * * * *"}]}
         assert (await api.post("/preview", wrong)).json == shown
 
 
 async def test_the_guide_mentions_every_route_and_status(tmp_path):
     text = GUIDE.read_text()
-    async with api_on(tmp_path) as api:
+    async with api_on(tmp_path, secret_keys=make_key("k1")) as api:
         document = api.document()
         assert (await ask(api.app, "GET", "/openapi.json")).status == 200
     for route, operations in document["paths"].items():

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from backend.errors import FieldError
 from backend.targets.base import TargetRules
 from backend.targets.http import HttpTarget
-from backend.targets.http_guard import forbidden_kind, open_public_socket, verdict
+from backend.targets.http_guard import Policy, forbidden_kind, open_permitted_socket, verdict
 from backend.targets.registry import KINDS, parse_target
 
 STRICT = TargetRules(allow_commands=False, allow_private_urls=False)
@@ -190,11 +190,11 @@ def test_a_name_with_public_and_private_addresses_is_not_called_blocked_when_the
     def info(address: str) -> tuple[Any, Any, int, str, tuple[Any, ...]]:
         return socket.AF_INET, socket.SOCK_STREAM, 0, "", (address, 80)
 
-    with verdict() as judged:
-        with pytest.raises(OSError, match="private address refused"):
-            open_public_socket(info("10.0.0.1"))
-        assert judged.blocked == "private"
-        open_public_socket(info("1.1.1.1")).close()
+    with verdict(Policy()) as judged:
+        with pytest.raises(OSError, match="private address, refused"):
+            open_permitted_socket(info("10.0.0.1"))
+        assert judged.blocked == "at a private address"
+        open_permitted_socket(info("1.1.1.1")).close()
         assert judged.blocked is None
 
 

@@ -35,6 +35,8 @@ select kind from (
   union all
   select 'calendars', exists (select 1 from calendars where namespace = :namespace::text)
   union all
+  select 'secrets', exists (select 1 from secrets where namespace = :namespace::text)
+  union all
   select 'keys', exists (
     select 1 from api_keys where namespace = :namespace::text
       and revoked_at is null and (expires_at is null or expires_at > :now::bigint))

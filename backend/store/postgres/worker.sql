@@ -64,11 +64,12 @@ select min(w.available_at) from (
   (select available_at from runs where {{delayed}} and lane = :lane::integer order by available_at limit 1)) w
 
 -- name: errands_of
--- What the runs of these schedules have to carry out; null where the definition is not JSON.
+-- What the runs of these schedules have to carry out, null where the definition is not JSON; and which hosts they may call.
 select s.key, s.id, case when d.content is not null then json_build_array(
          d.content -> 'version', d.content #> '{definition,target}', d.content #> '{definition,input}',
          d.content #> '{definition,timeout}', d.content #> '{definition,retry}',
-         d.content #> '{definition,delivery}')::text end
+         d.content #> '{definition,delivery}')::text end,
+       s.namespace, (select n.egress from namespaces n where n.id = s.namespace)
 from schedules s cross join lateral (select readable_json(s.definition) as content) d
 where s.key = any(:schedule_keys::bigint[])
 

@@ -53,10 +53,11 @@ select min(w.available_at) from (
   select (select min(available_at) from runs where {{delayed}} and lane = :lane)) w
 
 -- name: errands_of
--- What the runs of these schedules have to carry out; null where the definition is not JSON.
+-- What the runs of these schedules have to carry out, null where the definition is not JSON; and which hosts they may call.
 select key, id, case when json_valid(definition) then json_extract(
          definition, '$.version', '$.definition.target', '$.definition.input', '$.definition.timeout',
-         '$.definition.retry', '$.definition.delivery') end
+         '$.definition.retry', '$.definition.delivery') end,
+       namespace, (select egress from namespaces n where n.id = schedules.namespace)
 from schedules where key in (select value from json_each(:schedule_keys))
 
 -- name: extend_leases

@@ -9,7 +9,8 @@ create table namespaces (
   id text primary key,
   created_at bigint not null,
   timezone text not null default 'UTC', -- of triggers that name none
-  limits text not null default '{}' -- JSON
+  limits text not null default '{}', -- JSON
+  egress text -- JSON list of hosts that may be called; null: every public one
 );
 
 create table api_keys (
@@ -318,5 +319,22 @@ begin
 exception when lock_not_available then
   return 0;
 end $$;
+
+-- For a secret that is to go: those that use any, found without reading all the others.
+create index schedules_with_secret on schedules (namespace, key)
+  where deleted_at is null and strpos(definition, '{"secret":"') > 0;
+
+-- Values are encrypted before they come here, each for its row alone.
+create table secrets (
+  namespace text collate "C" not null references namespaces (id),
+  name text collate "C" not null,
+  sealed text not null, -- base64 of version, key id, nonce, ciphertext
+  key_id text not null,
+  created_at bigint not null,
+  created_by text not null,
+  updated_at bigint not null,
+  updated_by text not null,
+  primary key (namespace, name)
+);
 
 insert into namespaces (id, created_at) values ('default', 0);

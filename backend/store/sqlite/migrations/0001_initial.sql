@@ -9,7 +9,8 @@ create table namespaces (
   id text primary key,
   created_at integer not null,
   timezone text not null default 'UTC', -- of triggers that name none
-  limits text not null default '{}' -- JSON
+  limits text not null default '{}', -- JSON
+  egress text -- JSON list of hosts that may be called; null: every public one
 ) strict, without rowid;
 
 create table api_keys (
@@ -214,6 +215,23 @@ create table workers (
   started_at integer not null,
   seen_at integer not null,
   draining integer not null default 0
+) strict, without rowid;
+
+-- For a secret that is to go: those that use any, found without reading all the others.
+create index schedules_with_secret on schedules (namespace, key)
+  where deleted_at is null and instr(definition, '{"secret":"') > 0;
+
+-- Values are encrypted before they come here, each for its row alone.
+create table secrets (
+  namespace text not null references namespaces (id),
+  name text not null,
+  sealed text not null, -- base64 of version, key id, nonce, ciphertext
+  key_id text not null,
+  created_at integer not null,
+  created_by text not null,
+  updated_at integer not null,
+  updated_by text not null,
+  primary key (namespace, name)
 ) strict, without rowid;
 
 insert into namespaces (id, created_at) values ('default', 0);

@@ -1,0 +1,31 @@
+"""The secrets that definitions refer to. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from backend.engine.definition import ScheduleDefinition
+from backend.errors import FieldProblem, Refused
+from backend.model.secret import references_of
+from backend.service.validation import MOST_PROBLEMS, joined
+
+
+def secrets_of(definitions: Iterable[ScheduleDefinition]) -> list[str]:
+    """Name the secrets that definitions refer to, each once."""
+    targets = (definition.target.model_dump(mode="json") for definition in definitions)
+    return sorted({name for target in targets for _, name in references_of(target)})
+
+
+def check_secrets(definition: ScheduleDefinition, known: Collection[str], at: str = "") -> None:
+    """Refuse a definition that refers to a secret that is not there; each is named with its place."""
+    problems = [
+        FieldProblem(
+            joined(at, where),
+            f"there is no secret {name[:80]!r} in this namespace",
+            f"put it first, by PUT /api/v1/secrets/{name[:80]}",
+        )
+        for where, name in references_of(definition.target.model_dump(mode="json"))
+        if name not in known
+    ]
+    if problems:
+        raise Refused(problems[:MOST_PROBLEMS])

@@ -1,0 +1,52 @@
+"""Transactions on the hosts that a namespace may call."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from backend.errors import FieldError
+from backend.model.egress import ANYWHERE, Egress, read_egress
+from backend.model.ids import NamespaceId
+from backend.store.operation import Operation, Query, Runner
+
+
+def get_egress(namespace: str) -> Operation[list[str] | None]:
+    """Read the allow-list of a namespace; None when it has none."""
+    rows = yield Query("egress_of", {"namespace": namespace})
+    return json.loads(rows[0][0]) if rows and rows[0][0] is not None else None
+
+
+def put_egress(namespace: str, hosts: Sequence[str] | None) -> Operation[None]:
+    """Replace the allow-list of a namespace; None takes it away."""
+    text = None if hosts is None else json.dumps(list(hosts))
+    yield Query("put_egress", {"namespace": namespace, "egress": text})
+
+
+@lru_cache(maxsize=256)
+def load_egress(text: str | None) -> Egress:
+    """Read what is stored; what cannot be read allows nothing."""
+    if text is None:
+        return ANYWHERE
+    try:
+        return read_egress(json.loads(text))
+    except (ValueError, TypeError, FieldError):
+        return Egress(restricted=True)
+
+
+@dataclass(frozen=True, slots=True)
+class EgressStore:
+    """The allow-list of one namespace."""
+
+    runner: Runner
+    namespace: NamespaceId
+
+    async def hosts(self) -> list[str] | None:
+        """Read the list; None when there is none."""
+        return await self.runner.read(get_egress(self.namespace))
+
+    async def put(self, hosts: Sequence[str] | None) -> None:
+        """Replace the list; None takes it away."""
+        await self.runner.write(put_egress(self.namespace, hosts))
