@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from backend.service.audit import AuditView
     from backend.service.backfill import BackfillView
     from backend.service.calendars import CalendarAnswer, CalendarView
+    from backend.service.egress import EgressView
     from backend.service.explain_views import ExplanationView
     from backend.service.namespaces import NamespaceView
+    from backend.service.secrets import SecretView
     from backend.service.simulate_views import Simulation
     from backend.service.times import Preview
     from backend.service.views import BatchView, OccurrenceView, Page, RunView, ScheduleView
@@ -168,6 +170,20 @@ def new_key(document: Json) -> NewKeyView:
     from backend.service.api_keys import NewKeyView
 
     return model_of(NewKeyView, document)
+
+
+def secret(document: Json) -> SecretView:
+    """Read what is told of a secret."""
+    from backend.service.secrets import SecretView
+
+    return model_of(SecretView, document)
+
+
+def egress(document: Json) -> EgressView:
+    """Read which hosts may be called."""
+    from backend.service.egress import EgressView
+
+    return model_of(EgressView, document)
 
 
 def model_of(model: type[M], document: Json) -> M:

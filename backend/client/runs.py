@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from backend.client import readers
 from backend.client.flow import Call, Flow, Listing, Wait
 from backend.client.meant import Moment, instant
 from backend.client.operation import Speaking, composed, operation, walk
-from backend.client.wire import Query, Request
+from backend.client.wire import Json, Query, Request, checked_key
 
 if TYPE_CHECKING:
     from backend.service.views import Page, RunView
@@ -64,6 +64,26 @@ class Runs(Speaking):
         """Run again what has ended: a new run with the same nominal time."""
         return Call(_at("POST", id, "retry"), readers.reading(readers.run))
 
+    @operation
+    def heartbeat_run(self, id: str, *, token: str | None = None) -> Call[Json]:
+        """Tell that whoever was called is still at work; `token` is the run's, and no key is needed with it."""
+        return Call(_at("POST", id, "heartbeat", headers=_callee(token)), readers.reading(readers.raw))
+
+    @operation
+    def complete_run(
+        self,
+        id: str,
+        state: str,
+        *,
+        output: Any = None,  # noqa: ANN401 - JSON
+        error: str | None = None,
+        token: str | None = None,
+    ) -> Call[RunView]:
+        """Tell what became of a run that waits for it, `succeeded` or `failed`; `token` as above."""
+        body = {"state": state, "output": output, "error": error}
+        request = _at("POST", id, "complete", headers=_callee(token), body=body)
+        return Call(request, readers.reading(readers.run))
+
     @composed
     def wait_for_run(self, id: str, *, timeout: float | None = None) -> Flow[RunView]:
         """Look at a run until it has ended, whatever its end; TimeoutError after so many seconds."""
@@ -85,5 +105,16 @@ def run_query(filters: RunFilters) -> dict[str, str | int | bool | None]:
     return {"state": filters.get("state"), **window}
 
 
-def _at(method: str, *path: str, query: Query | None = None) -> Request:
-    return Request(method=method, path=("runs", *path), query=query or {}, body={} if method == "POST" else None)
+def _callee(token: str | None) -> dict[str, str]:
+    return {} if token is None else {"X-Callback-Token": checked_key(token)}
+
+
+def _at(
+    method: str,
+    *path: str,
+    query: Query | None = None,
+    headers: dict[str, str] | None = None,
+    body: Json | None = None,
+) -> Request:
+    sent = {} if body is None and method == "POST" else body
+    return Request(method=method, path=("runs", *path), query=query or {}, headers=headers or {}, body=sent)

@@ -106,6 +106,18 @@ class Schedules(Speaking):
         return Call(request, readers.reading(readers.schedule))
 
     @operation
+    def pause_schedules(self, filter: Mapping[str, Any], note: str = "", *, dry_run: bool = False) -> Call[Json]:
+        """Pause all schedules that fit a filter, such as `{"tag": "team:growth"}`, as for maintenance."""
+        body = {"filter": written(filter), "note": note, "dry_run": dry_run}
+        return Call(_at("POST", "pause", body=body), readers.reading(readers.raw))
+
+    @operation
+    def resume_schedules(self, filter: Mapping[str, Any], *, dry_run: bool = False) -> Call[Json]:
+        """Resume all paused schedules that fit a filter."""
+        body = {"filter": written(filter), "dry_run": dry_run}
+        return Call(_at("POST", "resume", body=body), readers.reading(readers.raw))
+
+    @operation
     def trigger_schedule(self, id: str, input: Mapping[str, Any] | None = None) -> Call[RunView]:
         """Run a schedule now, beside its own times; the input goes over the schedule's own."""
         return Call(_at("POST", id, "trigger", body={"input": written(input or {})}), readers.reading(readers.run))

@@ -29,6 +29,11 @@ class System(Speaking):
         return Listing(Request(method="GET", path=("workers",)), readers.worker, limit)
 
     @operation
+    def get_stats(self) -> Call[Json]:
+        """Show counts, lateness, backlog, failures, and quotas with their use."""
+        return Call(Request(method="GET", path=("stats",)), readers.reading(readers.raw))
+
+    @operation
     def livez(self) -> Call[Json]:
         """Say whether the engine's heartbeat goes on."""
         return Call(_outside("livez"), readers.reading(readers.raw))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import TypeVar
 
-from backend.client.errors import ClientError, NotFound, PreconditionFailed
+from backend.client.errors import ClientError, NotFound
 from backend.client.flow import Call, Flow, Send, Wait
 from backend.client.retry import Retry
 from backend.client.wire import Address, Answer, Request, checked_key, split_url
@@ -47,9 +47,9 @@ class Terms:
                     # The try that got no answer has deleted it.
                     return call.read(self.address.url, Answer(204, {}, b""))
                 pause = retry.after(failed, error, self.clock.monotonic() - began)
+                unsure = error.maybe_done = unsure or error.maybe_done
                 if pause is None:
-                    raise _told(error, unsure=unsure) from error.__cause__
-                unsure = unsure or error.maybe_done
+                    raise
             yield Wait(pause)
             timeout = min(patience, max(LEAST, retry.deadline - (self.clock.monotonic() - began)))
         raise AssertionError("unreachable")
@@ -73,9 +73,3 @@ def terms_of(
 def _once(request: Request) -> dict[str, str]:
     """Name this wish: however often it is sent, the server does it once."""
     return {"Idempotency-Key": os.urandom(16).hex()} if request.method == "POST" else {}
-
-
-def _told(error: ClientError, *, unsure: bool) -> ClientError:
-    if unsure and isinstance(error, PreconditionFailed):
-        error.maybe_done = True
-    return error

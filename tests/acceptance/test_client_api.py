@@ -18,6 +18,7 @@ from backend.client.terms import terms_of
 from backend.client.wire import Answer
 from backend.engine.definition import ScheduleDefinition
 from backend.service.views import ScheduleView
+from backend.store.keyring import make_key
 from tests.acceptance.api_client import PREFIX, Client, api_on, draft
 
 T = TypeVar("T")
@@ -91,13 +92,14 @@ def strictly(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.each_database
 async def test_each_method_sends_what_its_operation_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     strictly(monkeypatch)
-    async with api_on(tmp_path) as api:
+    async with api_on(tmp_path, secret_keys=make_key("k1")) as api:
         client = Within(api, api.key)
         await schedules(client)
         await runs(client)
         await calendars(client)
         await forecasts(client)
         await tenants(client)
+        await guards(client)
         await system(client)
         documented = {
             (method.upper(), path)
@@ -207,6 +209,15 @@ async def tenants(client: Within) -> None:
     assert {one.id for one in await items(client.iterate_namespaces())} == {"default", "growth"}
     assert (await client.list_namespaces()).items[0].id == "default"
     await client.delete_namespace("growth")
+
+
+async def guards(client: Within) -> None:
+    assert (await client.put_secret("token", "s3cret")).key_id == "k1"
+    assert [one.name for one in await items(client.iterate_secrets())] == ["token"]
+    await client.delete_secret("token")
+    assert (await client.list_secrets()).items == []
+    assert (await client.put_egress(["example.org"])).allowed_hosts == ["example.org"]
+    assert (await client.put_egress(None)) == await client.get_egress()
 
 
 async def system(client: Within) -> None:

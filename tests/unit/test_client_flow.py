@@ -156,6 +156,12 @@ def test_a_delete_whose_answer_was_lost_and_that_finds_nothing_is_done():
         World(REFUSED, said(404)).do("DELETE", nothing)
 
 
+def test_any_refusal_after_a_lost_answer_says_that_it_may_be_done():
+    with pytest.raises(Conflict) as told:
+        World(LOST, said(409)).do("POST")
+    assert told.value.maybe_done
+
+
 def test_a_conditional_write_says_when_the_other_revision_may_be_its_own():
     with pytest.raises(PreconditionFailed) as told:
         World(LOST, said(412)).do("PUT", headers={"If-Match": '"3"'})

@@ -126,6 +126,27 @@ def whole_run(**changes: Any) -> dict[str, Any]:
     return run_of(1, **added, **times) | changes
 
 
+@pytest.mark.parametrize(
+    ("method", "given", "named", "sent"),
+    [
+        ("pause_schedules", ({"tag": "team:growth"}, "moving"), {}, ("POST", "/schedules/pause")),
+        ("resume_schedules", ({"tag": "team:growth"},), {"dry_run": True}, ("POST", "/schedules/resume")),
+        ("heartbeat_run", ("one",), {"token": "t"}, ("POST", "/runs/one/heartbeat")),
+        ("complete_run", ("one", "succeeded"), {"output": {"rows": 3}}, ("POST", "/runs/one/complete")),
+        ("try_route", ("ops",), {}, ("POST", "/notifications/ops/test")),
+        ("put_route", ("ops", {"events": ["failure"]}), {}, ("PUT", "/notifications/ops")),
+        ("get_stats", (), {}, ("GET", "/stats")),
+        ("iterate_changes", (), {"id": "digest", "from_": "2026-12-01T00:00:00Z"}, ("GET", "/audit")),
+    ],
+)
+def test_what_is_sent(server: Server, ask: Ask, method: str, given: Any, named: Any, sent: tuple[str, str]):
+    server.on(*sent, 200, whole_run(items=[], next_cursor=None))
+    ask(server.url, method, *given, **named)
+    [asked] = server.asked
+    assert (asked.method, asked.path) == sent
+    assert asked.headers.get("X-Callback-Token") == named.get("token")
+
+
 def test_a_run_is_waited_for_until_it_has_ended(server: Server, ask: Ask):
     states = ["failed", "running", "queued"]
     server.when("GET", "/runs/one", lambda _: (200, whole_run(state=states.pop())))
