@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +21,7 @@ from backend.client import (
     ServerError,
     Unavailable,
     Unreachable,
+    retry,
 )
 from backend.client.errors import ClientError, Problem
 from backend.client.events import EventReader, FollowedEvents
@@ -143,6 +145,10 @@ def test_retry_after_is_waited_for_unless_it_is_beyond_the_deadline():
     with pytest.raises(RateLimited) as told:
         World(said(429, retry_after="600")).do()
     assert told.value.retry_after == 600
+
+
+def test_the_example_of_the_documentation_holds():
+    assert doctest.testmod(retry).failed == 0
 
 
 def test_one_try_is_one_try():
