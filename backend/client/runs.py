@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from backend.client import readers
 from backend.client.flow import Call, Flow, Listing, Wait
@@ -11,6 +11,8 @@ from backend.client.operation import Speaking, composed, operation, walk
 from backend.client.wire import Json, Query, Request, checked_key
 
 if TYPE_CHECKING:
+    from pydantic import JsonValue
+
     from backend.service.views import Page, RunView
 
 SHORTEST, LONGEST, GROWTH = 0.1, 5.0, 1.5
@@ -71,13 +73,7 @@ class Runs(Speaking):
 
     @operation
     def complete_run(
-        self,
-        id: str,
-        state: str,
-        *,
-        output: Any = None,  # noqa: ANN401 - JSON
-        error: str | None = None,
-        token: str | None = None,
+        self, id: str, state: str, *, output: JsonValue = None, error: str | None = None, token: str | None = None
     ) -> Call[RunView]:
         """Tell what became of a run that waits for it, `succeeded` or `failed`; `token` as above."""
         body = {"state": state, "output": output, "error": error}

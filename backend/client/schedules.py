@@ -106,15 +106,28 @@ class Schedules(Speaking):
         return Call(request, readers.reading(readers.schedule))
 
     @operation
-    def pause_schedules(self, filter: Mapping[str, Any], note: str = "", *, dry_run: bool = False) -> Call[Json]:
-        """Pause all schedules that fit a filter, such as `{"tag": "team:growth"}`, as for maintenance."""
-        body = {"filter": written(filter), "note": note, "dry_run": dry_run}
+    def pause_schedules(
+        self, filter: Mapping[str, Any], note: str = "", *, dry_run: bool = False, cursor: str | None = None
+    ) -> Call[Json]:
+        """Pause all schedules that fit a filter, such as `{"tag": "team:growth"}`, as for maintenance; {} fits all.
+
+        Go on at the answer's `next_cursor`, if it has one.
+        """
+        body = _many(filter, dry_run=dry_run, cursor=cursor) | {"note": note}
         return Call(_at("POST", "pause", body=body), readers.reading(readers.raw))
 
     @operation
-    def resume_schedules(self, filter: Mapping[str, Any], *, dry_run: bool = False) -> Call[Json]:
-        """Resume all paused schedules that fit a filter."""
-        body = {"filter": written(filter), "dry_run": dry_run}
+    def resume_schedules(
+        self,
+        filter: Mapping[str, Any],
+        *,
+        note: str | None = None,
+        catch_up: bool = False,
+        dry_run: bool = False,
+        cursor: str | None = None,
+    ) -> Call[Json]:
+        """Resume all schedules that fit a filter and were paused by a person, or with this very note; {} fits all."""
+        body = _many(filter, dry_run=dry_run, cursor=cursor) | {"note": note, "catch_up": catch_up}
         return Call(_at("POST", "resume", body=body), readers.reading(readers.raw))
 
     @operation
@@ -160,6 +173,11 @@ class Schedules(Speaking):
 def _query(filters: ScheduleFilters) -> dict[str, str | int | bool | None]:
     given: Mapping[str, Any] = filters
     return {**given, "due_before": instant(filters.get("due_before"))}
+
+
+def _many(filter: Mapping[str, Any], *, dry_run: bool, cursor: str | None) -> Json:
+    # The server wants it said that all are meant; an empty filter says so here.
+    return {"filter": written(filter), "all": not filter, "dry_run": dry_run, "cursor": cursor}
 
 
 def _get(*, query: Query) -> Request:
