@@ -49,21 +49,6 @@ class BatchBody(BaseModel):
     dry_run: bool = Field(default=False, description="Decide everything, write nothing.")
 
 
-class BatchItemView(BaseModel):
-    """What happened to one schedule."""
-
-    id: str
-    created: bool
-    change: str
-    warnings: list[str] = Field(description="Of what was created or updated: what a person may not expect.")
-
-
-class BatchView(BaseModel):
-    """What happened to each schedule of a batch."""
-
-    items: list[BatchItemView]
-
-
 class MergePatch(BaseModel):
     """Any fields of a definition (RFC 7396): null removes one, objects are merged, lists are replaced."""
 

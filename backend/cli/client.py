@@ -1,32 +1,24 @@
-"""Speaks HTTP with one server: JSON out, JSON or a Failure back. Redirects are not followed."""
+"""The REST API as commands see it: documents out, documents or a Failure back.
+
+It is `backend.client` without its models, which are slow to import, and without retries: a person sees what happened.
+"""
 
 from __future__ import annotations
 
-import http.client
-import json
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
-from urllib.parse import SplitResult, quote, urlencode, urlsplit
+from collections.abc import Iterator
+from typing import Any, NoReturn
+from urllib.parse import SplitResult
 
+from backend import client as api
 from backend.cli.failures import Missing, Refused, Unreachable, WrongUsage
+from backend.client import wire
+from backend.client.flow import Call, Pages
 
-PREFIX = "/api/v1"
-PATIENCE = 30.0
-"""Seconds without a byte from the server."""
 LONG_PATIENCE = 300.0
-PAGE = 500
-LARGEST_ANSWER = 256 * 2**20
-NOT_YET = ("starting", "draining")
-"""What a server says of itself instead of an answer, as while it waits for its database."""
+ADDRESS_FIX = "give the server's address, such as http://127.0.0.1:8003"
 
 Json = dict[str, Any]
-Query = Mapping[str, str | int | None]
-
-
-class _Answer(NamedTuple):
-    status: int
-    location: str | None
-    body: bytes
+Query = wire.Query
 
 
 class Client:
@@ -34,43 +26,41 @@ class Client:
 
     def __init__(self, url: str, *, api_key: str | None = None, namespace: str | None = None) -> None:
         self.url = url.rstrip("/")
-        self._parts = split_url(self.url)
-        self._namespace = namespace
-        self._headers = {"Accept": "application/json", "User-Agent": "scheduler-cli"}
-        if api_key:
-            self._headers["Authorization"] = f"Bearer {header_text(api_key)}"
+        split_url(self.url)
+        try:
+            self._api = api.Client(
+                self.url, api_key=api_key, namespace=namespace, retry=api.NEVER, agent="scheduler-cli"
+            )
+        except ValueError as error:
+            raise WrongUsage(str(error)) from None
 
     def get(self, *path: str, query: Query | None = None) -> Json:
         """Read what is at the path; its parts are quoted here."""
-        return self._call("GET", path, query=query)
+        return self._ask("GET", path, query=query)
 
-    def post(self, *path: str, body: Json | None = None, patience: float = PATIENCE) -> Json:
-        """Ask for something to be done, and give the answer."""
-        return self._call("POST", path, body=body or {}, patience=patience)
+    def post(self, *path: str, body: Json | None = None, patience: float | None = None) -> Json:
+        """Ask for something to be done, and give the answer; `patience` in seconds without a byte."""
+        return self._ask("POST", path, body=body or {}, patience=patience)
 
     def put(self, *path: str, body: Json | str) -> Json:
         """Make something be what the body says; a text is an iCalendar."""
-        return self._call("PUT", path, body=body)
+        return self._ask("PUT", path, body=body)
 
     def patch(self, *path: str, body: Json) -> Json:
         """Change some of what is at the path."""
-        return self._call("PATCH", path, body=body)
+        return self._ask("PATCH", path, body=body)
 
     def delete(self, *path: str) -> Json:
         """Delete what is at the path."""
-        return self._call("DELETE", path)
+        return self._ask("DELETE", path)
 
     def pages(self, *path: str, query: Query, limit: int | None) -> Iterator[Json]:
         """Read a list page by page, up to `limit` items in all; each is `{items, next_cursor}`."""
-        cursor: str | None = None
-        while limit is None or limit > 0:
-            size = PAGE if limit is None else min(limit, PAGE)
-            page = self.get(*path, query={**query, "limit": size, "cursor": cursor})
+        pages = Pages(wire.Request(method="GET", path=path, query=query), limit)
+        for call in pages:
+            page = self._carry_out(call)
+            pages.took(page)
             yield page
-            cursor = page.get("next_cursor")
-            if not cursor:
-                return
-            limit = None if limit is None else limit - len(page["items"])
 
     def collect(self, *path: str, query: Query, limit: int | None) -> Json:
         """Read a list, up to `limit` items, as one page."""
@@ -81,103 +71,45 @@ class Client:
             cursor = page.get("next_cursor")
         return {"items": items, "next_cursor": cursor}
 
-    def _call(
+    def _ask(
         self,
         method: str,
         path: tuple[str, ...],
         *,
         query: Query | None = None,
         body: Json | str | None = None,
-        patience: float = PATIENCE,
+        patience: float | None = None,
     ) -> Json:
-        target = self._target(path, query or {})
+        media = wire.ICAL if isinstance(body, str) else wire.JSON
+        request = wire.Request(method=method, path=path, query=query or {}, body=body, media=media, timeout=patience)
+        return self._carry_out(Call(request, wire.document_of))
+
+    def _carry_out(self, call: Call[Json]) -> Json:
         try:
-            answer = self._exchange(method, target, body, patience)
-        except (OSError, http.client.HTTPException) as error:
-            raise Unreachable(_no_answer(self.url, error)) from error
-        return _read(self.url, answer)
-
-    def _target(self, path: tuple[str, ...], query: Query) -> str:
-        wanted = {name: value for name, value in query.items() if value is not None}
-        if self._namespace:
-            wanted["namespace"] = self._namespace
-        place = "/".join((self._parts.path + PREFIX, *(quote(part, safe="") for part in path)))
-        return f"{place}?{urlencode(wanted)}" if wanted else place
-
-    def _exchange(self, method: str, target: str, body: Json | str | None, patience: float) -> _Answer:
-        connection = _connect(self._parts, patience)
-        media, content = _encoded(body)
-        headers = self._headers | ({"Content-Type": media} if content is not None else {})
-        try:
-            connection.request(method, target, body=content, headers=headers)
-            response = connection.getresponse()
-            return _Answer(response.status, response.getheader("Location"), response.read(LARGEST_ANSWER))
-        finally:
-            connection.close()
-
-
-def _encoded(body: Json | str | None) -> tuple[str, bytes | None]:
-    if isinstance(body, str):
-        return "text/calendar", body.encode()
-    return "application/json", None if body is None else json.dumps(body, allow_nan=False).encode()
+            return self._api.carry_out(self._api.terms.flow(call))
+        except api.ClientError as error:
+            _fail(error)
 
 
 def split_url(url: str) -> SplitResult:
     """Take a server's URL apart; WrongUsage unless it is http or https with a host."""
-    fix = "give the server's address, such as http://127.0.0.1:8003"
     try:
-        parts = urlsplit(url)
-        plain = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        raise WrongUsage(f"--url {url!r} is not a URL; {fix}") from None
-    if not plain or not url.isascii() or not url.isprintable() or " " in url:
-        raise WrongUsage(f"--url {url!r} is not an http or https URL; {fix}")
-    if parts.query or parts.fragment or parts.username is not None:
-        raise WrongUsage(f"--url {url!r} has more than scheme, host, port and path; {fix}")
-    return parts
+        return wire.split_url(url)
+    except ValueError as error:
+        raise WrongUsage(f"--url {error}; {ADDRESS_FIX}") from None
 
 
-def header_text(key: str) -> str:
-    """Check that a key can travel in a header."""
-    if not (key.isascii() and key.isprintable()) or " " in key:
-        raise WrongUsage("the API key holds characters that no key has; copy it again")
-    return key
-
-
-def _connect(parts: SplitResult, patience: float) -> http.client.HTTPConnection:
-    assert parts.hostname
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    return kind(parts.hostname, parts.port, timeout=patience)
-
-
-def _no_answer(url: str, error: Exception) -> str:
-    why = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
-    return (
-        f"no scheduler answers at {url} ({why})\n"
-        "start one with `scheduler serve`, or name another by --url or SCHEDULER_URL"
-    )
-
-
-def _read(url: str, answer: _Answer) -> Json:
-    if 300 <= answer.status < 400:
-        raise Unreachable(f"{url} redirects to {answer.location}; give the server's own address by --url")
-    document = _document(answer.body)
-    if answer.status >= 400 and document is not None and ("title" in document or "detail" in document):
-        problem = {"status": answer.status, **document}
-        raise Missing(problem) if answer.status == 404 else Refused(problem)
-    if answer.status == 503 and document and document.get("status") in NOT_YET:
-        raise Unreachable(f"the scheduler at {url} is {document['status']}; try again in a moment")
-    if answer.status >= 400 or document is None:
-        raise Unreachable(f"{url} answers (HTTP {answer.status}), but not like a scheduler; check --url")
-    return document
-
-
-def _document(body: bytes) -> Json | None:
-    """Decode an object; no body counts as an empty one, anything else as None."""
-    if not body:
-        return {}
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    return document if isinstance(document, dict) else None
+def _fail(error: api.ClientError) -> NoReturn:
+    """Say what it means for whoever has given the command."""
+    if isinstance(error, api.Unavailable) and error.state:
+        raise Unreachable(f"{error}; try again in a moment") from error
+    if isinstance(error, api.NotFound):
+        raise Missing(error.document) from error
+    if isinstance(error, api.Problem):
+        raise Refused(error.document) from error
+    if isinstance(error, api.NoScheduler):
+        fix = "give the server's own address by --url" if error.location else "check --url"
+        raise Unreachable(f"{error}; {fix}") from error
+    raise Unreachable(
+        f"{error}\nstart one with `scheduler serve`, or name another by --url or SCHEDULER_URL"
+    ) from error

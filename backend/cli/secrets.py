@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from typing import Annotated, Any
 
@@ -95,6 +94,8 @@ def make_key(
 
 def reencrypt(*, json: AsJson = False) -> None:
     """Encrypt the secrets of the configured database anew, all that the first of SCHEDULER_SECRET_KEYS has not."""
+    import asyncio  # noqa: PLC0415 - slow to import
+
     from backend.settings import load_settings  # noqa: PLC0415 - slow to import
     from backend.store.keyring import KeyRing  # noqa: PLC0415 - slow to import
 

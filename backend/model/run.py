@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from backend.model.egress import ANYWHERE, Egress
 from backend.model.ids import RunId
-from backend.model.secret import Secret
+
+if TYPE_CHECKING:
+    from backend.model.secret import Secret  # it imports pydantic, for which the command line would wait
 
 
 class RunState(StrEnum):

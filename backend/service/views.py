@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Generic, TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from backend.engine.definition import ScheduleDefinition
 from backend.model.instants import rfc3339, rfc3339_or_none
@@ -36,6 +36,8 @@ class ScheduleView(ScheduleDefinition):
     """A schedule: its definition, its state, and when it fires next."""
 
     # Says what `schedule_view` answers; that is built from the stored text, so that an old definition is shown too.
+    model_config = ConfigDict(extra="ignore")
+
     id: str
     name: str
     state: ScheduleState
@@ -54,6 +56,11 @@ class ScheduleView(ScheduleDefinition):
     warnings: list[str] = Field(description="What its times do that a person may not expect.")
     failure_streak: int = Field(description="Runs that failed in a row.")
     last_run: LastRunView | None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_what_is_only_answered(cls, document: object) -> object:
+        return document  # which a definition drops, and this is about
 
 
 def schedule_view(listed: Listed) -> dict[str, Any]:
@@ -210,6 +217,21 @@ class Page(View, Generic[T]):
 
     items: list[T]
     next_cursor: str | None
+
+
+class BatchItemView(View):
+    """What happened to one schedule."""
+
+    id: str
+    created: bool
+    change: str
+    warnings: list[str] = Field(description="Of what was created or updated: what a person may not expect.")
+
+
+class BatchView(View):
+    """What happened to each schedule of a batch."""
+
+    items: list[BatchItemView]
 
 
 class OccurrenceView(View):

@@ -28,7 +28,6 @@ from backend.api.schemas import (
     PATCH_EXAMPLE,
     SCHEDULE_EXAMPLE,
     BatchBody,
-    BatchView,
     MergePatch,
     PauseBody,
     ResumeBody,
@@ -42,7 +41,7 @@ from backend.model.schedule import ScheduleState
 from backend.service.backfill import BackfillRequest, BackfillView
 from backend.service.schedules import MOST_IN_A_BATCH, Batch
 from backend.service.validation import check_text, parse
-from backend.service.views import OccurrenceView, Page, RunView, ScheduleView
+from backend.service.views import BatchView, OccurrenceView, Page, RunView, ScheduleView
 from backend.store.runs import RunFilter
 from backend.store.schedules import ScheduleFilter
 
