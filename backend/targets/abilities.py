@@ -8,7 +8,6 @@ from typing import NamedTuple
 from backend.targets.base import TargetRules
 from backend.targets.registry import KINDS
 
-
 TOLD = ("allow_commands", "allow_private_urls", "python_prefixes")
 
 
