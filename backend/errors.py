@@ -8,6 +8,7 @@ SchedulerError
 ├── Forbidden             the key may not do that, whether or not it exists; 403
 ├── NotFound              no such thing in this namespace; 404
 ├── Conflict              the state of the thing forbids it; 409
+│   └── RunIsOver         the callee speaks of a run that is not running any more
 ├── PreconditionFailed    the revision named by If-Match is not the current one; 412
 ├── StoreUnavailable      the database did not answer in time; 503
 └── ClockAhead            (engine/clock_guard.py) the database's clock has jumped; the turn is undone
@@ -17,7 +18,7 @@ FieldError (a ValueError) is raised by validators that do not know where they st
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -48,6 +49,11 @@ class FieldError(ValueError):
 
 class SchedulerError(Exception):
     """Base of all errors raised on purpose."""
+
+    @property
+    def members(self) -> Mapping[str, object]:
+        """Give what a problem document says beside the text, for programs."""
+        return {}
 
 
 class ConfigurationError(SchedulerError):
@@ -80,6 +86,19 @@ class NotFound(SchedulerError):
 
 class Conflict(SchedulerError):
     """The current state forbids the request."""
+
+
+class RunIsOver(Conflict):
+    """The run that a callee speaks of is not running any more."""
+
+    def __init__(self, id_: str, state: str) -> None:
+        super().__init__(f"run {id_} is {state}, so its callee has nothing more to do")
+        self.state = state
+
+    @property
+    def members(self) -> Mapping[str, object]:
+        """Tell programs whether to stop."""
+        return {"state": self.state, "cancelled": self.state == "cancelled"}
 
 
 class PreconditionFailed(SchedulerError):

@@ -37,6 +37,7 @@ _SERVICE_NAMES = re.compile(
     r"SCHEDULER_(SERVICE_|PORT_).*|SCHEDULER_\w+_(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)"
 )
 _COLLECTOR = re.compile(r"https?://[^\s/]+")
+_PUBLIC_URL = re.compile(r"https?://[!-~]{1,2000}")
 _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
 
 ZERO, SECOND, MINUTE, HOUR = timedelta(0), timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
@@ -108,6 +109,12 @@ class Settings(BaseSettings):
     port: int = _count(8003, "Port the server listens on; 0 takes any that is free.", 0, 65535, "port")
 
     metrics_public: bool = _switch("Give `/metrics` without a key.")
+    public_url: str | None = _setting(
+        "Under which callees reach this server, for `X-Callback-Url`; not told unless given.",
+        "an http or https URL, such as https://scheduler.example.org",
+        "URL",
+        default=None,
+    )
     worker_port: int | None = _setting(
         "Port on which a worker alone answers health and metrics; 0 takes any that is free; none unless given.",
         "a whole number from 0 to 65535",
@@ -201,6 +208,15 @@ class Settings(BaseSettings):
         if path.startswith(":memory:"):
             raise FieldError("a database in memory would forget its runs", fix)
         return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_the_beginning_of_a_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if not _PUBLIC_URL.fullmatch(value):
+            raise FieldError("it is no http or https URL", "give one such as https://scheduler.example.org")
+        return value.rstrip("/")
 
     @field_validator("otlp_endpoint")
     @classmethod

@@ -57,7 +57,11 @@ def answer(content: object, status: int = 200, headers: Mapping[str, str] | None
 
 
 def problem(
-    status: int, detail: str, fields: Sequence[errors.FieldProblem] = (), headers: Mapping[str, str] | None = None
+    status: int,
+    detail: str,
+    fields: Sequence[errors.FieldProblem] = (),
+    headers: Mapping[str, str] | None = None,
+    members: Mapping[str, object] | None = None,
 ) -> Response:
     """Answer with a problem document."""
     body: dict[str, Any] = {
@@ -65,7 +69,7 @@ def problem(
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
-    }
+    } | dict(members or {})
     if fields:
         body["errors"] = [{"field": p.field, "rule": p.rule, "fix": p.fix} for p in fields]
     text = orjson.dumps(body, default=repr)
@@ -82,7 +86,7 @@ async def on_scheduler_error(_: Request, error: Exception) -> Response:
     if status is HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = "1"
     fields = error.problems if isinstance(error, errors.Refused) else ()
-    return problem(status, _clean(str(error)), fields, headers)
+    return problem(status, _clean(str(error)), fields, headers, error.members)
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:

@@ -20,6 +20,7 @@ from backend.api.requests import scopes_of
 from backend.api.routes import (
     audit,
     calendars,
+    callbacks,
     explain,
     health,
     keys,
@@ -36,7 +37,7 @@ from backend.errors import SchedulerError
 from backend.service.last_use import LastUse
 from backend.service.times import PreviewRequest
 
-NOUNS = (schedules, explain, runs, calendars, preview, simulate, audit, workers, namespaces, keys)
+NOUNS = (schedules, explain, runs, callbacks, calendars, preview, simulate, audit, workers, namespaces, keys)
 DESCRIPTION = """Schedules in, runs out: every occurrence becomes exactly one recorded run.
 
 Instants are RFC 3339 in UTC. Durations are seconds, or text such as `90s`, `15m`, `2h`, `1d`, `PT15M`.

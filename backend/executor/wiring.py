@@ -17,10 +17,12 @@ from typing import Any
 from backend.api.context import Context, Health
 from backend.clock import Clock
 from backend.engine.auditor import Auditor
+from backend.engine.callbacks import Listening
 from backend.engine.clock_guard import ClockGuard
 from backend.engine.loop import FIRING_PAUSE, LONGEST_PAUSE, Doorbell, Loop, Turn
 from backend.engine.plan import plan_all
 from backend.engine.prune import Prune
+from backend.engine.reap import BATCH as REAPED
 from backend.engine.reap import Reap
 from backend.engine.tick import Tick
 from backend.engine.tzdata import Tzdata
@@ -241,6 +243,7 @@ def _turns(store: Store, settings: Settings, worker: Worker, guard: ClockGuard) 
     plan = guard.planning(plan_all)
     tick = Tick(engine, clock, events, worker.wake, poll, check_leases=worker.beating.bell.ring, plan=plan)
     reap = Reap(engine, events, worker.wake, settings.lease)
+    callees = Listening(engine, events, worker.wake)
     prune = Prune(
         engine,
         Retention(
@@ -254,7 +257,8 @@ def _turns(store: Store, settings: Settings, worker: Worker, guard: ClockGuard) 
     async def beat_then_reap() -> float:
         # After this whole machine slept, our own leases are over as well: renewing them first keeps running work.
         await worker.beat()
-        return await reap.turn()
+        ended = await callees.turn(REAPED)
+        return 0.0 if ended == REAPED else await reap.turn()
 
     return {
         ENGINE: guard.around(tick.turn),
@@ -277,6 +281,7 @@ def rules_of(settings: Settings) -> TargetRules:
         settings.allow_private_urls,
         settings.python_targets,
         traced=settings.otlp_endpoint is not None,
+        public_url=settings.public_url,
     )
 
 

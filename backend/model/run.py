@@ -95,6 +95,14 @@ class ClaimedRun(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Callback:
+    """Where and by which token a callee completes its run; without a URL, the server does not know its own."""
+
+    token: str
+    url: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Dispatch:
     """One attempt as its target sees it. `timeout` in seconds, instants in microseconds."""
 
@@ -112,3 +120,5 @@ class Dispatch:
     missed_last_at: int | None
     traceparent: str | None = None
     """Names the span of this attempt, where traces are on."""
+    callback: Callback | None = None
+    """How the callee is to say what became of the run; None: it says so by answering."""

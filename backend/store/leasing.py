@@ -165,11 +165,13 @@ def finish_attempts(results: Sequence[AttemptResult], settle: Settler) -> Operat
     yield Query("hold_schedules", {"schedule_keys": sorted({result.run.schedule_key for result in results})})
     instant = yield from now()
     settled = [settle(result.ended, result.limits, instant) for result in results]
-    rows = yield Batch("finish_runs", [_run_row(r, s, instant) for r, s in zip(results, settled, strict=True)])
+    pairs = list(zip(results, settled, strict=True))
+    rows = yield Batch("hand_over_runs", [_handed_over(r, instant) for r, s in pairs if s.state is RunState.RUNNING])
+    rows += yield Batch("finish_runs", [_run_row(r, s, instant) for r, s in pairs if s.state is not RunState.RUNNING])
     # By attempt, not by run: one batch may bring a lost attempt's result beside that of the attempt that followed it.
     states = {(row[0], row[1]): RunState(row[2]) for row in rows}
-    finished = [_finished(r, s, states, instant) for r, s in zip(results, settled, strict=True)]
-    accepted = [f for f in finished if f.accepted]
+    finished = [_finished(r, s, states, instant) for r, s in pairs]
+    accepted = [f for f in finished if f.accepted and f.settled.state is not RunState.RUNNING]
     yield Batch("insert_attempts", [_attempt(f.result, instant)._asdict() for f in accepted])
     waiting = {f.result.run.schedule_key for f in accepted if f.settled.state not in FINAL_STATES}
     dropped = yield from drop_waiting(waiting, instant)
@@ -200,6 +202,11 @@ def _run_row(result: AttemptResult, settled: Settled, instant: int) -> dict[str,
         "available_at": settled.available_at,
         "released": int(result.ended.state is AttemptState.RELEASED),
     }
+
+
+def _handed_over(result: AttemptResult, instant: int) -> dict[str, Any]:
+    """Leave the lease to the callee, who was told the token; from now on no worker is needed."""
+    return {"now": instant, "key": result.run.key, "token": result.token}
 
 
 def _dropped(finished: Finished) -> Finished:

@@ -50,6 +50,8 @@ class RunRow(NamedTuple):
     revision: int
     error: str | None
     schedule_key: int
+    awaited_until: int | None
+    """While the callee of a run has its lease: until when it may be silent."""
 
 
 class AttemptRow(NamedTuple):

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from backend.engine.errand import Errand, load_errand
 from backend.model.attempt import AttemptResult, Ended, Limits
+from backend.model.callback import SECRET_BYTES, Expectation, callback_token, hash_of_token
 from backend.model.ids import RunId
-from backend.model.policies import Delivery, RetryPolicy
-from backend.model.run import AttemptState, ClaimedRun, Dispatch
+from backend.model.instants import micros
+from backend.model.policies import Completion, Delivery, RetryPolicy
+from backend.model.run import AttemptState, Callback, ClaimedRun, Dispatch
 from backend.model.trace_ids import traceparent
 from backend.targets.base import Failed, Outcome, Succeeded, Tools
 
@@ -33,15 +37,37 @@ class TimedOut:
     seconds: float
 
 
-async def perform(assignment: Assignment, tools: Tools) -> AttemptResult:
-    """Dispatch the run once and say how it went; never raises but for cancellation."""
+Expect = Callable[[Expectation], Awaitable[bool]]
+"""Notes the token that a callee will be told; False if the lease is lost."""
+
+
+async def perform(assignment: Assignment, tools: Tools, expect: Expect) -> AttemptResult | None:
+    """Dispatch the run once and say how it went, None if the lease is lost; never raises but for cancellation."""
     try:
         errand = load_errand(assignment.errand)
     except ValueError as error:
         text = f"the stored definition cannot be read: {error}"
         return result_of(assignment, None, Failed(text[:2000], permanent=True))
     dispatch = dispatch_of(assignment, errand, traced=tools.rules.traced)
+    if errand.completion is Completion.CALLBACK:
+        dispatch = replace(dispatch, callback=_callback(assignment.run, tools.rules.public_url))
+        # Before the dispatch: a callee may be done before we have heard that it has begun.
+        if not await expect(_expectation(assignment, errand, dispatch)):
+            return None
     return result_of(assignment, errand, await _perform(errand, dispatch, tools))
+
+
+def _callback(run: ClaimedRun, public_url: str | None) -> Callback:
+    url = public_url and f"{public_url}/api/v1/runs/{run.id}"
+    return Callback(callback_token(run.key, secrets.token_urlsafe(SECRET_BYTES)), url)
+
+
+def _expectation(assignment: Assignment, errand: Errand, dispatch: Dispatch) -> Expectation:
+    assert dispatch.callback is not None
+    run, silence = assignment.run, errand.heartbeat_timeout
+    until = run.started_at + micros(errand.timeout)
+    hash_ = hash_of_token(dispatch.callback.token)
+    return Expectation(run.key, assignment.token, hash_, until, None if silence is None else micros(silence))
 
 
 async def _perform(errand: Errand, dispatch: Dispatch, tools: Tools) -> Outcome | TimedOut:
@@ -99,6 +125,8 @@ def _errand(assignment: Assignment) -> Errand | None:
 def result_of(assignment: Assignment, errand: Errand | None, outcome: Outcome | TimedOut) -> AttemptResult:
     """Classify an outcome."""
     match outcome:
+        case Succeeded() if errand is not None and errand.completion is Completion.CALLBACK:
+            return _result(assignment, errand, AttemptState.RUNNING, outcome)
         case Succeeded():
             return _result(assignment, errand, AttemptState.SUCCEEDED, outcome)
         case Failed():

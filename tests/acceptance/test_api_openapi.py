@@ -82,7 +82,7 @@ def test_every_route_of_this_version_is_there(document):
         + [f"{method} {PREFIX}/keys/{{id}}" for method in ("GET", "DELETE")]
         + [f"GET {PREFIX}/keys/self", f"POST {PREFIX}/keys/{{id}}/rotate"]
         + [f"GET {PREFIX}/runs", f"GET {PREFIX}/runs/{{id}}"]
-        + [f"POST {PREFIX}/runs/{{id}}/{verb}" for verb in ("cancel", "retry")]
+        + [f"POST {PREFIX}/runs/{{id}}/{verb}" for verb in ("cancel", "retry", "heartbeat", "complete")]
     )
 
 
@@ -111,7 +111,7 @@ def test_every_refusal_is_documented_as_a_problem(document):
 
 def test_every_body_has_an_example_that_fits_its_schema(document):
     bodies = [(n, o["requestBody"]["content"]) for n, o in operations(document) if "requestBody" in o]
-    assert len(bodies) == 15
+    assert len(bodies) == 16
     for name, content in bodies:
         for media in content.values():
             assert list(mismatches(media["example"], media["schema"], document)) == [], name

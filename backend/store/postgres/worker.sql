@@ -47,7 +47,7 @@ x as materialized (
   order by row_number() over (partition by place order by available_at), place limit :limit::bigint)
 update runs r
 set state = 'running', attempt = r.attempt + 1, started_at = coalesce(r.started_at, :now::bigint),
-    attempt_started_at = :now::bigint, lease_token = :token, lease_until = :until, worker = :worker,
+    attempt_started_at = :now::bigint, lease_token = :token, lease_until = :until, worker = :worker, callback_hash = null,
     (delivery, revision) = (select s.delivery, s.revision from schedules s where s.key = r.schedule_key)
 from x
 where r.key = x.key and r.nominal_at = x.nominal_at
@@ -68,7 +68,8 @@ select min(w.available_at) from (
 select s.key, s.id, case when d.content is not null then json_build_array(
          d.content -> 'version', d.content #> '{definition,target}', d.content #> '{definition,input}',
          d.content #> '{definition,timeout}', d.content #> '{definition,retry}',
-         d.content #> '{definition,delivery}')::text end
+         d.content #> '{definition,delivery}', d.content #> '{definition,completion}',
+         d.content #> '{definition,heartbeat_timeout}')::text end
 from schedules s cross join lateral (select readable_json(s.definition) as content) d
 where s.key = any(:schedule_keys::bigint[])
 

@@ -28,7 +28,7 @@ order by found.namespace <= :after, found.namespace limit :limit
 -- Notes what they are dispatched under.
 update runs
 set state = 'running', attempt = attempt + 1, started_at = coalesce(started_at, :now), attempt_started_at = :now,
-    lease_token = :token, lease_until = :until, worker = :worker,
+    lease_token = :token, lease_until = :until, worker = :worker, callback_hash = null,
     (delivery, revision) = (select s.delivery, s.revision from schedules s where s.key = runs.schedule_key)
 where key in (
   select w.key from json_each(:namespaces) turn cross join runs w
@@ -56,7 +56,7 @@ select min(w.available_at) from (
 -- What the runs of these schedules have to carry out; null where the definition is not JSON.
 select key, id, case when json_valid(definition) then json_extract(
          definition, '$.version', '$.definition.target', '$.definition.input', '$.definition.timeout',
-         '$.definition.retry', '$.definition.delivery') end
+         '$.definition.retry', '$.definition.delivery', '$.definition.completion', '$.definition.heartbeat_timeout') end
 from schedules where key in (select value from json_each(:schedule_keys))
 
 -- name: extend_leases

@@ -157,6 +157,9 @@ create table runs (
   worker text,
   cancel_requested integer not null default 0, -- 1: its worker is asked to stop, for a later occurrence
   delivery text, -- under which the latest attempt was dispatched
+  callback_hash text, -- of the token by which the latest attempt's callee may complete it; while it is awaited, the lease is the callee's
+  callback_until integer, -- when that attempt times out
+  callback_silence integer, -- how long its callee may be silent; null: as long as it likes
   missed_count integer not null default 0,
   missed_first_at integer,
   missed_last_at integer,
