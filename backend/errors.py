@@ -10,6 +10,7 @@ SchedulerError
 ├── Conflict              the state of the thing forbids it; 409
 │   └── RunIsOver         the callee speaks of a run that is not running any more
 ├── PreconditionFailed    the revision named by If-Match is not the current one; 412
+├── OverLimit             a quota or rate is used up; 429
 ├── StoreUnavailable      the database did not answer in time; 503
 └── ClockAhead            (engine/clock_guard.py) the database's clock has jumped; the turn is undone
 
@@ -103,6 +104,23 @@ class RunIsOver(Conflict):
 
 class PreconditionFailed(SchedulerError):
     """`If-Match` names another revision than the current one."""
+
+
+class OverLimit(SchedulerError):
+    """A quota or rate is used up. `retry_after` in seconds."""
+
+    def __init__(self, namespace: str, name: str, limit: int, used: int, retry_after: int) -> None:
+        super().__init__(f"the limit {name!r} of {limit} is reached ({used} used); give something up, or ask later")
+        self.namespace = namespace
+        self.name = name
+        self.limit = limit
+        self.used = used
+        self.retry_after = retry_after
+
+    @property
+    def members(self) -> Mapping[str, object]:
+        """Name the limit for programs."""
+        return {"limit": {"name": self.name, "limit": self.limit, "used": self.used}}
 
 
 class StoreUnavailable(SchedulerError):

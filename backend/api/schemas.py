@@ -147,6 +147,7 @@ _WORDS = {
     412: "If-Match names another revision.",
     413: "The body is over its limit.",
     422: "A field breaks a rule.",
+    429: "A quota or rate is used up; `limit` names it.",
     503: "Starting, or the database does not answer.",
 }
 _HEADERS = {
@@ -165,7 +166,7 @@ def responses(
         status: {"model": model, "description": model.__doc__ or "One page.", "headers": _headers(*headers)}
         for status, model in answers.items()
     }
-    return documented | refusals(401, 403, 404, 422, 503, *statuses)
+    return documented | refusals(401, 403, 404, 422, 429, 503, *statuses)
 
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -177,7 +178,7 @@ def _refusal(status: int) -> dict[str, Any]:
     content: dict[str, Any] = {"schema": {"$ref": f"#/components/schemas/{ProblemBody.__name__}"}}
     if status == 422:
         content["example"] = _REFUSED
-    names = {401: ("WWW-Authenticate",), 503: ("Retry-After",)}.get(status, ())
+    names = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}.get(status, ())
     return {"description": _WORDS[status], "content": {PROBLEM: content}, "headers": _headers(*names)}
 
 

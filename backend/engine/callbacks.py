@@ -15,9 +15,7 @@ from backend.model.policies import Delivery, RetryPolicy
 from backend.model.run import AttemptState
 from backend.store.callbacks import Awaited
 from backend.store.port import EngineStore
-
-CALLEE = "callback"
-"""Stands where a worker's name stands: who ended the attempt."""
+from backend.store.runs import CALLEE
 
 
 def attempt_of(

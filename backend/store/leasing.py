@@ -9,12 +9,13 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 
 from backend.model.attempt import AttemptResult, Settled, Settler
-from backend.model.instants import MINUTE, micros
+from backend.model.instants import MINUTE, SECOND, micros
 from backend.model.policies import Reason
 from backend.model.run import FINAL_STATES, AttemptState, ClaimedRun, RunState, TriggerType
 from backend.store.attempts import NewAttempt
 from backend.store.operation import Batch, Operation, Query, now
 from backend.store.planning import drop_waiting, settle_schedules
+from backend.store.quotas import rooms_at_work
 from backend.store.workers import Presence, see
 
 STREAK_SPAN = 60 * MINUTE
@@ -61,23 +62,29 @@ def claim_runs(lessee: Lessee, limit: int, backfills: int | None = None) -> Oper
     """
     instant = yield from now()
     runs, live = yield from _lease(lessee, instant, LIVE, limit)
-    room = min(limit - len(runs), limit if backfills is None else backfills)
+    room = min(limit - len(runs or ()), limit if backfills is None else backfills)
     later, backfill = yield from _lease(lessee, instant, BACKFILL, room)
-    runs += later
+    idle = runs is None and later is None
+    runs = [*(runs or ()), *(later or ())]
     keys = sorted({run.schedule_key for run in runs})
     errands = (yield Query("errands_of", {"schedule_keys": keys})) if keys else []
     next_at = yield from _next_at(instant, with_backfills=backfills is None or backfills > 0)
+    if idle and next_at is not None:
+        # What waits is held by a limit: whoever ends a run there looks again, and everybody does from time to time.
+        next_at = max(next_at, instant + SECOND)
     return Claim(instant, runs, {row[0]: (row[1], row[2]) for row in errands}, next_at, Served(live, backfill))
 
 
-def _lease(lessee: Lessee, instant: int, lane: int, limit: int) -> Operation[tuple[list[ClaimedRun], str]]:
+def _lease(lessee: Lessee, instant: int, lane: int, limit: int) -> Operation[tuple[list[ClaimedRun] | None, str]]:
     after = lessee.served[lane]
     if limit <= 0:
         return [], after
     waiting = yield Query("waiting_namespaces", {"now": instant, "lane": lane, "after": after, "limit": limit})
     if not waiting:
-        return [], after
+        return None, after
     namespaces = [row[0] for row in waiting]
+    share = share_of(limit, len(namespaces))
+    rooms = yield from rooms_at_work({row[0]: row[1] for row in waiting if row[1] is not None})
     params = {
         "now": instant,
         "until": instant + micros(lessee.lease),
@@ -86,7 +93,8 @@ def _lease(lessee: Lessee, instant: int, lane: int, limit: int) -> Operation[tup
         "lane": lane,
         "limit": limit,
         "namespaces": namespaces,
-        "share": share_of(limit, len(namespaces)),
+        "share": share,
+        "rooms": [min(share, rooms.get(name, share)) for name in namespaces],
     }
     runs = [ClaimedRun._make(row) for row in (yield Query("claim_runs", params))]
     return runs, last_served([run.namespace for run in runs], namespaces) or after

@@ -3,7 +3,7 @@
 (state = 'retrying' or (state = 'queued' and chained > 0))
 
 -- name: waiting_namespaces
--- The namespaces of which a lane has runs to claim now, in turn after the one that was served last.
+-- The namespaces of which a lane has runs to claim now, in turn after the one served last, and how many may be at work.
 with recursive walk (namespace) as (
   select ''
   union all
@@ -17,34 +17,40 @@ with recursive walk (namespace) as (
        where {{delayed}} and lane = :lane::integer and runs.namespace > w.namespace
        order by runs.namespace limit 1)) as namespace) f
   where f.namespace is not null)
-select n.namespace from walk n
-where exists (select 1 from runs r
-              where r.state = 'queued' and r.chained = 0 and r.lane = :lane::integer and r.namespace = n.namespace)
-   or (select available_at from runs
-       where {{delayed}} and lane = :lane::integer and namespace = n.namespace
-       order by available_at limit 1) <= :now::bigint
+select n.namespace, (l.limits::json ->> 'concurrent_runs')::bigint
+from walk n left join namespaces l on l.id = n.namespace
+where (exists (select 1 from runs r
+               where r.state = 'queued' and r.chained = 0 and r.lane = :lane::integer and r.namespace = n.namespace)
+       or (select available_at from runs
+           where {{delayed}} and lane = :lane::integer and namespace = n.namespace
+           order by available_at limit 1) <= :now::bigint)
+  and (l.limits::json ->> 'concurrent_runs' is null
+       or (select count(*) from runs r where r.state = 'running' and r.namespace = l.id)
+          < (l.limits::json ->> 'concurrent_runs')::bigint)
 order by n.namespace <= :after::text, n.namespace limit :limit::bigint
 
 -- name: claim_runs
 -- Lease the runs of a lane that have waited longest, of each namespace its share.
 -- Notes what they are dispatched under. What another worker is about to lease is passed over: this waits for nobody.
 with turn as (
-  select * from unnest(:namespaces::text[]) with ordinality as t (namespace, place)),
+  select * from unnest(:namespaces::text[], :rooms::bigint[]) with ordinality as t (namespace, room, place)),
 fresh as materialized (
-  select t.place, w.* from turn t cross join lateral (
+  select t.place, t.room, w.* from turn t cross join lateral (
     select key, nominal_at, available_at from runs
     where state = 'queued' and chained = 0 and lane = :lane::integer and namespace = t.namespace
     order by available_at limit :share::bigint
     for no key update skip locked) w),
 again as materialized (
-  select t.place, w.* from turn t cross join lateral (
+  select t.place, t.room, w.* from turn t cross join lateral (
     select key, nominal_at, available_at from runs
     where {{delayed}} and lane = :lane::integer and namespace = t.namespace and available_at <= :now::bigint
     order by available_at limit :share::bigint
     for no key update skip locked) w),
 x as materialized (
-  select key, nominal_at from (select * from fresh union all select * from again) w
-  order by row_number() over (partition by place order by available_at), place limit :limit::bigint)
+  select key, nominal_at
+  from (select w.*, row_number() over (partition by place order by available_at) as nth
+        from (select * from fresh union all select * from again) w) w
+  where nth <= room order by nth, place limit :limit::bigint)
 update runs r
 set state = 'running', attempt = r.attempt + 1, started_at = coalesce(r.started_at, :now::bigint),
     attempt_started_at = :now::bigint, lease_token = :token, lease_until = :until, worker = :worker, callback_hash = null,

@@ -11,16 +11,19 @@
    select min(namespace) from runs where {{delayed}} and lane = :lane and namespace > w.namespace))
 
 -- name: waiting_namespaces
--- The namespaces of which a lane has runs to claim now, in turn after the one that was served last.
+-- The namespaces of which a lane has runs to claim now, in turn after the one served last, and how many may be at work.
 with recursive walk (namespace) as (
   select ''
   union all
   select {{following}} from walk w where w.namespace is not null)
-select found.namespace from walk found
-where exists (select 1 from runs
-              where state = 'queued' and chained = 0 and lane = :lane and namespace = found.namespace)
-   or exists (select 1 from runs
-              where {{delayed}} and lane = :lane and namespace = found.namespace and available_at <= :now)
+select found.namespace, n.limits ->> '$.concurrent_runs'
+from walk found left join namespaces n on n.id = found.namespace
+where (exists (select 1 from runs
+               where state = 'queued' and chained = 0 and lane = :lane and namespace = found.namespace)
+       or exists (select 1 from runs
+                  where {{delayed}} and lane = :lane and namespace = found.namespace and available_at <= :now))
+  and (n.limits ->> '$.concurrent_runs' is null
+       or (select count(*) from runs where state = 'running' and namespace = n.id) < n.limits ->> '$.concurrent_runs')
 order by found.namespace <= :after, found.namespace limit :limit
 
 -- name: claim_runs
@@ -31,7 +34,9 @@ set state = 'running', attempt = attempt + 1, started_at = coalesce(started_at, 
     lease_token = :token, lease_until = :until, worker = :worker, callback_hash = null,
     (delivery, revision) = (select s.delivery, s.revision from schedules s where s.key = runs.schedule_key)
 where key in (
-  select w.key from json_each(:namespaces) turn cross join runs w
+  select key from (
+  select w.key, turn.key as place, row_number() over (partition by turn.key order by w.available_at) as nth
+  from json_each(:namespaces) turn cross join runs w
   where w.key in (
     select key from (
       select key, available_at from runs
@@ -39,8 +44,8 @@ where key in (
       union all
       select key, available_at from runs
       where {{delayed}} and lane = :lane and namespace = turn.value and available_at <= :now
-      order by available_at limit :share))
-  order by row_number() over (partition by turn.key order by w.available_at), turn.key limit :limit)
+      order by available_at limit :share)))
+  where nth <= :rooms ->> place order by nth, place limit :limit)
 returning key, id, schedule_key, namespace, nominal_at, scheduled_at, attempt_started_at, attempt, losses, released,
           retry_until_at, trigger_type, missed_count, missed_first_at, missed_last_at, input
 

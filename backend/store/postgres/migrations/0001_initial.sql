@@ -206,6 +206,8 @@ create index runs_delayed_next on runs (lane, available_at)
 create index runs_ended on runs (finished_at) where state in ('succeeded', 'cancelled', 'skipped', 'missed');
 create index runs_failed on runs (finished_at) where state in ('failed', 'timed_out', 'dead');
 create index runs_leased on runs (lease_until) where state = 'running';
+-- How many are at work in a namespace.
+create index runs_running on runs (namespace) where state = 'running';
 -- For lists of one state, which may be rare among very many runs. A run that succeeds never enters them.
 create index runs_unsuccessful on runs (namespace, state, id)
   where state in ('failed', 'timed_out', 'dead', 'cancelled', 'skipped', 'missed');
@@ -322,4 +324,12 @@ exception when lock_not_available then
   return 0;
 end $$;
 
+-- What a namespace has used of its limits, and what is locked while that is decided.
+create table namespace_use (
+  namespace text primary key references namespaces (id) on delete cascade,
+  minute bigint not null default 0, -- since 1970
+  starts bigint not null default 0 -- runs that were started in that minute
+) with (fillfactor = 50);
+
 insert into namespaces (id, created_at) values ('default', 0);
+insert into namespace_use (namespace) values ('default');
