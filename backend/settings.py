@@ -115,6 +115,13 @@ class Settings(BaseSettings):
         "URL",
         default=None,
     )
+    requests_per_second: int = _count(
+        0,
+        "Requests that each key may make to each server, with bursts of twice as many; 0: any number.",
+        0,
+        10**6,
+        "requests",
+    )
     worker_port: int | None = _setting(
         "Port on which a worker alone answers health and metrics; 0 takes any that is free; none unless given.",
         "a whole number from 0 to 65535",

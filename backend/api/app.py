@@ -35,6 +35,7 @@ from backend.api.schemas import BODIES
 from backend.clock import SystemClock
 from backend.errors import SchedulerError
 from backend.service.last_use import LastUse
+from backend.service.rates import Rates
 from backend.service.times import PreviewRequest
 
 NOUNS = (schedules, explain, runs, callbacks, calendars, preview, simulate, audit, workers, namespaces, keys)
@@ -77,6 +78,7 @@ def create_app(context: Context) -> FastAPI:
     )
     app.state.context = context
     app.state.last_use = LastUse()
+    app.state.rates = Rates(SystemClock(), context.requests_per_second)
     app.include_router(health.router)
     for noun in NOUNS:
         app.include_router(noun.router, prefix=PREFIX)

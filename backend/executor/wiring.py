@@ -102,8 +102,7 @@ class System:
     def api(self) -> Any:  # noqa: ANN401 - an ASGI application
         """Build the API on this system."""
         around = surroundings_of(self.settings, self.events, self.bells().__getitem__)
-        public = self.settings.metrics_public
-        return api_on(self.store, around, self.health, self.render_metrics, metrics_public=public)
+        return api_on(self.store, around, self.health, self.render_metrics, self.settings)
 
     def bells(self) -> dict[str, Ring]:
         """Give what wakes the engine and the workers, and has the leases checked."""
@@ -206,7 +205,7 @@ async def worker_on(store: Store, settings: Settings, *, clock: Clock, events: E
 
 
 def api_on(
-    store: Store, around: Surroundings, health: Callable[[], Health], metrics: Scrape, *, metrics_public: bool
+    store: Store, around: Surroundings, health: Callable[[], Health], metrics: Scrape, settings: Settings
 ) -> Any:  # noqa: ANN401
     """Build the API, an ASGI application."""
     from backend.api.app import create_app  # dear to import, and not every process has an API
@@ -214,7 +213,17 @@ def api_on(
     web = WebMetrics(version_of_this_package())
     around.events.subscribe(web.observe)
     page = page_of(metrics, web, health)
-    return create_app(Context(store, around, health, page, version_of_this_package(), metrics_public))
+    return create_app(
+        Context(
+            store,
+            around,
+            health,
+            page,
+            version_of_this_package(),
+            metrics_public=settings.metrics_public,
+            requests_per_second=settings.requests_per_second,
+        )
+    )
 
 
 def surroundings_of(settings: Settings, events: Events, bell: Callable[[str], Ring]) -> Surroundings:

@@ -82,9 +82,12 @@ def _lease(lessee: Lessee, instant: int, lane: int, limit: int) -> Operation[tup
     waiting = yield Query("waiting_namespaces", {"now": instant, "lane": lane, "after": after, "limit": limit})
     if not waiting:
         return None, after
-    namespaces = [row[0] for row in waiting]
-    share = share_of(limit, len(namespaces))
     rooms = yield from rooms_at_work({row[0]: row[1] for row in waiting if row[1] is not None})
+    # Not even looked at: a look would hold what somebody else claims just now.
+    namespaces = [row[0] for row in waiting if rooms.get(row[0], 1) > 0]
+    if not namespaces:
+        return [], after
+    share = share_of(limit, len(namespaces))
     params = {
         "now": instant,
         "until": instant + micros(lessee.lease),

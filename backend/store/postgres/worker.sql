@@ -38,13 +38,13 @@ fresh as materialized (
   select t.place, t.room, w.* from turn t cross join lateral (
     select key, nominal_at, available_at from runs
     where state = 'queued' and chained = 0 and lane = :lane::integer and namespace = t.namespace
-    order by available_at limit :share::bigint
+    order by available_at limit t.room
     for no key update skip locked) w),
 again as materialized (
   select t.place, t.room, w.* from turn t cross join lateral (
     select key, nominal_at, available_at from runs
     where {{delayed}} and lane = :lane::integer and namespace = t.namespace and available_at <= :now::bigint
-    order by available_at limit :share::bigint
+    order by available_at limit t.room
     for no key update skip locked) w),
 x as materialized (
   select key, nominal_at
