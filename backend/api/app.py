@@ -29,6 +29,7 @@ from backend.api.routes import (
     runs,
     schedules,
     simulate,
+    stats,
     workers,
 )
 from backend.api.schemas import BODIES
@@ -38,7 +39,7 @@ from backend.service.last_use import LastUse
 from backend.service.rates import Rates
 from backend.service.times import PreviewRequest
 
-NOUNS = (schedules, explain, runs, callbacks, calendars, preview, simulate, audit, workers, namespaces, keys)
+NOUNS = (schedules, explain, runs, callbacks, calendars, preview, simulate, audit, workers, namespaces, keys, stats)
 DESCRIPTION = """Schedules in, runs out: every occurrence becomes exactly one recorded run.
 
 Instants are RFC 3339 in UTC. Durations are seconds, or text such as `90s`, `15m`, `2h`, `1d`, `PT15M`.
@@ -53,6 +54,7 @@ TAGS = [
     {"name": "runs", "description": "What became of each occurrence, with its attempts and output."},
     {"name": "calendars", "description": "Days such as holidays, kept once, which schedules exclude by name."},
     {"name": "audit", "description": "Whether the record is complete, and nothing in it twice."},
+    {"name": "stats", "description": "How a namespace is doing, in figures."},
     {"name": "workers", "description": "Who is at work, on which host, and on how many runs."},
     {"name": "namespaces", "description": "Tenants: nothing in one is seen from another."},
     {"name": "keys", "description": "Who may come in, to which namespace, to do what, and until when."},

@@ -26,6 +26,7 @@ from backend.cli import (
     runs,
     schedules,
     simulate,
+    stats,
     workers,
 )
 from backend.cli.failures import CLOSED_PIPE, DONE, INTERRUPTED, REFUSED, USAGE, Failure, Refused
@@ -67,6 +68,7 @@ scheduler backfill digest --from 2026-11-01T00:00:00Z --to 2026-11-08T00:00:00Z 
     ("explain", explain.explain, "scheduler explain digest --at 2026-12-01T09:00:00"),
     ("runs", runs.runs, "scheduler runs --schedule digest --state failed\nscheduler runs --watch -v"),
     ("workers", workers.workers, "scheduler workers --json"),
+    ("stats", stats.stats, "scheduler stats"),
     (
         "preview",
         preview.preview,

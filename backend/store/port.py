@@ -27,7 +27,7 @@ from backend.model.change import Change
 from backend.model.ids import NamespaceId
 from backend.model.plan import NewRun, Planner
 from backend.model.schedule import Schedule
-from backend.store import admin, callbacks, keys, leasing, namespaces, planning, retention, workers
+from backend.store import admin, callbacks, keys, leasing, namespaces, planning, retention, stats, workers
 from backend.store import runs as run_operations
 from backend.store import schedules as schedule_operations
 from backend.store.calendars import CalendarStore
@@ -181,6 +181,10 @@ class NamespaceStore:
     async def heartbeat(self, id_: str, hash_: str | None) -> callbacks.Heartbeat:
         """Note that the callee of a run is alive."""
         return await self.runner.write(callbacks.note_heartbeat(self.namespace, id_, hash_))
+
+    async def stats(self) -> stats.Stats:
+        """Count what there is, and what has been in the last hour; NotFound if the namespace is gone."""
+        return await self.runner.read(stats.read_stats(self.namespace))
 
     async def timezone(self) -> str:
         """Read the time zone of triggers that name none; NotFound if the namespace is gone."""

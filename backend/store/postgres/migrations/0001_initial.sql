@@ -79,6 +79,7 @@ create unique index schedules_id on schedules (namespace, id) where deleted_at i
 create index schedules_due on schedules (next_scheduled_at, key) where next_scheduled_at is not null;
 create index schedules_listed on schedules (namespace, key) where deleted_at is null;
 create index schedules_owner on schedules (namespace, owner, key) where deleted_at is null;
+create index schedules_counted on schedules (namespace, state) where deleted_at is null;
 create index schedules_id_deleted on schedules (namespace, id, key) where deleted_at is not null;
 create index schedules_deleted on schedules (deleted_at) where deleted_at is not null;
 
@@ -206,7 +207,8 @@ create index runs_delayed_next on runs (lane, available_at)
 create index runs_ended on runs (finished_at) where state in ('succeeded', 'cancelled', 'skipped', 'missed');
 create index runs_failed on runs (finished_at) where state in ('failed', 'timed_out', 'dead');
 create index runs_leased on runs (lease_until) where state = 'running';
--- How many are at work in a namespace.
+-- How many wait, or are at work, in a namespace.
+create index runs_waiting_in on runs (namespace, state) where state in ('buffered', 'held');
 create index runs_running on runs (namespace) where state = 'running';
 -- For lists of one state, which may be rare among very many runs. A run that succeeds never enters them.
 create index runs_unsuccessful on runs (namespace, state, id)
