@@ -97,7 +97,7 @@ def _lease(lessee: Lessee, instant: int, lane: int, limit: int) -> Operation[tup
         "limit": limit,
         "namespaces": namespaces,
         "share": share,
-        "rooms": [min(share, rooms.get(name, share)) for name in namespaces],
+        "rooms": [rooms.get(name, share) for name in namespaces] if rooms else None,
     }
     runs = [ClaimedRun._make(row) for row in (yield Query("claim_runs", params))]
     return runs, last_served([run.namespace for run in runs], namespaces) or after

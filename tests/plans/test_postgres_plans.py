@@ -116,7 +116,7 @@ WORK: list[tuple[str, dict[str, Any]]] = [
     ("next_due", {}),
     ("hold_schedules", {"schedule_keys": FIFTY}),
     ("waiting_namespaces", {"now": LATE, "lane": 0, "after": "default", "limit": 50}),
-    ("claim_runs", {**LEASE, "namespaces": ["default"], "rooms": [50]}),
+    ("claim_runs", {**LEASE, "namespaces": ["default"], "rooms": None}),
     ("next_available", {"lane": 0, "now": LATE}),
     ("count_running", {"namespaces": ["default"]}),
     ("silent_callees", {"now": START, "limit": 50, "locked": FIFTY}),

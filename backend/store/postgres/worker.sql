@@ -38,19 +38,19 @@ fresh as materialized (
   select t.place, t.room, w.* from turn t cross join lateral (
     select key, nominal_at, available_at from runs
     where state = 'queued' and chained = 0 and lane = :lane::integer and namespace = t.namespace
-    order by available_at limit t.room
+    order by available_at limit least(t.room, :share::bigint)
     for no key update skip locked) w),
 again as materialized (
   select t.place, t.room, w.* from turn t cross join lateral (
     select key, nominal_at, available_at from runs
     where {{delayed}} and lane = :lane::integer and namespace = t.namespace and available_at <= :now::bigint
-    order by available_at limit t.room
+    order by available_at limit least(t.room, :share::bigint)
     for no key update skip locked) w),
 x as materialized (
   select key, nominal_at
   from (select w.*, row_number() over (partition by place order by available_at) as nth
         from (select * from fresh union all select * from again) w) w
-  where nth <= room order by nth, place limit :limit::bigint)
+  where room is null or nth <= room order by nth, place limit :limit::bigint)
 update runs r
 set state = 'running', attempt = r.attempt + 1, started_at = coalesce(r.started_at, :now::bigint),
     attempt_started_at = :now::bigint, lease_token = :token, lease_until = :until, worker = :worker, callback_hash = null,

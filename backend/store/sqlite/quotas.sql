@@ -20,8 +20,8 @@ update namespace_use set minute = :minute, starts = :starts where namespace = :n
 
 -- name: count_running
 -- How many runs of these namespaces are at work.
-select n.value, (select count(*) from runs r where r.namespace = n.value and r.state = 'running')
-from json_each(:namespaces) n
+select wanted.value, (select count(*) from runs r where r.namespace = wanted.value and r.state = 'running')
+from json_each(:namespaces) wanted
 
 -- name: count_schedules_of_namespace
 -- How many schedules there are.
@@ -29,6 +29,6 @@ select count(*) from schedules where namespace = :namespace and deleted_at is nu
 
 -- name: count_schedules_of_owners
 -- How many schedules these owners have.
-select o.value, (select count(*) from schedules s
-                 where s.namespace = :namespace and s.owner = o.value and s.deleted_at is null)
-from json_each(:owners) o
+select wanted.value, (select count(*) from schedules s
+                      where s.namespace = :namespace and s.owner = wanted.value and s.deleted_at is null)
+from json_each(:owners) wanted

@@ -45,7 +45,7 @@ where key in (
       select key, available_at from runs
       where {{delayed}} and lane = :lane and namespace = turn.value and available_at <= :now
       order by available_at limit :share)))
-  where nth <= :rooms ->> place order by nth, place limit :limit)
+  where :rooms is null or nth <= :rooms ->> place order by nth, place limit :limit)
 returning key, id, schedule_key, namespace, nominal_at, scheduled_at, attempt_started_at, attempt, losses, released,
           retry_until_at, trigger_type, missed_count, missed_first_at, missed_last_at, input
 
