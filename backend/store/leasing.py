@@ -69,9 +69,9 @@ def claim_runs(lessee: Lessee, limit: int, backfills: int | None = None) -> Oper
     keys = sorted({run.schedule_key for run in runs})
     errands = (yield Query("errands_of", {"schedule_keys": keys})) if keys else []
     next_at = yield from _next_at(instant, with_backfills=backfills is None or backfills > 0)
-    if idle and next_at is not None:
+    if idle and next_at is not None and next_at <= instant:
         # What waits is held by a limit: whoever ends a run there looks again, and everybody does from time to time.
-        next_at = max(next_at, instant + SECOND)
+        next_at = instant + SECOND
     return Claim(instant, runs, {row[0]: (row[1], row[2]) for row in errands}, next_at, Served(live, backfill))
 
 

@@ -83,7 +83,10 @@ USED = [
     ("forget_paused", ["runs USING INDEX runs_ledger (schedule_key=? AND nominal_at>?)"]),
     ("schedules_with_calendar", ["s USING INDEX schedules_with_calendar (namespace=?)"]),
     ("zoned_schedules", ["s USING INTEGER PRIMARY KEY (rowid>?)"]),
-    ("replayable_schedules", ["s USING INDEX schedules_listed (namespace=? AND key>?)"]),
+    (
+        "replayable_schedules",
+        ["s USING INDEX schedules_counted (namespace=? AND deleted_at=? AND state=? AND rowid>?)"],
+    ),
     ("schedules_beside", ["s USING INDEX schedules_listed (namespace=?)"]),
     (
         "schedules_after",
