@@ -8,7 +8,9 @@ SchedulerError
 ├── Forbidden             the key may not do that, whether or not it exists; 403
 ├── NotFound              no such thing in this namespace; 404
 ├── Conflict              the state of the thing forbids it; 409
+│   └── RunIsOver         the callee speaks of a run that is not running any more
 ├── PreconditionFailed    the revision named by If-Match is not the current one; 412
+├── OverLimit             a quota or rate is used up; 429
 ├── StoreUnavailable      the database did not answer in time; 503
 └── ClockAhead            the database's clock has jumped; nothing was written; 503
 
@@ -17,7 +19,7 @@ FieldError (a ValueError) is raised by validators that do not know where they st
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -48,6 +50,11 @@ class FieldError(ValueError):
 
 class SchedulerError(Exception):
     """Base of all errors raised on purpose."""
+
+    @property
+    def members(self) -> Mapping[str, object]:
+        """Give what a problem document says beside the text, for programs."""
+        return {}
 
 
 class ConfigurationError(SchedulerError):
@@ -82,8 +89,38 @@ class Conflict(SchedulerError):
     """The current state forbids the request."""
 
 
+class RunIsOver(Conflict):
+    """The run that a callee speaks of is not running any more."""
+
+    def __init__(self, id_: str, state: str) -> None:
+        super().__init__(f"run {id_} is {state}, so its callee has nothing more to do")
+        self.state = state
+
+    @property
+    def members(self) -> Mapping[str, object]:
+        """Tell programs whether to stop."""
+        return {"state": self.state, "cancelled": self.state == "cancelled"}
+
+
 class PreconditionFailed(SchedulerError):
     """`If-Match` names another revision than the current one."""
+
+
+class OverLimit(SchedulerError):
+    """A quota or rate is used up. `retry_after` in seconds."""
+
+    def __init__(self, namespace: str, name: str, limit: int, used: int, retry_after: int) -> None:
+        super().__init__(f"the limit {name!r} of {limit} is reached ({used} used); give something up, or ask later")
+        self.namespace = namespace
+        self.name = name
+        self.limit = limit
+        self.used = used
+        self.retry_after = retry_after
+
+    @property
+    def members(self) -> Mapping[str, object]:
+        """Name the limit for programs."""
+        return {"limit": {"name": self.name, "limit": self.limit, "used": self.used}}
 
 
 class StoreUnavailable(SchedulerError):

@@ -249,6 +249,16 @@ class RunDeclined(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class RunHandedOver(Fact):
+    """A target has answered, and the run is open until its callee completes it."""
+
+    namespace: str
+    schedule_id: str
+    run_id: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
 class LeaseLost(Fact):
     """The result of an attempt was refused, because its lease had passed to somebody else."""
 

@@ -39,6 +39,7 @@ _SERVICE_NAMES = re.compile(
     r"SCHEDULER_(SERVICE_|PORT_).*|SCHEDULER_\w+_(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)"
 )
 _COLLECTOR = re.compile(r"https?://[^\s/]+")
+_PUBLIC_URL = re.compile(r"https?://[!-~]{1,2000}")
 _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
 
 ZERO, SECOND, MINUTE, HOUR = timedelta(0), timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
@@ -134,6 +135,20 @@ class Settings(BaseSettings):
     )
     port: int = _count(8003, "Port the server listens on; 0 takes any that is free.", 0, 65535, "port")
 
+    metrics_public: bool = _switch("Give `/metrics` without a key.")
+    public_url: str | None = _setting(
+        "Under which callees reach this server, for `X-Callback-Url`; not told unless given.",
+        "an http or https URL, such as https://scheduler.example.org",
+        "URL",
+        default=None,
+    )
+    requests_per_second: int = _count(
+        0,
+        "Requests that each key may make to each server, with bursts of twice as many; 0: any number.",
+        0,
+        10**6,
+        "requests",
+    )
     worker_port: int | None = _setting(
         "Port on which a worker alone answers health and metrics; 0 takes any that is free; none unless given.",
         "a whole number from 0 to 65535",
@@ -142,7 +157,6 @@ class Settings(BaseSettings):
         ge=0,
         le=65535,
     )
-    metrics_public: bool = _switch("Give `/metrics` without a key.")
 
     log_level: LogLevel = _setting(
         "Least severe lines that are written.", "debug, info, warning, error or critical", "level", default="info"
@@ -239,6 +253,15 @@ class Settings(BaseSettings):
         if path.startswith(":memory:"):
             raise FieldError("a database in memory would forget its runs", fix)
         return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_the_beginning_of_a_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if not _PUBLIC_URL.fullmatch(value):
+            raise FieldError("it is no http or https URL", "give one such as https://scheduler.example.org")
+        return value.rstrip("/")
 
     @field_validator("otlp_endpoint")
     @classmethod

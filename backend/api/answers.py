@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match
 
 from backend import errors
+from backend.events import LimitReached
 from backend.service.validation import problem_of
 
 PROBLEM = "application/problem+json"
@@ -27,6 +28,7 @@ STATUS: Mapping[type[errors.SchedulerError], HTTPStatus] = {
     errors.NotFound: HTTPStatus.NOT_FOUND,
     errors.Conflict: HTTPStatus.CONFLICT,
     errors.PreconditionFailed: HTTPStatus.PRECONDITION_FAILED,
+    errors.OverLimit: HTTPStatus.TOO_MANY_REQUESTS,
     errors.StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.ClockAhead: HTTPStatus.SERVICE_UNAVAILABLE,
 }
@@ -40,6 +42,14 @@ class FieldErrorBody(BaseModel):
     fix: str
 
 
+class LimitBody(BaseModel):
+    """A quota or rate that is used up."""
+
+    name: str
+    limit: int
+    used: int
+
+
 class ProblemBody(BaseModel):
     """A problem document (RFC 9457)."""
 
@@ -48,6 +58,9 @@ class ProblemBody(BaseModel):
     status: int
     detail: str
     errors: list[FieldErrorBody] | None = Field(default=None, description="Only when fields were refused.")
+    limit: LimitBody | None = Field(default=None, description="Only on 429.")
+    state: str | None = Field(default=None, description="For a callee whose run is over: where that stands.")
+    cancelled: bool | None = Field(default=None, description="For a callee whose run is over: whether to stop.")
 
 
 def answer(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -58,7 +71,11 @@ def answer(content: object, status: int = 200, headers: Mapping[str, str] | None
 
 
 def problem(
-    status: int, detail: str, fields: Sequence[errors.FieldProblem] = (), headers: Mapping[str, str] | None = None
+    status: int,
+    detail: str,
+    fields: Sequence[errors.FieldProblem] = (),
+    headers: Mapping[str, str] | None = None,
+    members: Mapping[str, object] | None = None,
 ) -> Response:
     """Answer with a problem document."""
     body: dict[str, Any] = {
@@ -66,14 +83,14 @@ def problem(
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
-    }
+    } | dict(members or {})
     if fields:
         body["errors"] = [{"field": p.field, "rule": p.rule, "fix": p.fix} for p in fields]
     text = orjson.dumps(body, default=repr)
     return Response(text, status, dict(headers or {}), PROBLEM)
 
 
-async def on_scheduler_error(_: Request, error: Exception) -> Response:
+async def on_scheduler_error(request: Request, error: Exception) -> Response:
     """Word an error that was raised on purpose."""
     assert isinstance(error, errors.SchedulerError)
     status = next(code for kind, code in STATUS.items() if isinstance(error, kind))
@@ -83,8 +100,11 @@ async def on_scheduler_error(_: Request, error: Exception) -> Response:
     if status is HTTPStatus.SERVICE_UNAVAILABLE:
         # A person has to set a clock right; a database comes back by itself.
         headers["Retry-After"] = "30" if isinstance(error, errors.ClockAhead) else "1"
+    if isinstance(error, errors.OverLimit):
+        headers["Retry-After"] = str(error.retry_after)
+        request.app.state.context.around.events.emit(LimitReached(error.namespace, error.name))
     fields = error.problems if isinstance(error, errors.Refused) else ()
-    return problem(status, _clean(str(error)), fields, headers)
+    return problem(status, _clean(str(error)), fields, headers, error.members)
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:

@@ -21,6 +21,7 @@ from backend.api.routes import (
     audit,
     calendars,
     egress,
+    callbacks,
     explain,
     health,
     keys,
@@ -30,15 +31,32 @@ from backend.api.routes import (
     schedules,
     secrets,
     simulate,
+    stats,
     workers,
 )
 from backend.api.schemas import BODIES
 from backend.clock import SystemClock
 from backend.errors import SchedulerError
 from backend.service.last_use import LastUse
+from backend.service.rates import Rates
 from backend.service.times import PreviewRequest
 
-NOUNS = (schedules, explain, runs, calendars, secrets, egress, preview, simulate, audit, workers, namespaces, keys)
+NOUNS = (
+    schedules,
+    explain,
+    runs,
+    callbacks,
+    calendars,
+    secrets,
+    egress,
+    preview,
+    simulate,
+    audit,
+    workers,
+    namespaces,
+    keys,
+    stats,
+)
 DESCRIPTION = """Schedules in, runs out: every occurrence becomes exactly one recorded run.
 
 Instants are RFC 3339 in UTC. Durations are seconds, or text such as `90s`, `15m`, `2h`, `1d`, `PT15M`.
@@ -55,6 +73,7 @@ TAGS = [
     {"name": "secrets", "description": "Values that targets refer to by name; kept encrypted, never shown."},
     {"name": "egress", "description": "Which hosts the http targets of the namespace may call."},
     {"name": "audit", "description": "Whether the record is complete, and nothing in it twice."},
+    {"name": "stats", "description": "How a namespace is doing, in figures."},
     {"name": "workers", "description": "Who is at work, on which host, and on how many runs."},
     {"name": "namespaces", "description": "Tenants: nothing in one is seen from another."},
     {"name": "keys", "description": "Who may come in, to which namespace, to do what, and until when."},
@@ -81,6 +100,7 @@ def create_app(context: Context) -> FastAPI:
     app.state.context = context
     app.state.last_use = LastUse()
     app.state.scrapers = set()
+    app.state.rates = Rates(SystemClock(), context.requests_per_second)
     app.include_router(health.router)
     for noun in NOUNS:
         app.include_router(noun.router, prefix=PREFIX)

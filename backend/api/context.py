@@ -30,4 +30,6 @@ class Context:
     metrics: Callable[[], Awaitable[tuple[bytes, str]]]
     version: str
     metrics_public: bool = False
+    requests_per_second: int = 0
+    """Of one key; 0: as many as it likes."""
     simulating: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -130,7 +130,8 @@ async def principal(request: Request, wanted: SecurityScopes) -> Principal:
     row, now = await identify(store, key_of(request))
     request.app.state.last_use.note(store, row, now)
     found = principal_of(row)
-    request.state.by = f"key:{found.key_id}"
+    request.state.by = found.by
+    await request.app.state.rates.admit(found.key_id, found.namespace, context.store.namespaces())
     for scope in map(Scope, wanted.scopes):
         if not found.may(scope):
             raise Forbidden(f"the key {found.key_id!r} lacks the scope {scope.value!r}; ask for a key that has it")

@@ -12,6 +12,7 @@ from backend.engine.definition import ScheduleDefinition
 from backend.service.api_keys import KeyBody, RotateBody
 from backend.service.backfill import BackfillRequest
 from backend.service.calendars import CalendarBody
+from backend.service.callbacks import CompleteBody
 from backend.service.egress import EgressBody
 from backend.service.namespaces import NamespaceBody, NamespacePatch
 from backend.service.secrets import SecretBody
@@ -79,6 +80,7 @@ NAMESPACE_EXAMPLE: Mapping[str, Any] = {
 }
 NAMESPACE_PATCH_EXAMPLE: Mapping[str, Any] = {"limits": {"schedules": 2000, "minimum_interval": None}}
 KEY_EXAMPLE: Mapping[str, Any] = {"namespace": "growth", "name": "newsletter", "scopes": ["read", "write"]}
+COMPLETE_EXAMPLE: Mapping[str, Any] = {"state": "succeeded", "output": {"rows": 1200}}
 BACKFILL_EXAMPLE: Mapping[str, Any] = {"from": "2026-11-01T00:00:00Z", "to": "2026-11-08T00:00:00Z", "dry_run": True}
 PREVIEW_EXAMPLE: Mapping[str, Any] = {"triggers": SCHEDULE_EXAMPLE["triggers"], "count": 3}
 _REFUSED: Mapping[str, Any] = {
@@ -124,6 +126,7 @@ BODIES: tuple[type[BaseModel], ...] = (
     NamespacePatch,
     KeyBody,
     RotateBody,
+    CompleteBody,
 )
 
 _WORDS = {
@@ -135,6 +138,7 @@ _WORDS = {
     412: "If-Match names another revision.",
     413: "The body is over its limit.",
     422: "A field breaks a rule.",
+    429: "A quota or rate is used up; `limit` names it.",
     503: "Starting, or the database does not answer.",
 }
 _HEADERS = {
@@ -153,7 +157,7 @@ def responses(
         status: {"model": model, "description": model.__doc__ or "One page.", "headers": _headers(*headers)}
         for status, model in answers.items()
     }
-    return documented | refusals(401, 403, 404, 422, 503, *statuses)
+    return documented | refusals(401, 403, 404, 422, 429, 503, *statuses)
 
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -165,7 +169,7 @@ def _refusal(status: int) -> dict[str, Any]:
     content: dict[str, Any] = {"schema": {"$ref": f"#/components/schemas/{ProblemBody.__name__}"}}
     if status == 422:
         content["example"] = _REFUSED
-    names = {401: ("WWW-Authenticate",), 503: ("Retry-After",)}.get(status, ())
+    names = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}.get(status, ())
     return {"description": _WORDS[status], "content": {PROBLEM: content}, "headers": _headers(*names)}
 
 

@@ -27,6 +27,7 @@ from backend.cli import (
     schedules,
     secrets,
     simulate,
+    stats,
     workers,
 )
 from backend.cli.failures import CLOSED_PIPE, DONE, INTERRUPTED, REFUSED, UNREACHABLE, USAGE, Failure, Refused
@@ -68,6 +69,7 @@ scheduler backfill digest --from 2026-11-01T00:00:00Z --to 2026-11-08T00:00:00Z 
     ("explain", explain.explain, "scheduler explain digest --at 2026-12-01T09:00:00"),
     ("runs", runs.runs, "scheduler runs --schedule digest --state failed\nscheduler runs --watch -v"),
     ("workers", workers.workers, "scheduler workers --json"),
+    ("stats", stats.stats, "scheduler stats"),
     (
         "preview",
         preview.preview,

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 from backend.duration import Duration
 from backend.engine.cache import cached_if_short
 from backend.errors import FieldError
-from backend.model.policies import Delivery, MisfirePolicy, OverlapPolicy, RetryPolicy
+from backend.model.policies import Completion, Delivery, MisfirePolicy, OverlapPolicy, RetryPolicy
 from backend.targets.registry import AnyTarget
 from backend.triggers.base import Instant
 from backend.triggers.exclusions import AnyExclusion
@@ -31,6 +31,7 @@ TAG_NAME_PATTERN = r"^[^:\x00-\x1f\x7f]+$"
 
 SHORTEST_TIMEOUT = timedelta(milliseconds=10)
 LONGEST_TIMEOUT = timedelta(days=7)
+SHORTEST_HEARTBEAT = timedelta(seconds=1)
 
 
 def _printable(text: str) -> str:
@@ -55,6 +56,13 @@ def check_window(start_at: int | None, end_at: int | None) -> None:
     """Refuse a window that ends before it begins."""
     if start_at is not None and end_at is not None and end_at < start_at:
         raise FieldError("end_at is before start_at", "give a later end, or none", "end_at")
+
+
+def check_completion(completion: Completion, heartbeat_timeout: timedelta | None) -> None:
+    """Refuse to wait for heartbeats of a callee whose answer ends the run."""
+    if heartbeat_timeout is not None and completion is not Completion.CALLBACK:
+        fix = 'leave it out, or give "completion": "callback"'
+        raise FieldError('only runs with "completion": "callback" have heartbeats', fix, "heartbeat_timeout")
 
 
 Jitter = Annotated[Duration, AfterValidator(_a_day_at_most)]
@@ -98,11 +106,20 @@ class ScheduleDefinition(BaseModel):
     retry: RetryPolicy = Field(default_factory=RetryPolicy)
     timeout: Annotated[Duration, AfterValidator(_bounded)] = timedelta(minutes=3)
     delivery: Delivery = Delivery.AT_LEAST_ONCE
+    completion: Completion = Field(
+        default=Completion.RESPONSE,
+        description="`callback`: once the target has answered, the run stays open until the callee completes it.",
+    )
+    heartbeat_timeout: Annotated[Duration, Field(ge=SHORTEST_HEARTBEAT, le=LONGEST_TIMEOUT)] | None = Field(
+        default=None,
+        description="With `callback`: silence after which the attempt has timed out; null: only `timeout`.",
+    )
     pause_after_failures: int = Field(default=5, ge=0, le=10_000, description="0: never.")
 
     @model_validator(mode="after")
     def _has_a_window(self) -> ScheduleDefinition:
         check_window(self.start_at, self.end_at)
+        check_completion(self.completion, self.heartbeat_timeout)
         return self
 
     @model_validator(mode="before")

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, TypeAdapter
 from backend.duration import Duration
 from backend.engine.cache import cached_if_short
 from backend.engine.definition import VERSION
-from backend.model.policies import Delivery, RetryPolicy
+from backend.model.policies import Completion, Delivery, RetryPolicy
 from backend.targets.base import Target
 from backend.targets.registry import AnyTarget
 
@@ -24,19 +24,24 @@ class Errand(NamedTuple):
     timeout: timedelta
     retry: RetryPolicy
     delivery: Delivery
+    completion: Completion = Completion.RESPONSE
+    heartbeat_timeout: timedelta | None = None
+
+
+_Read = tuple[int, AnyTarget, dict[str, Any], Duration, RetryPolicy, Delivery, Completion | None, Duration | None]
 
 
 @lru_cache(maxsize=1)
-def _adapter() -> TypeAdapter[tuple[int, AnyTarget, dict[str, Any], Duration, RetryPolicy, Delivery]]:
+def _adapter() -> TypeAdapter[_Read]:
     # Messages go into attempts, logs and notes: they must not quote what may be a secret.
     return TypeAdapter(
-        tuple[int, AnyTarget, dict[str, Any], Duration, RetryPolicy, Delivery],
+        _Read,
         config=ConfigDict(hide_input_in_errors=True),
     )
 
 
 def load_errand(text: str | None) -> Errand:
-    """Read `[version, target, input, timeout, retry, delivery]`; ValueError if this program cannot.
+    """Read what `errands_of` answers: a list that begins with the version; ValueError if this program cannot.
 
     It has neither id nor name, so schedules that do the same thing share the text, and it is read once for all.
     """
@@ -47,7 +52,7 @@ def load_errand(text: str | None) -> Errand:
 
 @cached_if_short
 def _read(text: str) -> Errand:
-    version, target, given, timeout, retry, delivery = _adapter().validate_json(text)
+    version, target, given, timeout, retry, delivery, completion, silence = _adapter().validate_json(text)
     if version != VERSION:
         raise ValueError(f"it is of version {version}, this program reads {VERSION}")
-    return Errand(target, given, timeout, retry, delivery)
+    return Errand(target, given, timeout, retry, delivery, completion or Completion.RESPONSE, silence)

@@ -5,6 +5,7 @@ Pure: values in, values out. `tick` claims, calls this, and writes what it says,
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from backend.engine.due import Delay, Due, due_instants, next_nominal, no_delay
@@ -17,6 +18,7 @@ from backend.model.ids import run_id_of
 from backend.model.instants import MINUTE, SECOND
 from backend.model.plan import Displacement, Planned, Standing
 from backend.model.policies import MisfirePolicy, OverlapPolicy, Reason
+from backend.model.run import FINAL_STATES
 from backend.model.schedule import Schedule, ScheduleState
 
 TURN = 5000
@@ -34,27 +36,44 @@ def plan_all(due: Sequence[Standing], now: int, store_id: str) -> list[Planned]:
     schedules have long been away; what is not planned is still due.
     """
     planned: list[Planned] = []
+    started: Counter[str] = Counter()
     walked = 0
     for standing in due:
-        planned.append(_plan_guarded(standing, now, store_id))
+        planned.append(_plan_guarded(_left_to(standing, started), now, store_id))
+        if standing.room is not None:
+            started[standing.schedule.namespace] += sum(run.state not in FINAL_STATES for run in planned[-1].runs)
         walked += planned[-1].walked
         if walked >= TURN:
             break
     return planned
 
 
+def _left_to(standing: Standing, started: Counter[str]) -> Standing:
+    """Take from a namespace's room what its other schedules have started in this turn."""
+    if standing.room is None:
+        return standing
+    return standing._replace(room=max(standing.room - started[standing.schedule.namespace], 0))
+
+
 def _plan_guarded(standing: Standing, now: int, store_id: str) -> Planned:
-    schedule, open_run, buffered = standing
+    schedule, open_run, buffered, room = standing
     try:
-        return plan(schedule, now, store_id, open_run=open_run, buffered=buffered)
+        return plan(schedule, now, store_id, open_run=open_run, buffered=buffered, room=room)
     except FieldError as error:  # it has asked as much as a walk may
         return quarantine(schedule, now, f"{type(error).__name__}: {error}")._replace(walked=TURN)
     except Exception as error:  # whatever one schedule raises must not reach the others
         return quarantine(schedule, now, f"{type(error).__name__}: {error}")
 
 
-def plan(
-    schedule: Schedule, now: int, store_id: str, *, open_run: bool, buffered: int = 0, wait: bool = True
+def plan(  # noqa: PLR0913 - what is under way, and what is allowed
+    schedule: Schedule,
+    now: int,
+    store_id: str,
+    *,
+    open_run: bool,
+    buffered: int = 0,
+    room: int | None = None,
+    wait: bool = True,
 ) -> Planned:
     """Decide every occurrence in (cursor, now], as far as one bounded walk reaches.
 
@@ -70,6 +89,7 @@ def plan(
         wait=wait,
     )
     admission = _admitted(schedule, due, now, open_run=open_run, buffered=buffered)
+    admission = admission._replace(verdicts=within_room(admission.verdicts, room))
     # What waits will be skipped in favour of the newest one, and does not count as a run any more.
     schedule = _without(schedule, buffered if _displacement(schedule, admission, admission.verdicts) else 0)
     verdicts, due = _within_max_runs(schedule, admission.verdicts, due)
@@ -85,6 +105,19 @@ def plan(
         unfinished=bool(due.beyond),
         displaces=_displacement(schedule, admission, verdicts),
     )
+
+
+def within_room(verdicts: Sequence[Verdict], room: int | None) -> list[Verdict]:
+    """Drop what is more than the namespace may start; the first come are the first served."""
+    kept = []
+    for verdict in verdicts:
+        if room is not None and verdict.action is not Action.DROP:
+            dropped = Verdict(verdict.nominal_at, Action.DROP, Reason.QUOTA)
+            kept.append(verdict if room > 0 else dropped)
+            room -= 1
+        else:
+            kept.append(verdict)
+    return kept
 
 
 def _without(schedule: Schedule, skipped: int) -> Schedule:

@@ -20,6 +20,8 @@ UNABLE = 60 * SECOND
 
 def settle(ended: Ended, limits: Limits, now: int) -> Settled:
     """Decide what an ended attempt makes of its run. No retry is planned at or after `retry_until_at`."""
+    if ended.state is AttemptState.RUNNING:
+        return Settled(RunState.RUNNING, None, now, None)
     if ended.state is AttemptState.SUCCEEDED:
         return Settled(RunState.SUCCEEDED, None, now, now)
     if ended.state is AttemptState.CANCELLED:

@@ -61,8 +61,7 @@ class ApiRole(Role):
                 view = EngineView(self.hatch, clock, max(STALLED, 3 * settings.poll_interval))
                 async with view.following(), wiring.guarded(store, clock=clock, events=self.events) as trusted:
                     around = wiring.surroundings_of(settings, self.events, view.ring)
-                    public = settings.metrics_public
-                    front.app = wiring.api_on(trusted, around, view.health, view.metrics, metrics_public=public)
+                    front.app = wiring.api_on(trusted, around, view.health, view.metrics, settings)
                     self.events.emit(Listening(url_of(self.port), str(key_file)))
                     self.ready()
                     await _until_either(stop, serving)

@@ -17,9 +17,11 @@ from typing import Any
 from backend.api.context import Context, Health
 from backend.clock import Clock
 from backend.engine.auditor import Auditor
+from backend.engine.callbacks import Listening
 from backend.engine.clock_guard import ClockGuard
 from backend.engine.loop import FIRING_PAUSE, LONGEST_PAUSE, Doorbell, Loop, Turn
 from backend.engine.prune import Prune
+from backend.engine.reap import BATCH as REAPED
 from backend.engine.reap import Reap
 from backend.engine.tick import Tick
 from backend.engine.tzdata import Tzdata
@@ -102,8 +104,7 @@ class System:
     def api(self) -> Any:  # noqa: ANN401 - an ASGI application
         """Build the API on this system."""
         around = surroundings_of(self.settings, self.events, self.bells().__getitem__)
-        public = self.settings.metrics_public
-        return api_on(self.store, around, self.health, self.render_metrics, metrics_public=public)
+        return api_on(self.store, around, self.health, self.render_metrics, self.settings)
 
     def bells(self) -> dict[str, Ring]:
         """Give what wakes the engine and the workers, and has the leases checked."""
@@ -221,7 +222,7 @@ async def guarded(store: Store, *, clock: Clock, events: Events) -> AsyncIterato
 
 
 def api_on(
-    store: Store, around: Surroundings, health: Callable[[], Health], metrics: Scrape, *, metrics_public: bool
+    store: Store, around: Surroundings, health: Callable[[], Health], metrics: Scrape, settings: Settings
 ) -> Any:  # noqa: ANN401
     """Build the API, an ASGI application."""
     from backend.api.app import create_app  # dear to import, and not every process has an API
@@ -229,7 +230,17 @@ def api_on(
     web = WebMetrics(version_of_this_package())
     around.events.subscribe(web.observe)
     page = page_of(metrics, web, health)
-    return create_app(Context(store, around, health, page, version_of_this_package(), metrics_public))
+    return create_app(
+        Context(
+            store,
+            around,
+            health,
+            page,
+            version_of_this_package(),
+            metrics_public=settings.metrics_public,
+            requests_per_second=settings.requests_per_second,
+        )
+    )
 
 
 def surroundings_of(settings: Settings, events: Events, bell: Callable[[str], Ring]) -> Surroundings:
@@ -258,6 +269,7 @@ def _turns(store: Store, settings: Settings, worker: Worker, guard: ClockGuard, 
     engine, poll, clock, events = store.engine(), settings.poll_interval.total_seconds(), guard.clock, guard.events
     tick = Tick(engine, clock, events, worker.wake, poll, check_leases=worker.beating.bell.ring)
     reap = Reap(engine, events, worker.wake, settings.lease)
+    callees = Listening(engine, events, worker.wake)
     prune = Prune(
         engine,
         Retention(
@@ -271,7 +283,8 @@ def _turns(store: Store, settings: Settings, worker: Worker, guard: ClockGuard, 
     async def beat_then_reap() -> float:
         # After this whole machine slept, our own leases are over as well: renewing them first keeps running work.
         await worker.beat()
-        return await reap.turn()
+        ended = await callees.turn(REAPED)
+        return 0.0 if ended == REAPED else await reap.turn()
 
     return {
         ENGINE: guard.around(tzdata.soon_before(tick.turn)),
@@ -296,6 +309,7 @@ def rules_of(settings: Settings) -> TargetRules:
         settings.allow_private_urls,
         settings.python_targets,
         traced=settings.otlp_endpoint is not None,
+        public_url=settings.public_url,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from backend.model.limits import NO_LIMITS, NamespaceLimits
 from backend.model.plan import Planned
 from backend.model.schedule import Schedule
 
@@ -23,6 +24,8 @@ class Change(NamedTuple):
     """The occurrences of the old revision up to now, recorded before the new one takes over."""
     tags: Sequence[str] | None = None
     """`name:value` each; None: as they were."""
+    gains_owner: bool = False
+    """Belongs to somebody, to whom it has not belonged before."""
     replan_paused_after: int | None = None
     """Forget occurrences skipped while paused after this nominal time; the engine plans them again."""
 
@@ -38,6 +41,7 @@ class Moment(NamedTuple):
     """The days of named calendars, as JSON lists of dates by id, as they are in this transaction."""
     secrets: frozenset[str] = frozenset()
     """The names of secrets that there are."""
+    limits: NamespaceLimits = NO_LIMITS
 
 
 Revise = Callable[[str, Schedule | None, bool, Moment], Change]

@@ -83,6 +83,8 @@ class Standing(NamedTuple):
     open_run: bool
     buffered: int
     """Occurrences that wait for the end of the open runs."""
+    room: int | None = None
+    """How many runs its namespace may start; None: any number."""
 
 
 Planner = Callable[[Sequence[Standing], int, str], Sequence[Planned]]

@@ -37,6 +37,13 @@ class Delivery(StrEnum):
     AT_MOST_ONCE = "at_most_once"
 
 
+class Completion(StrEnum):
+    """What ends a run for which its target has answered with success."""
+
+    RESPONSE = "response"
+    CALLBACK = "callback"
+
+
 class Reason(StrEnum):
     """Why an occurrence did not run, or a run ended without a result of its own. A closed set."""
 

@@ -104,6 +104,14 @@ class ClaimedRun(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Callback:
+    """Where and by which token a callee completes its run; without a URL, the server does not know its own."""
+
+    token: str
+    url: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Dispatch:
     """One attempt as its target sees it. `timeout` in seconds, instants in microseconds."""
 
@@ -127,3 +135,5 @@ class Dispatch:
     """The values that the target refers to, by name."""
     egress: Egress = ANYWHERE
     """Which hosts the run's namespace may call."""
+    callback: Callback | None = None
+    """How the callee is to say what became of the run; None: it says so by answering."""

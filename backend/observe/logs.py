@@ -383,6 +383,11 @@ def _attempt_finished(fact: events.AttemptFinished) -> Line:
     )
 
 
+def _run_handed_over(fact: events.RunHandedOver) -> Line:
+    ids = {"run_id": fact.run_id, "schedule_id": fact.schedule_id, "namespace": fact.namespace}
+    return _line("info", "run_handed_over", **ids, attempt=fact.attempt)
+
+
 def _lease_lost(fact: events.LeaseLost) -> Line:
     return _line("warning", "lease_lost", run_id=fact.run_id, attempt=fact.attempt, worker=fact.worker)
 
@@ -488,6 +493,7 @@ WORDINGS: dict[type[events.Fact], Callable[[Any], Line]] = {
     events.RunsClaimed: _runs_claimed,
     events.AttemptFinished: _attempt_finished,
     events.RunDeclined: _run_declined,
+    events.RunHandedOver: _run_handed_over,
     events.LeaseLost: _lease_lost,
     events.AttemptsReaped: _attempts_reaped,
     events.LedgerAudited: _ledger_audited,

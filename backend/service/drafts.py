@@ -18,6 +18,7 @@ from backend.model.instants import DAY, MINUTE, SECOND, micros, rfc3339
 from backend.model.plan import Planned
 from backend.model.run import FINAL_STATES, RunState
 from backend.model.schedule import Schedule, ScheduleState
+from backend.service.quotas import check_interval
 from backend.service.references import check_secrets
 from backend.service.silence import silence
 from backend.service.timings import timing_of, without_days
@@ -86,11 +87,12 @@ def _create(draft: Draft, moment: Moment) -> Change:
         revision=1,
         source=draft.source,
     )
+    check_interval(definition, moment.limits.minimum_interval, moment.now, draft.at)
     schedule = _planned_anew(_defined(schedule, definition, moment, draft.at), draft.at)
     if schedule.next_nominal_at is None:
         why = silence(load_timing(schedule.triggers), cursor_at, moment.now)
         raise Refused([replace(why, field=joined(draft.at, why.field))])
-    return Change("created", schedule, draft.by, tags=_tags(definition))
+    return Change("created", schedule, draft.by, tags=_tags(definition), gains_owner=definition.owner is not None)
 
 
 def _update(
@@ -108,11 +110,14 @@ def _update(
     )
     if (changed.triggers, changed.max_runs) != (current.triggers, current.max_runs):
         old = _definition_of(current)
+        if old is None or definition.triggers != old.triggers:
+            check_interval(definition, moment.limits.minimum_interval, moment.now, draft.at)
         cursor_at = _cursor_before(definition, old.triggers if old else (), moment.now, draft.at)
         _refuse_decided(definition.triggers, old.triggers if old else (), before.cursor_at, draft.at)
         changed = _taken_over(changed, cursor_at, planned, moment, at=draft.at)
         changed = _reactivated(changed, busy=open_run or moment.buffered > 0 or _opened(planned))
-    return Change("updated", changed, draft.by, planned, _tags(definition))
+    gains_owner = changed.owner not in {None, current.owner}
+    return Change("updated", changed, draft.by, planned, _tags(definition), gains_owner)
 
 
 def _taken_over(changed: Schedule, cursor_at: int, planned: Sequence[Planned], moment: Moment, *, at: str) -> Schedule:

@@ -141,6 +141,9 @@ class RunView(View):
     finished_at: str | None
     attempt: int
     losses: int
+    awaited_until: str | None = Field(
+        description="Set while the run is open only for its callee: without a word by then, the attempt has timed out."
+    )
     revision: int = Field(description="The revision of the schedule that the latest attempt carried out.")
     input: dict[str, Any] | None = Field(description="What a manual trigger gave over the schedule's own input.")
     missed: MissedView
@@ -170,6 +173,7 @@ def run_view(record: RunRecord) -> RunView:
         finished_at=rfc3339_or_none(run.finished_at),
         attempt=run.attempt,
         losses=run.losses,
+        awaited_until=rfc3339_or_none(run.awaited_until),
         revision=run.revision,
         input=orjson.loads(run.input) if run.input else None,
         missed=MissedView(

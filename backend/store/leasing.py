@@ -9,12 +9,13 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from backend.model.attempt import AttemptResult, Settled, Settler
-from backend.model.instants import MINUTE, micros
+from backend.model.instants import MINUTE, SECOND, micros
 from backend.model.policies import Reason
 from backend.model.run import FINAL_STATES, AttemptState, ClaimedRun, RunState, TriggerType
 from backend.store.attempts import NewAttempt
 from backend.store.operation import Batch, Operation, Query, now, steady_now
 from backend.store.planning import drop_waiting, settle_schedules
+from backend.store.quotas import rooms_at_work
 from backend.store.secrets import Sealed, secrets_for
 from backend.store.turns import last_served, share_of
 from backend.store.workers import Presence, see
@@ -71,12 +72,16 @@ def claim_runs(lessee: Lessee, limit: int, backfills: int | None = None) -> Oper
     kinds = (yield from waiting_kinds()) if lessee.kinds is None else lessee.kinds
     lessee = lessee._replace(kinds=kinds)
     runs, live = yield from _lease(lessee, instant, LIVE, limit)
-    room = min(limit - len(runs), limit if backfills is None else backfills)
+    room = min(limit - len(runs or ()), limit if backfills is None else backfills)
     later, backfill = yield from _lease(lessee, instant, BACKFILL, room)
-    runs += later
+    idle = runs is None and later is None
+    runs = [*(runs or ()), *(later or ())]
     keys = sorted({run.schedule_key for run in runs})
     errands = (yield Query("errands_of", {"schedule_keys": keys})) if keys else []
     next_at = yield from _next_at(kinds, instant, with_backfills=backfills is None or backfills > 0)
+    if idle and next_at is not None and next_at <= instant:
+        # What waits is held by a limit: whoever ends a run there looks again, and everybody does from time to time.
+        next_at = instant + SECOND
     # In this transaction, so that a secret is never older than the claim; read anew with each, and never kept.
     sealed = yield from secrets_for((row[3], row[2]) for row in errands)
     egress = {row[3]: row[4] for row in errands}
@@ -98,16 +103,22 @@ def waiting_kinds() -> Operation[list[str]]:
     return sorted({row[0] for row in (*live, *backfill)})
 
 
-def _lease(lessee: Lessee, instant: int, lane: int, limit: int) -> Operation[tuple[list[ClaimedRun], str]]:
+def _lease(lessee: Lessee, instant: int, lane: int, limit: int) -> Operation[tuple[list[ClaimedRun] | None, str]]:
+    """Lease of one lane; None instead of runs if there is nothing to claim, [] if others are at it just now."""
     after = lessee.served[lane]
     if limit <= 0:
-        return [], after
+        return None, after
     kinds = list(lessee.kinds or ())
     turns = {"now": instant, "lane": lane, "after": after, "limit": limit, "kinds": kinds}
     waiting = yield Query("waiting_namespaces", turns)
     if not waiting:
+        return None, after
+    rooms = yield from rooms_at_work({row[0]: row[1] for row in waiting if row[1] is not None})
+    # Not even looked at: a look would hold what somebody else claims just now.
+    namespaces = [row[0] for row in waiting if rooms.get(row[0], 1) > 0]
+    if not namespaces:
         return [], after
-    namespaces = [row[0] for row in waiting]
+    share = share_of(limit, len(namespaces))
     params = {
         "now": instant,
         "until": instant + micros(lessee.lease),
@@ -117,7 +128,8 @@ def _lease(lessee: Lessee, instant: int, lane: int, limit: int) -> Operation[tup
         "kinds": kinds,
         "limit": limit,
         "namespaces": namespaces,
-        "share": share_of(limit, len(namespaces)),
+        "share": share,
+        "rooms": [rooms.get(name, share) for name in namespaces] if rooms else None,
     }
     runs = [ClaimedRun._make(row) for row in (yield Query("claim_runs", params))]
     return runs, last_served([run.namespace for run in runs], namespaces) or after
@@ -177,11 +189,13 @@ def finish_attempts(results: Sequence[AttemptResult], settle: Settler) -> Operat
     yield Query("hold_schedules", {"schedule_keys": sorted({result.run.schedule_key for result in results})})
     instant = yield from steady_now()
     settled = [settle(result.ended, result.limits, instant) for result in results]
-    rows = yield Batch("finish_runs", [_run_row(r, s, instant) for r, s in zip(results, settled, strict=True)])
+    pairs = list(zip(results, settled, strict=True))
+    rows = yield Batch("hand_over_runs", [_handed_over(r, instant) for r, s in pairs if s.state is RunState.RUNNING])
+    rows += yield Batch("finish_runs", [_run_row(r, s, instant) for r, s in pairs if s.state is not RunState.RUNNING])
     # By attempt, not by run: one batch may bring a lost attempt's result beside that of the attempt that followed it.
     states = {(row[0], row[1]): RunState(row[2]) for row in rows}
-    finished = [_finished(r, s, states, instant) for r, s in zip(results, settled, strict=True)]
-    accepted = [f for f in finished if f.accepted]
+    finished = [_finished(r, s, states, instant) for r, s in pairs]
+    accepted = [f for f in finished if f.accepted and f.settled.state is not RunState.RUNNING]
     yield Batch("insert_attempts", [_attempt(f.result, instant)._asdict() for f in accepted if begun(f)])
     waiting = {f.result.run.schedule_key for f in accepted if f.settled.state not in FINAL_STATES}
     dropped = yield from drop_waiting(waiting, instant)
@@ -219,6 +233,11 @@ def _run_row(result: AttemptResult, settled: Settled, instant: int) -> dict[str,
         "declined": int(result.ended.declined is not None),
         "unable_since_at": settled.unable_since_at,
     }
+
+
+def _handed_over(result: AttemptResult, instant: int) -> dict[str, Any]:
+    """Leave the lease to the callee, who was told the token; from now on no worker is needed."""
+    return {"now": instant, "key": result.run.key, "token": result.token}
 
 
 def _dropped(finished: Finished) -> Finished:

@@ -38,6 +38,7 @@ def create_namespace(id_: NamespaceId, timezone: str, limits: str) -> Operation[
     row = NamespaceRow(id_, (yield from now()), timezone, limits)
     if not (yield Query("insert_namespace", row._asdict())):
         raise Conflict(f"the namespace {id_!r} exists; choose another id, or PATCH it")
+    yield Query("insert_use", {"namespace": id_})
     return row
 
 

@@ -15,6 +15,7 @@ from backend.model.schedule import Schedule, ScheduleState
 from backend.store.attempts import NewAttempt
 from backend.store.displacing import ERROR, displace
 from backend.store.operation import Batch, Operation, Query, Row, now
+from backend.store.quotas import hold_starts, note_planned
 
 _FIELDS = len(Schedule._fields)
 STREAK = 3
@@ -74,7 +75,10 @@ def take_turn(plan: Planner, store_id: str, limit: int) -> Operation[Turn]:
         above = {"now": instant, "above": due[-1][0].next_scheduled_at, "limit": limit // 4}
         latest = [standing(row) for row in (yield Query("claim_due_latest", above))]
         due = [*latest, *due[: limit - len(latest)]]
+    starts = yield from hold_starts(due, instant)
+    due = [starts.standing(one) for one in due] if starts.limits else due
     planned = plan(due, instant, store_id)
+    yield from note_planned(starts, planned, instant)
     recorded = yield from write_plans(planned, instant)
     completed = [(p.schedule.namespace, p.schedule.id) for p in planned if p.schedule.state == ScheduleState.COMPLETED]
     completed += yield from settle_schedules({p.schedule.key for p in planned if _finite(p)}, instant)

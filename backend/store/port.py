@@ -22,11 +22,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from backend.model.attempt import AttemptResult, LostSettler, Settler
+from backend.model.callback import Expectation
 from backend.model.change import Change
 from backend.model.ids import NamespaceId
 from backend.model.plan import NewRun, Planner
 from backend.model.schedule import Schedule
-from backend.store import admin, keys, leasing, namespaces, planning, retention, workers
+from backend.store import admin, callbacks, keys, leasing, namespaces, planning, retention, stats, workers
 from backend.store import runs as run_operations
 from backend.store import schedules as schedule_operations
 from backend.store.calendars import CalendarStore
@@ -67,6 +68,14 @@ class EngineStore:
         """Make room for the next weeks of the ledger, and drop at most one range of it that is too old."""
         await self.runner.write(retention.keep_ranges(keep))
 
+    async def end_silent(self, word: callbacks.Word, settle: Settler, limit: int) -> leasing.Finish:
+        """End up to `limit` attempts whose callees have been silent for too long."""
+        return await self.runner.write(callbacks.end_silent(word, settle, limit))
+
+    async def forgive_silence(self) -> None:
+        """Count the silence of all callees from now on."""
+        await self.runner.write(callbacks.forgive_silence())
+
     def timezones(self) -> TimezoneStore:
         """Give the port for changes of the time zone database."""
         return TimezoneStore(self.runner)
@@ -103,6 +112,10 @@ class WorkerStore:
     async def leave(self, name: str) -> None:
         """Take the worker off the list of those that are there."""
         await self.runner.write(workers.forget(name))
+
+    async def expect(self, expected: Expectation) -> bool:
+        """Note the token that a callee will be told; False if the lease is lost."""
+        return await self.runner.write(callbacks.expect_callback(expected))
 
     async def finish(self, results: Sequence[AttemptResult], settle: Settler) -> leasing.Finish:
         """Write results back; those whose lease is lost are refused."""
@@ -182,6 +195,18 @@ class NamespaceStore:
         """Give the port of the hosts that the namespace may call."""
         return EgressStore(self.runner, self.namespace)
 
+    async def complete_run(self, id_: str, hash_: str | None, word: callbacks.Word, settle: Settler) -> leasing.Finish:
+        """Write down what a callee says of its run; `hash_` is that of its token, None if a key let it in."""
+        return await self.runner.write(callbacks.complete_run(self.namespace, id_, hash_, word, settle))
+
+    async def heartbeat(self, id_: str, hash_: str | None) -> callbacks.Heartbeat:
+        """Note that the callee of a run is alive."""
+        return await self.runner.write(callbacks.note_heartbeat(self.namespace, id_, hash_))
+
+    async def stats(self) -> stats.Stats:
+        """Count what there is, and what has been in the last hour; NotFound if the namespace is gone."""
+        return await self.runner.read(stats.read_stats(self.namespace))
+
     async def timezone(self) -> str:
         """Read the time zone of triggers that name none; NotFound if the namespace is gone."""
         return (await self.runner.read(namespaces.get_namespace(self.namespace))).timezone
@@ -225,6 +250,10 @@ class AdminStore:
             more, after = await self.runner.write(reseal_secrets(key_id, reseal, after))
             count += more
         return count
+
+    async def owner_of(self, run_key: int) -> callbacks.Owner | None:
+        """Find the run of a callback token."""
+        return await self.runner.read(callbacks.owner_of(run_key))
 
     async def backlog(self) -> admin.Backlog:
         """Count what waits."""

@@ -13,6 +13,7 @@ from backend.model.schedule import Schedule
 from backend.store.attempts import NewAttempt
 from backend.store.operation import Batch, Operation, Query, Row, now
 from backend.store.planning import promote, settle_schedules, with_open_run
+from backend.store.quotas import take_start
 from backend.store.schedules import no_such_schedule
 
 LAST_ID = "g"
@@ -20,6 +21,8 @@ LAST_ID = "g"
 MILLISECOND = 1000
 """As far as the time in a run's id goes, in microseconds."""
 CANCELLED = "cancelled on request"
+CALLEE = "callback"
+"""Stands where a worker's name stands: a callee has the lease, or ended the attempt."""
 
 
 class RunRow(NamedTuple):
@@ -50,6 +53,12 @@ class RunRow(NamedTuple):
     revision: int
     error: str | None
     schedule_key: int
+    lease_until: int | None
+
+    @property
+    def awaited_until(self) -> int | None:
+        """Say until when the callee of a run, if it has the lease, may be silent."""
+        return self.lease_until if self.state == RunState.RUNNING and self.worker == CALLEE else None
 
 
 class AttemptRow(NamedTuple):
@@ -153,6 +162,7 @@ def start_manual_run(namespace: str, schedule_id: str, make: Callable[[Schedule,
     if not rows:
         raise no_such_schedule(schedule_id)
     instant = yield from now()
+    yield from take_start(namespace, instant)
     run = make(with_open_run(rows[0])[0], instant)
     yield Batch("insert_runs", [run._asdict()])
     return (yield from get_run(namespace, run.id))
@@ -167,6 +177,7 @@ def retry_run(namespace: str, id_: str, make: Callable[[Schedule, RunRow, int], 
     rows = yield Query("schedules_by_id", {"namespace": namespace, "ids": [record.run.schedule_id]})
     if not rows or rows[0][0] != record.run.schedule_key:
         raise Conflict(f"the schedule of run {id_} has been deleted")
+    yield from take_start(namespace, instant)
     run = make(with_open_run(rows[0])[0], record.run, instant)
     yield Batch("insert_runs", [run._asdict()])
     return (yield from get_run(namespace, run.id))

@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 
 from backend.errors import NotFound
 from backend.model.change import Change, Moment, Revise
+from backend.model.limits import NO_LIMITS
 from backend.model.plan import Standing
 from backend.model.schedule import Schedule
 from backend.store.namespaces import hold_namespace
 from backend.store.operation import Batch, Operation, Query, Row, now
 from backend.store.planning import drop_waiting, settle_schedules, standing, write_plans
+from backend.store.quotas import check_schedules, limits_of
 from backend.store.secrets import known_secrets
 
 _FIELDS = len(Schedule._fields)
@@ -48,11 +50,13 @@ def change_schedules(namespace: str, store_id: str, wish: Wish) -> Operation[lis
     days = yield from calendar_days(namespace, wish.calendars)
     # The clock is read when nobody else is at these schedules any more: nothing has happened to them after `now`.
     secrets = yield from known_secrets(namespace, wish.secrets)
-    moment = Moment((yield from now()), store_id, calendars=days, secrets=secrets)
+    limits = (yield from limits_of([namespace])).get(namespace, NO_LIMITS)
+    moment = Moment((yield from now()), store_id, calendars=days, secrets=secrets, limits=limits)
     changes = _decide(wish.ids, wish.revise, current, moment)
     if wish.drop is not None:
         changes += _decide(gone, wish.drop, current, moment)
     kinds = {one.schedule.key: one.schedule.target_kind for one in current.values()}
+    yield from check_schedules(namespace, limits, changes)
     written = yield from _write(changes, moment.now)
     yield from _retarget(changes, kinds)
     if wish.dry_run:
@@ -84,7 +88,8 @@ def _current(namespace: str, ids: Sequence[str]) -> Operation[Mapping[str, Stand
 def _decide(ids: Sequence[str], revise: Revise, current: Mapping[str, Standing], moment: Moment) -> list[Change]:
     changes = []
     for id_ in ids:
-        schedule, busy, buffered = current.get(id_, (None, False, 0))
+        known = current.get(id_)
+        schedule, busy, buffered = (known.schedule, known.open_run, known.buffered) if known else (None, False, 0)
         changes.append(revise(id_, schedule, busy, moment._replace(buffered=buffered)))
     return changes
 

@@ -61,6 +61,8 @@ class TargetRules:
     """Targets are told which trace they belong to."""
     egress: Egress = ANYWHERE
     """Which hosts the namespace at hand may call."""
+    public_url: str | None = None
+    """Under which callees reach this server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,16 @@ def identity(dispatch: Dispatch) -> dict[str, str]:
         "SCHEDULER_ATTEMPT": str(dispatch.attempt),
         "SCHEDULER_NOMINAL_TIME": rfc3339(dispatch.nominal_at),
         "IDEMPOTENCY_KEY": dispatch.run_id,
-    } | ({"TRACEPARENT": dispatch.traceparent} if dispatch.traceparent else {})
+        **({"TRACEPARENT": dispatch.traceparent} if dispatch.traceparent else {}),
+        **callback_names(dispatch, "SCHEDULER_CALLBACK_TOKEN", "SCHEDULER_CALLBACK_URL"),
+    }
+
+
+def callback_names(dispatch: Dispatch, token: str, url: str) -> dict[str, str]:
+    """Tell under these names how the run is completed; nothing where the answer completes it."""
+    if dispatch.callback is None:
+        return {}
+    return {token: dispatch.callback.token} | ({url: dispatch.callback.url} if dispatch.callback.url else {})
 
 
 class Target(Protocol):

@@ -28,6 +28,8 @@ RESERVED_ENV = frozenset(
         "SCHEDULER_SCHEDULE_ID",
         "SCHEDULER_ATTEMPT",
         "SCHEDULER_NOMINAL_TIME",
+        "SCHEDULER_CALLBACK_TOKEN",
+        "SCHEDULER_CALLBACK_URL",
         "IDEMPOTENCY_KEY",
         MARK,
     }

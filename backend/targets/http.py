@@ -19,7 +19,7 @@ from backend.errors import FieldError
 from backend.model.instants import rfc3339, rfc3339_or_none
 from backend.model.run import Dispatch
 from backend.model.secret import SecretRef, TextOrSecret, revealed, values
-from backend.targets.base import Failed, Outcome, Succeeded, TargetRules, Tools
+from backend.targets.base import Failed, Outcome, Succeeded, TargetRules, Tools, callback_names
 from backend.targets.http_rules import check_body, check_host, check_signed, checked_headers, checked_url, sendable
 from backend.targets.output import first_line, quote
 from backend.targets.sender import Answer, NoAnswer, Request
@@ -138,7 +138,9 @@ def headers_of(dispatch: Dispatch) -> dict[str, str]:
         "X-Nominal-Time": rfc3339(dispatch.nominal_at),
         "User-Agent": user_agent(),
         "Accept-Encoding": "identity",
-    } | ({"traceparent": dispatch.traceparent} if dispatch.traceparent else {})
+        **({"traceparent": dispatch.traceparent} if dispatch.traceparent else {}),
+        **callback_names(dispatch, "X-Callback-Token", "X-Callback-Url"),
+    }
 
 
 def body_of(target: HttpTarget, dispatch: Dispatch) -> bytes | None:
@@ -168,6 +170,7 @@ def envelope(dispatch: Dispatch) -> dict[str, Any]:
             "last": rfc3339_or_none(dispatch.missed_last_at),
         },
         "input": dispatch.input,
+        **({"callback": callback_names(dispatch, "token", "url")} if dispatch.callback else {}),
     }
 
 

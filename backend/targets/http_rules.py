@@ -16,7 +16,10 @@ from backend.targets.signing import SIGNATURE_HEADERS
 URL_CHARACTERS = 2048
 HEADERS = 100
 HEADER_BYTES = 8 * 1024
-IDENTITY_HEADERS = frozenset({"idempotency-key", "x-schedule-id", "x-run-id", "x-attempt", "x-nominal-time"})
+IDENTITY_HEADERS = frozenset(
+    {"idempotency-key", "x-schedule-id", "x-run-id", "x-attempt", "x-nominal-time"}
+    | {"x-callback-token", "x-callback-url"}
+)
 HOP_BY_HOP = frozenset(
     {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
 )

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from secrets import token_urlsafe
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from backend.engine.errand import Errand, load_errand
 from backend.model.attempt import AttemptResult, Declined, Ended, Limits
+from backend.model.callback import SECRET_BYTES, Expectation, callback_token, hash_of_token
 from backend.model.ids import RunId
-from backend.model.policies import Delivery, RetryPolicy
-from backend.model.run import AttemptState, ClaimedRun, Dispatch
+from backend.model.instants import micros
+from backend.model.policies import Completion, Delivery, RetryPolicy
+from backend.model.run import AttemptState, Callback, ClaimedRun, Dispatch
 from backend.model.secret import Secret, references_of
 from backend.model.trace_ids import traceparent
 from backend.store.egress import load_egress
@@ -58,10 +61,21 @@ class Colleague(NamedTuple):
         return target.kind in self.abilities.kinds and target.lets_through(self.abilities.rules)
 
 
+Expect = Callable[[Expectation], Awaitable[bool]]
+"""Notes the token that a callee will be told; False if the lease is lost."""
+
+
 async def perform(
-    assignment: Assignment, tools: Tools, ring: KeyRing | None = None, colleagues: Sequence[Colleague] = ()
-) -> AttemptResult:
-    """Dispatch the run once and say how it went; never raises but for cancellation. `ring` decrypts its secrets."""
+    assignment: Assignment,
+    tools: Tools,
+    expect: Expect,
+    ring: KeyRing | None = None,
+    colleagues: Sequence[Colleague] = (),
+) -> AttemptResult | None:
+    """Dispatch the run once and say how it went, None if the lease is lost; never raises but for cancellation.
+
+    `ring` decrypts its secrets.
+    """
     try:
         errand = load_errand(assignment.errand)
     except ValueError as error:
@@ -73,6 +87,11 @@ async def perform(
         return result_of(assignment, errand, Failed(str(problem), problem.permanent))
     with redacting(secrets) as redaction:
         dispatch = dispatch_of(assignment, errand, secrets, traced=tools.rules.traced)
+        if errand.completion is Completion.CALLBACK:
+            dispatch = replace(dispatch, callback=_callback(assignment.run, tools.rules.public_url))
+            # Before the dispatch: a callee may be done before we have heard that it has begun.
+            if not await expect(_expectation(assignment, errand, dispatch)):
+                return None
         outcome = clean(await _perform(errand, dispatch, tools), redaction)
     if isinstance(outcome, Failed) and outcome.barred:
         able = [colleague.name for colleague in colleagues if colleague.may(errand.target)]
@@ -139,6 +158,19 @@ def clean(outcome: Outcome | TimedOut, redaction: Redaction) -> Outcome | TimedO
             return replace(outcome, error=error, output=output)
 
 
+def _callback(run: ClaimedRun, public_url: str | None) -> Callback:
+    url = public_url and f"{public_url}/api/v1/runs/{run.id}"
+    return Callback(callback_token(run.key, token_urlsafe(SECRET_BYTES)), url)
+
+
+def _expectation(assignment: Assignment, errand: Errand, dispatch: Dispatch) -> Expectation:
+    assert dispatch.callback is not None
+    run, silence = assignment.run, errand.heartbeat_timeout
+    until = run.started_at + micros(errand.timeout)
+    hash_ = hash_of_token(dispatch.callback.token)
+    return Expectation(run.key, assignment.token, hash_, until, None if silence is None else micros(silence))
+
+
 async def _perform(errand: Errand, dispatch: Dispatch, tools: Tools) -> Outcome | TimedOut:
     deadline = asyncio.timeout(dispatch.timeout)
     try:
@@ -199,6 +231,8 @@ def _errand(assignment: Assignment) -> Errand | None:
 def result_of(assignment: Assignment, errand: Errand | None, outcome: Outcome | TimedOut) -> AttemptResult:
     """Classify an outcome."""
     match outcome:
+        case Succeeded() if errand is not None and errand.completion is Completion.CALLBACK:
+            return _result(assignment, errand, AttemptState.RUNNING, outcome)
         case Succeeded():
             return _result(assignment, errand, AttemptState.SUCCEEDED, outcome)
         case Failed():

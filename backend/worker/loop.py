@@ -12,8 +12,9 @@ from datetime import timedelta
 from backend.clock import Clock
 from backend.engine.loop import FIRING_PAUSE, Doorbell, Loop
 from backend.errors import ClockAhead, StoreUnavailable
-from backend.events import Events, LeaseLost, RunsClaimed
+from backend.events import Events, LeaseLost, LoopFailed, LoopFailure, RunsClaimed
 from backend.model.attempt import AttemptResult
+from backend.model.callback import Expectation
 from backend.model.instants import SECOND
 from backend.model.run import TriggerType
 from backend.store.keyring import KeyRing
@@ -214,13 +215,23 @@ class Worker:
         try:
             if slot.revoked or slot.to_stop:
                 raise asyncio.CancelledError
-            return await perform(slot.assignment, self._tools, self._config.ring, self._colleagues)
+            ring, colleagues = self._config.ring, self._colleagues
+            return await perform(slot.assignment, self._tools, self._expect, ring, colleagues)
         except asyncio.CancelledError:
             # Cancelled because the lease is lost, and then nothing may be written; or because the run is to make room
             # for a later one; or to give it back.
             if slot.revoked:
                 return None
             return cancelled(slot.assignment) if slot.to_stop else released(slot.assignment)
+
+    async def _expect(self, expected: Expectation) -> bool:
+        while True:
+            try:
+                return await self._store.expect(expected)
+            except StoreUnavailable as error:
+                # Nobody has been asked yet. When the lease is over, the heartbeat stops this.
+                self._events.emit(LoopFailed("worker", str(error), reason=LoopFailure.DATABASE))
+                await asyncio.sleep(self._config.poll)
 
     async def beat(self, presence: Presence | None = None) -> None:
         """Prolong all leases, and stop the attempts that have lost theirs; tell with it that we are there."""

@@ -6,21 +6,12 @@ import asyncio
 import traceback
 from collections.abc import Sequence
 
+from backend.engine.outcomes import facts_of
 from backend.engine.retry import settle
 from backend.errors import StoreUnavailable
-from backend.events import (
-    AttemptFinished,
-    Events,
-    LeaseLost,
-    LoopFailed,
-    LoopFailure,
-    LoopRecovered,
-    RunDeclined,
-    ScheduleChanged,
-    SchedulePaused,
-)
+from backend.events import Events, LoopFailed, LoopFailure, LoopRecovered
 from backend.model.attempt import AttemptResult
-from backend.store.leasing import Finish, Finished, begun
+from backend.store.leasing import Finish
 from backend.store.port import WorkerStore
 
 NAME = "recorder"
@@ -84,52 +75,11 @@ class Recorder:
             await self._write([plain])
 
     def _report(self, finish: Finish) -> None:
-        for finished in finish.finished:
-            result = finished.result
-            if finished.accepted:
-                self._events.emit(_fact(finished))
-            else:
-                self._events.emit(LeaseLost(result.run.id, result.run.attempt, result.worker))
-        for namespace, schedule_id, note in finish.paused:
-            self._events.emit(SchedulePaused(namespace, schedule_id, note))
-        for namespace, schedule_id in finish.completed:
-            self._events.emit(ScheduleChanged(namespace, schedule_id, "completed", "scheduler"))
+        for fact in facts_of(finish):
+            self._events.emit(fact)
 
 
 def _without_content(result: AttemptResult) -> AttemptResult:
     """Keep how an attempt ended, without the content that the database refused."""
     error = None if result.error is None else "it failed, and what it said could not be recorded"
     return result._replace(error=error, output="", output_truncated=bool(result.output), status_code=None)
-
-
-def _fact(finished: Finished) -> AttemptFinished | RunDeclined:
-    result, run = finished.result, finished.result.run
-    if not begun(finished):
-        return _declined(finished)
-    return AttemptFinished(
-        namespace=run.namespace,
-        schedule_id=result.schedule_id,
-        run_id=run.id,
-        attempt=run.attempt,
-        target=result.target,
-        outcome=result.ended.state,
-        run_state=finished.settled.state,
-        error=result.error,
-        nominal_at=run.nominal_at,
-        scheduled_at=run.scheduled_at,
-        started_at=run.started_at,
-        finished_at=finished.at,
-    )
-
-
-def _declined(finished: Finished) -> RunDeclined:
-    result, run = finished.result, finished.result.run
-    return RunDeclined(
-        namespace=run.namespace,
-        schedule_id=result.schedule_id,
-        run_id=run.id,
-        worker=result.worker,
-        run_state=finished.settled.state,
-        error=result.error or "",
-        times=run.declined + 1,
-    )

@@ -72,7 +72,7 @@ def test_every_route_of_this_version_is_there(document):
         + [f"{method} {PREFIX}/schedules/{{id}}" for method in ("GET", "PUT", "PATCH", "DELETE")]
         + [f"POST {PREFIX}/schedules/{{id}}/{verb}" for verb in ("pause", "resume", "trigger", "backfill")]
         + [f"GET {PREFIX}/schedules/{{id}}/{part}" for part in ("upcoming", "runs", "explain")]
-        + [f"GET {PREFIX}/audit/occurrences", f"GET {PREFIX}/workers"]
+        + [f"GET {PREFIX}/audit/occurrences", f"GET {PREFIX}/workers", f"GET {PREFIX}/stats"]
         + [f"POST {PREFIX}/schedules/batch", f"POST {PREFIX}/preview"]
         + [f"GET {PREFIX}/calendars", f"POST {PREFIX}/simulate"]
         + [f"GET {PREFIX}/secrets", f"PUT {PREFIX}/secrets/{{name}}", f"DELETE {PREFIX}/secrets/{{name}}"]
@@ -84,7 +84,7 @@ def test_every_route_of_this_version_is_there(document):
         + [f"{method} {PREFIX}/keys/{{id}}" for method in ("GET", "DELETE")]
         + [f"GET {PREFIX}/keys/self", f"POST {PREFIX}/keys/{{id}}/rotate"]
         + [f"GET {PREFIX}/runs", f"GET {PREFIX}/runs/{{id}}"]
-        + [f"POST {PREFIX}/runs/{{id}}/{verb}" for verb in ("cancel", "retry")]
+        + [f"POST {PREFIX}/runs/{{id}}/{verb}" for verb in ("cancel", "retry", "heartbeat", "complete")]
     )
 
 
@@ -113,7 +113,7 @@ def test_every_refusal_is_documented_as_a_problem(document):
 
 def test_every_body_has_an_example_that_fits_its_schema(document):
     bodies = [(n, o["requestBody"]["content"]) for n, o in operations(document) if "requestBody" in o]
-    assert len(bodies) == 17
+    assert len(bodies) == 18
     for name, content in bodies:
         for media in content.values():
             assert list(mismatches(media["example"], media["schema"], document)) == [], name

@@ -87,7 +87,10 @@ USED = [
     ("forget_paused", ["runs USING INDEX runs_ledger (schedule_key=? AND nominal_at>?)"]),
     ("schedules_with_calendar", ["s USING INDEX schedules_with_calendar (namespace=?)"]),
     ("zoned_schedules", ["s USING INTEGER PRIMARY KEY (rowid>?)"]),
-    ("replayable_schedules", ["s USING INDEX schedules_listed (namespace=? AND key>?)"]),
+    (
+        "replayable_schedules",
+        ["s USING INDEX schedules_counted (namespace=? AND deleted_at=? AND state=? AND rowid>?)"],
+    ),
     ("schedules_beside", ["s USING INDEX schedules_listed (namespace=?)"]),
     (
         "schedules_after",
@@ -128,7 +131,7 @@ def test_pruning_walks_the_indexes_of_what_has_ended(raw: apsw.Connection) -> No
     assert not [step for step in steps if SORTS in step]
 
 
-RARELY = {"list_workers", "count_open_runs", "count_schedules", "list_open_runs", "insert_namespace"}
+RARELY = {"forgive_silence", "list_workers", "count_open_runs", "count_schedules", "list_open_runs", "insert_namespace"}
 """Count for metrics, or read a partial index that holds only what is open; or look for rows that want
 a namespace, which SQLite plans for every insert and does only while a foreign key is violated."""
 
@@ -169,10 +172,16 @@ WORK: list[tuple[str, dict[str, Any], int | None]] = [
     ("claim_due", {"now": START + DAY, "limit": 50}, 50),
     ("next_due", {}, 1),
     ("waiting_namespaces", {"now": START + DAY, "lane": 0, "after": "default", "limit": 50, **MAY}, 1),
-    ("claim_runs", {**LEASE, "namespaces": '["default"]', "share": 50}, 50),
-    ("claim_runs", {**LEASE, "namespaces": '["default", "none"]', "share": 25}, 25),
+    ("claim_runs", {**LEASE, "namespaces": '["default"]', "share": 50, "rooms": None}, 50),
+    ("claim_runs", {**LEASE, "namespaces": '["default", "none"]', "share": 25, "rooms": None}, 25),
     ("next_available", {"now": START + DAY, "lane": 0, **MAY}, 1),
     ("waiting_kinds", {"lane": 0}, 1),
+    ("count_running", {"namespaces": '["default"]'}, 1),
+    ("silent_callees", {"now": START, "limit": 50}, 0),
+    ("run_of_callback", {"key": 5}, 1),
+    ("stats_recent", {"namespace": "default", "floor": "", "most": 50}, 50),
+    ("stats_open", {"namespace": "default", "most": 50}, 4),
+    ("stats_backlog", {"namespace": "default", "now": START + DAY, "most": 50}, 1),
     ("expired_leases", {"now": START + DAY, "limit": 50}, 50),
     ("next_expiry", {}, 1),
     ("promote_held", {"schedule_keys": KEYS, "now": START, "retry_until_at": START}, 0),

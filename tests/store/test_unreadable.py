@@ -35,8 +35,9 @@ async def test_an_errand_that_cannot_be_read_fails_without_quoting_it(world: Wor
     await world.put()
     await world.trigger()
     [run] = (await world.claim()).runs
-    errand = '[1,{"kind":"http","url":"https://example.org/","sign":"TOPSECRET"},{},"3m",{},"at_least_once"]'
-    result = await perform(Assignment(run, "t1", "w1", "job", errand), None)  # type: ignore[arg-type] # never used
+    errand = '[1,{"kind":"http","url":"https://example.org/","sign":"TOPSECRET"},{},"3m",{},"at_least_once",null,null]'
+    result = await perform(Assignment(run, "t1", "w1", "job", errand), None, None)  # type: ignore[arg-type] # never used
+    assert result is not None
     assert result.ended.permanent
     assert "cannot be read" in str(result.error)
     assert "TOPSECRET" not in str(result.error)

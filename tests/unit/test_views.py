@@ -37,6 +37,7 @@ RUN = RunRow(
     revision=1,
     error=None,
     schedule_key=7,
+    lease_until=T0,
 )
 FAILED = AttemptRow(1, 1, "failed", T0 + SECOND, T0 + SECOND, "w1", "503", 503, "oops", 1)
 

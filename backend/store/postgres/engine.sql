@@ -115,6 +115,7 @@ where s.key = x.key
 -- Their schedules, but none that somebody is at: the next look finds what is left.
 select s.key from schedules s
 where s.key in (select r.schedule_key from runs r where r.state = 'running' and r.lease_until < :now::bigint
+                  and r.lease_token is distinct from r.callback_hash
                 order by r.lease_until limit :limit::bigint)
 order by s.key
 for no key update skip locked
@@ -123,7 +124,8 @@ for no key update skip locked
 -- Running runs whose worker has fallen silent.
 select r.key, r.schedule_key, r.attempt, r.losses, r.attempt_started_at, r.worker, r.delivery, r.cancel_requested
 from runs r
-where r.state = 'running' and r.lease_until < :now::bigint and r.schedule_key = any(:locked::bigint[])
+where r.state = 'running' and r.lease_until < :now::bigint and r.lease_token is distinct from r.callback_hash
+  and r.schedule_key = any(:locked::bigint[])
 order by r.lease_until
 limit :limit::bigint
 for no key update skip locked

@@ -19,6 +19,13 @@ with recursive walk (kind) as (
   where f.kind is not null)
 select kind from walk where kind > ''
 
+-- fragment: full
+-- Are as many runs of a namespace at work as may be?
+exists (select 1 from namespaces n
+        where n.id = f.namespace
+          and (n.limits::json ->> 'concurrent_runs')::bigint
+              <= (select count(*) from runs r where r.state = 'running' and r.namespace = n.id))
+
 -- lock: waiting_namespaces
 -- Nothing to lock; but for the rest of a claim, the planner must not sort what an index has in order.
 -- From statistics of a quiet time it would expect little, read all that waits, and sort it.
@@ -27,6 +34,7 @@ select set_config('enable_sort', 'off', true)
 -- name: waiting_namespaces
 -- The next namespaces of which a lane has runs of these kinds to claim now, in turn after the one that was served last.
 -- Two walks from namespace to namespace, from that one on and up to it; each ends when it has found enough.
+-- With how many runs may be at work, if that is limited.
 with recursive walk (turn, namespace, claimable, found) as (
   values (0, :after::text, false, 0::bigint), (1, '', false, 0)
   union all
@@ -43,7 +51,7 @@ with recursive walk (turn, namespace, claimable, found) as (
        order by runs.namespace limit 1))) as namespace
     from unnest(:kinds::text[]) k (kind)) f
   cross join lateral (
-    select exists (
+    select not {{full}} and exists (
       select 1 from unnest(:kinds::text[]) k (kind)
       where (select available_at from runs
              where state = 'queued' and chained = 0 and lane = :lane::integer and target_kind = k.kind
@@ -53,39 +61,41 @@ with recursive walk (turn, namespace, claimable, found) as (
              where {{delayed}} and lane = :lane::integer and target_kind = k.kind and namespace = f.namespace
              order by available_at limit 1) <= :now::bigint) as claimable) c
   where w.found < :limit::bigint and (w.turn = 0 or f.namespace <= :after::text) and f.namespace is not null)
-select namespace from walk where claimable order by turn, namespace limit :limit::bigint
+select w.namespace, (select (n.limits::json ->> 'concurrent_runs')::bigint from namespaces n where n.id = w.namespace)
+from walk w where w.claimable order by w.turn, w.namespace limit :limit::bigint
 
 -- name: claim_runs
 -- Lease the runs of a lane and of these kinds that have waited longest, of each namespace its share.
 -- Notes what they are dispatched under. What another worker is about to lease is passed over: this waits for nobody.
 with turn as (
-  select t.namespace, t.place, k.kind
-  from unnest(:namespaces::text[]) with ordinality as t (namespace, place) cross join unnest(:kinds::text[]) k (kind)),
+  select t.namespace, t.room, t.place, k.kind
+  from unnest(:namespaces::text[], :rooms::bigint[]) with ordinality as t (namespace, room, place)
+  cross join unnest(:kinds::text[]) k (kind)),
 fresh as materialized (
-  select t.place, w.* from turn t cross join lateral (
+  select t.place, t.room, w.* from turn t cross join lateral (
     select key, nominal_at, available_at from runs
     where state = 'queued' and chained = 0 and lane = :lane::integer and target_kind = t.kind
       and namespace = t.namespace
-    order by available_at limit :share::bigint
+    order by available_at limit least(t.room, :share::bigint)
     for no key update skip locked) w),
 again as materialized (
-  select t.place, w.* from turn t cross join lateral (
+  select t.place, t.room, w.* from turn t cross join lateral (
     select key, nominal_at, available_at from runs
     where {{delayed}} and lane = :lane::integer and target_kind = t.kind and namespace = t.namespace
       and available_at <= :now::bigint
-    order by available_at limit :share::bigint
+    order by available_at limit least(t.room, :share::bigint)
     for no key update skip locked) w),
 placed as (
   select w.*, row_number() over (partition by place order by available_at) as rank
   from (select * from fresh union all select * from again) w),
 picked as materialized (
-  select key, nominal_at from placed where rank <= :share::bigint order by rank, place limit :limit::bigint),
+  select key, nominal_at from placed where rank <= least(room, :share::bigint) order by rank, place limit :limit::bigint),
 x as (  -- arrays, since the planner would take a limit it does not know for a tenth of all, and read the whole ledger
   select * from unnest(array(select key from picked order by key), array(select nominal_at from picked order by key))
     as t (key, nominal_at))
 update runs r
 set state = 'running', attempt = r.attempt + 1, started_at = coalesce(r.started_at, :now::bigint),
-    attempt_started_at = :now::bigint, lease_token = :token, lease_until = :until, worker = :worker,
+    attempt_started_at = :now::bigint, lease_token = :token, lease_until = :until, worker = :worker, callback_hash = null,
     (delivery, revision) = (select s.delivery, s.revision from schedules s where s.key = r.schedule_key)
 from x
 where r.key = x.key and r.nominal_at = x.nominal_at
@@ -108,7 +118,8 @@ select min(w.available_at) from unnest(:kinds::text[]) k (kind) cross join later
 select s.key, s.id, case when d.content is not null then json_build_array(
          d.content -> 'version', d.content #> '{definition,target}', d.content #> '{definition,input}',
          d.content #> '{definition,timeout}', d.content #> '{definition,retry}',
-         d.content #> '{definition,delivery}')::text end,
+         d.content #> '{definition,delivery}', d.content #> '{definition,completion}',
+         d.content #> '{definition,heartbeat_timeout}')::text end,
        s.namespace, (select n.egress from namespaces n where n.id = s.namespace)
 from schedules s cross join lateral (select readable_json(s.definition) as content) d
 where s.key = any(:schedule_keys::bigint[])

@@ -88,7 +88,7 @@ where key = :key
 -- Running runs whose worker has fallen silent.
 select r.key, r.schedule_key, r.attempt, r.losses, r.attempt_started_at, r.worker, r.delivery, r.cancel_requested
 from runs r
-where r.state = 'running' and r.lease_until < :now
+where r.state = 'running' and r.lease_until < :now and r.lease_token is not r.callback_hash
 order by r.lease_until
 limit :limit
 

@@ -1,7 +1,8 @@
 -- fragment: run_columns
 r.key, r.id, s.id, r.namespace, r.nominal_at, r.backfill_id, r.trigger_type, r.state, r.reason, r.scheduled_at,
 r.queued_at, r.available_at, r.started_at, r.finished_at, r.attempt, r.losses, r.attempt_started_at, r.worker,
-r.missed_count, r.missed_first_at, r.missed_last_at, r.input, r.revision, r.error, r.schedule_key
+r.missed_count, r.missed_first_at, r.missed_last_at, r.input, r.revision, r.error, r.schedule_key,
+r.lease_until
 
 -- name: run_by_id
 -- One run of a namespace.

@@ -27,25 +27,35 @@ with recursive walk (kind) as (
   from walk w where w.kind is not null)
 select kind from walk where kind > ''
 
+-- fragment: full
+-- Are as many runs of a namespace at work as may be?
+exists (select 1 from namespaces n
+        where n.id = w.namespace
+          and n.limits ->> '$.concurrent_runs'
+              <= (select count(*) from runs where state = 'running' and runs.namespace = n.id))
+
 -- fragment: claimable
--- Has a namespace runs of these kinds to claim now?
-(exists (select 1 from json_each(:kinds) kind cross join runs
+-- Has a namespace runs of these kinds to claim now, and room for them?
+((exists (select 1 from json_each(:kinds) kind cross join runs
          where state = 'queued' and chained = 0 and lane = :lane and target_kind = kind.value
            and namespace = w.namespace)
  or exists (select 1 from json_each(:kinds) kind cross join runs
             where {{delayed}} and lane = :lane and target_kind = kind.value and namespace = w.namespace
               and available_at <= :now))
+ and not {{full}})
 
 -- name: waiting_namespaces
 -- The next namespaces of which a lane has runs of these kinds to claim now, in turn after the one that was served last.
 -- Two walks from namespace to namespace, from that one on and up to it; each ends when it has found enough.
+-- With how many runs may be at work, if that is limited.
 with recursive walk (turn, namespace, begins, found) as (
   values (0, :after, 1, 0), (1, '', 1, 0)
   union all
   select w.turn, {{following}}, 0, w.found + (not w.begins and {{claimable}})
   from walk w
   where w.namespace is not null and w.found < :limit and (w.turn = 0 or w.namespace < :after))
-select w.namespace from walk w
+select w.namespace, (select n.limits ->> '$.concurrent_runs' from namespaces n where n.id = w.namespace)
+from walk w
 where not w.begins and w.namespace is not null and (w.turn = 0 or w.namespace <= :after) and {{claimable}}
 order by w.turn, w.namespace limit :limit
 
@@ -54,7 +64,7 @@ order by w.turn, w.namespace limit :limit
 -- Notes what they are dispatched under.
 update runs
 set state = 'running', attempt = attempt + 1, started_at = coalesce(started_at, :now), attempt_started_at = :now,
-    lease_token = :token, lease_until = :until, worker = :worker,
+    lease_token = :token, lease_until = :until, worker = :worker, callback_hash = null,
     (delivery, revision) = (select s.delivery, s.revision from schedules s where s.key = runs.schedule_key)
 where key in (
   select key from (
@@ -70,7 +80,7 @@ where key in (
         where {{delayed}} and lane = :lane and target_kind = kind.value and namespace = turn.value
           and available_at <= :now
         order by available_at limit :share)))
-  where place <= :share
+  where place <= :share and (:rooms is null or place <= :rooms ->> turn)
   order by place, turn limit :limit)
 returning key, id, schedule_key, namespace, nominal_at, scheduled_at, attempt_started_at, attempt, losses, released,
           retry_until_at, trigger_type, missed_count, missed_first_at, missed_last_at, input, declined, unable_since_at
@@ -89,7 +99,7 @@ select min(w.available_at) from (
 -- What the runs of these schedules have to carry out, null where the definition is not JSON; and which hosts they may call.
 select key, id, case when json_valid(definition) then json_extract(
          definition, '$.version', '$.definition.target', '$.definition.input', '$.definition.timeout',
-         '$.definition.retry', '$.definition.delivery') end,
+         '$.definition.retry', '$.definition.delivery', '$.definition.completion', '$.definition.heartbeat_timeout') end,
        namespace, (select egress from namespaces n where n.id = schedules.namespace)
 from schedules where key in (select value from json_each(:schedule_keys))
 

@@ -80,6 +80,7 @@ create unique index schedules_id on schedules (namespace, id) where deleted_at i
 create index schedules_due on schedules (next_scheduled_at, key) where next_scheduled_at is not null;
 create index schedules_listed on schedules (namespace, key) where deleted_at is null;
 create index schedules_owner on schedules (namespace, owner, key) where deleted_at is null;
+create index schedules_counted on schedules (namespace, deleted_at, state);
 create index schedules_id_deleted on schedules (namespace, id, key) where deleted_at is not null;
 create index schedules_deleted on schedules (deleted_at) where deleted_at is not null;
 -- Rows that stand for occurrences in a row and may still be extended: partitions with such stay.
@@ -179,6 +180,9 @@ create table runs (
   worker text,
   cancel_requested integer not null default 0, -- 1: its worker is asked to stop, for a later occurrence
   delivery text, -- under which the latest attempt was dispatched
+  callback_hash text, -- of the token by which the latest attempt's callee may complete it; while it is awaited, the lease is the callee's
+  callback_until bigint, -- when that attempt times out
+  callback_silence bigint, -- how long its callee may be silent; null: as long as it likes
   missed_count bigint not null default 0,
   missed_first_at bigint,
   missed_last_at bigint,
@@ -211,6 +215,9 @@ create index runs_delayed_next on runs (lane, target_kind, available_at)
 create index runs_ended on runs (finished_at) where state in ('succeeded', 'cancelled', 'skipped', 'missed');
 create index runs_failed on runs (finished_at) where state in ('failed', 'timed_out', 'dead');
 create index runs_leased on runs (lease_until) where state = 'running';
+-- How many wait, or are at work, in a namespace.
+create index runs_waiting_in on runs (namespace, state) where state in ('buffered', 'held');
+create index runs_running on runs (namespace) where state = 'running';
 -- For lists of one state, which may be rare among very many runs. A run that succeeds never enters them.
 create index runs_unsuccessful on runs (namespace, state, id)
   where state in ('failed', 'timed_out', 'dead', 'cancelled', 'skipped', 'missed');
@@ -370,4 +377,12 @@ create table secrets (
   primary key (namespace, name)
 );
 
+-- What a namespace has used of its limits, and what is locked while that is decided.
+create table namespace_use (
+  namespace text primary key references namespaces (id) on delete cascade,
+  minute bigint not null default 0, -- since 1970
+  starts bigint not null default 0 -- runs that were started in that minute
+) with (fillfactor = 50);
+
 insert into namespaces (id, created_at) values ('default', 0);
+insert into namespace_use (namespace) values ('default');
