@@ -20,8 +20,8 @@ from backend.api.requests import scopes_of
 from backend.api.routes import (
     audit,
     calendars,
-    egress,
     callbacks,
+    egress,
     explain,
     health,
     keys,

@@ -22,10 +22,8 @@ def settle(ended: Ended, limits: Limits, now: int) -> Settled:
     """Decide what an ended attempt makes of its run. No retry is planned at or after `retry_until_at`."""
     if ended.state is AttemptState.RUNNING:
         return Settled(RunState.RUNNING, None, now, None)
-    if ended.state is AttemptState.SUCCEEDED:
-        return Settled(RunState.SUCCEEDED, None, now, now)
-    if ended.state is AttemptState.CANCELLED:
-        return Settled(RunState.CANCELLED, None, now, now)
+    if ended.state in {AttemptState.SUCCEEDED, AttemptState.CANCELLED}:
+        return Settled(RunState(ended.state), None, now, now)
     if ended.declined is not None:
         return _settle_declined(ended.declined, now)
     once = limits.delivery is Delivery.AT_MOST_ONCE

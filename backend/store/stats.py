@@ -8,6 +8,7 @@ from typing import NamedTuple
 from backend.model.ids import uuid7
 from backend.model.instants import MINUTE
 from backend.model.limits import NamespaceLimits
+from backend.store.leasing import waiting_kinds
 from backend.store.namespaces import get_namespace
 from backend.store.operation import Operation, Query, now
 from backend.store.quotas import read_limits
@@ -40,10 +41,11 @@ def read_stats(namespace: str) -> Operation[Stats]:
     instant = yield from now()
     where = {"namespace": namespace}
     schedules = yield Query("stats_schedules", where)
-    open_runs = yield Query("stats_open", {**where, "most": MOST + 1})
+    kinds = yield from waiting_kinds()
+    open_runs = yield Query("stats_open", {**where, "kinds": kinds, "most": MOST + 1})
     floor = uuid7(instant - 60 * MINUTE, bytes(10))
     recent = yield Query("stats_recent", {**where, "floor": floor, "most": RECENT + 1})
-    [backlog] = yield Query("stats_backlog", {**where, "now": instant, "most": MOST})
+    [backlog] = yield Query("stats_backlog", {**where, "now": instant, "kinds": kinds, "most": MOST})
     used = yield Query("stats_use", where)
     return Stats(
         now=instant,

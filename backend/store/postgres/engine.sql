@@ -132,11 +132,12 @@ for no key update skip locked
 
 -- name: cut_leases
 -- Leases that no worker can have been given by the present clock, which has gone back, end when they would have.
--- Those that somebody is at are prolonged just now, or over.
+-- Those that somebody is at are prolonged just now, or over; those of callees may be as long as their attempts.
 with longest as (select greatest(:lease::bigint, coalesce(max(lease), 0)) as lease from workers)
 update runs r set lease_until = :now::bigint + (select lease from longest)
 from (select f.key from runs f
-      where f.state = 'running' and f.lease_until > :now::bigint + 2 * (select lease from longest)
+      where f.state = 'running' and f.lease_token is distinct from f.callback_hash
+        and f.lease_until > :now::bigint + 2 * (select lease from longest)
       for no key update skip locked) x
 where {{in_range}}
 

@@ -33,36 +33,36 @@ select set_config('enable_sort', 'off', true)
 
 -- name: waiting_namespaces
 -- The next namespaces of which a lane has runs of these kinds to claim now, in turn after the one that was served last.
--- Two walks from namespace to namespace, from that one on and up to it; each ends when it has found enough.
--- With how many runs may be at work, if that is limited.
-with recursive walk (turn, namespace, claimable, found) as (
-  values (0, :after::text, false, 0::bigint), (1, '', false, 0)
+-- Of new runs: two walks from namespace to namespace, from that one on and up to it; each ends when it has enough.
+-- Of delayed ones: those of the runs that have been due for longest, since a walk would meet all that are not due yet.
+-- So where very many are due, turns are taken among the oldest only: a namespace with one run that is due later waits
+-- until it is among these. Namespaces with no room for more are passed over, so that they stand in nobody's way.
+-- Answers how many runs may be at work, too.
+with recursive walk (turn, namespace, ready, found) as (
+  values (0, :after::text, false, 0), (1, '', false, 0)
   union all
-  select w.turn, f.namespace, c.claimable, w.found + c.claimable::integer
-  from walk w
-  cross join lateral (
-    select min(least(
+  select w.turn, f.namespace, c.ready, w.found + c.ready::integer
+  from walk w cross join lateral (
+    select min(
       (select namespace from runs
        where state = 'queued' and chained = 0 and lane = :lane::integer and target_kind = k.kind
          and runs.namespace > w.namespace
-       order by runs.namespace limit 1),
-      (select namespace from runs
-       where {{delayed}} and lane = :lane::integer and target_kind = k.kind and runs.namespace > w.namespace
-       order by runs.namespace limit 1))) as namespace
+       order by runs.namespace limit 1)) as namespace
     from unnest(:kinds::text[]) k (kind)) f
-  cross join lateral (
-    select not {{full}} and exists (
-      select 1 from unnest(:kinds::text[]) k (kind)
-      where (select available_at from runs
-             where state = 'queued' and chained = 0 and lane = :lane::integer and target_kind = k.kind
-               and namespace = f.namespace
-             order by available_at limit 1) is not null
-         or (select available_at from runs
-             where {{delayed}} and lane = :lane::integer and target_kind = k.kind and namespace = f.namespace
-             order by available_at limit 1) <= :now::bigint) as claimable) c
-  where w.found < :limit::bigint and (w.turn = 0 or f.namespace <= :after::text) and f.namespace is not null)
-select w.namespace, (select (n.limits::json ->> 'concurrent_runs')::bigint from namespaces n where n.id = w.namespace)
-from walk w where w.claimable order by w.turn, w.namespace limit :limit::bigint
+  cross join lateral (select not {{full}} as ready) c
+  where w.found < :limit::bigint and (w.turn = 0 or w.namespace < :after::text) and f.namespace is not null),
+crowded as materialized (
+  select r.namespace from runs r where r.state = 'running' group by r.namespace
+  having count(*) >= (select (n.limits::json ->> 'concurrent_runs')::bigint from namespaces n where n.id = r.namespace)),
+due as (
+  select d.namespace from unnest(:kinds::text[]) k (kind) cross join lateral (
+    select namespace from runs
+    where {{delayed}} and lane = :lane::integer and target_kind = k.kind and available_at <= :now::bigint
+      and namespace not in (select namespace from crowded)
+    order by available_at limit 4 * :limit::bigint + 100) d)
+select r.namespace, (select (n.limits::json ->> 'concurrent_runs')::bigint from namespaces n where n.id = r.namespace)
+from (select namespace from walk where ready union select namespace from due) r
+order by r.namespace <= :after::text, r.namespace limit :limit::bigint
 
 -- name: claim_runs
 -- Lease the runs of a lane and of these kinds that have waited longest, of each namespace its share.

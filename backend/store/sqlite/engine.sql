@@ -94,8 +94,10 @@ limit :limit
 
 -- name: cut_leases
 -- Leases that no worker can have been given by the present clock, which has gone back, end when they would have.
+-- Those of callees may be as long as their attempts.
 update runs set lease_until = :now + (select max(:lease, coalesce(max(lease), 0)) from workers)
-where state = 'running' and lease_until > :now + 2 * (select max(:lease, coalesce(max(lease), 0)) from workers)
+where state = 'running' and lease_token is not callback_hash
+  and lease_until > :now + 2 * (select max(:lease, coalesce(max(lease), 0)) from workers)
 
 -- name: next_expiry
 -- When the next lease ends, unless it is renewed before.

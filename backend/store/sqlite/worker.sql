@@ -2,18 +2,6 @@
 -- Waits for its time; everything else that is queued does not, so that a clock that goes back delays no new run.
 (state = 'retrying' or (state = 'queued' and chained > 0))
 
--- fragment: following
--- The namespace after another one that has waiting runs of these kinds in a lane; null after the last.
-(select min(namespace) from (
-   select (select min(namespace) from runs
-           where state = 'queued' and chained = 0 and lane = :lane and target_kind = kind.value
-             and namespace > w.namespace) as namespace
-   from json_each(:kinds) kind
-   union all
-   select (select min(namespace) from runs
-           where {{delayed}} and lane = :lane and target_kind = kind.value and namespace > w.namespace)
-   from json_each(:kinds) kind))
-
 -- name: waiting_kinds
 -- The kinds of target that runs of a lane wait for.
 with recursive walk (kind) as (
@@ -34,30 +22,38 @@ exists (select 1 from namespaces n
           and n.limits ->> '$.concurrent_runs'
               <= (select count(*) from runs where state = 'running' and runs.namespace = n.id))
 
--- fragment: claimable
--- Has a namespace runs of these kinds to claim now, and room for them?
-((exists (select 1 from json_each(:kinds) kind cross join runs
-         where state = 'queued' and chained = 0 and lane = :lane and target_kind = kind.value
-           and namespace = w.namespace)
- or exists (select 1 from json_each(:kinds) kind cross join runs
-            where {{delayed}} and lane = :lane and target_kind = kind.value and namespace = w.namespace
-              and available_at <= :now))
- and not {{full}})
-
 -- name: waiting_namespaces
 -- The next namespaces of which a lane has runs of these kinds to claim now, in turn after the one that was served last.
--- Two walks from namespace to namespace, from that one on and up to it; each ends when it has found enough.
--- With how many runs may be at work, if that is limited.
+-- Of new runs: two walks from namespace to namespace, from that one on and up to it; each ends when it has enough.
+-- Of delayed ones: those of the runs that have been due for longest, since a walk would meet all that are not due yet.
+-- So where very many are due, turns are taken among the oldest only: a namespace with one run that is due later waits
+-- until it is among these. Namespaces with no room for more are passed over, so that they stand in nobody's way.
+-- Answers how many runs may be at work, too.
 with recursive walk (turn, namespace, begins, found) as (
   values (0, :after, 1, 0), (1, '', 1, 0)
   union all
-  select w.turn, {{following}}, 0, w.found + (not w.begins and {{claimable}})
-  from walk w
-  where w.namespace is not null and w.found < :limit and (w.turn = 0 or w.namespace < :after))
-select w.namespace, (select n.limits ->> '$.concurrent_runs' from namespaces n where n.id = w.namespace)
-from walk w
-where not w.begins and w.namespace is not null and (w.turn = 0 or w.namespace <= :after) and {{claimable}}
-order by w.turn, w.namespace limit :limit
+  select w.turn, (select min(namespace) from (
+           select (select min(namespace) from runs
+                   where state = 'queued' and chained = 0 and lane = :lane and target_kind = kind.value
+                     and namespace > w.namespace) as namespace
+           from json_each(:kinds) kind)), 0, w.found + (not w.begins and not {{full}})
+  from walk w where w.namespace is not null and w.found < :limit and (w.turn = 0 or w.namespace < :after)),
+crowded (namespace) as (
+  select namespace from runs where state = 'running' group by namespace
+  having count(*) >= (select n.limits ->> '$.concurrent_runs' from namespaces n where n.id = runs.namespace)),
+due (namespace) as (
+  select r.namespace from json_each(:kinds) kind cross join runs r
+  where r.key in (
+    select key from runs
+    where {{delayed}} and lane = :lane and target_kind = kind.value and available_at <= :now
+      and namespace not in (select namespace from crowded)
+    order by available_at limit 4 * :limit + 100)),
+ready (namespace) as (
+  select w.namespace from walk w where not w.begins and w.namespace is not null and not {{full}}
+  union
+  select namespace from due)
+select namespace, (select n.limits ->> '$.concurrent_runs' from namespaces n where n.id = ready.namespace)
+from ready order by namespace <= :after, namespace limit :limit
 
 -- name: claim_runs
 -- Lease the runs of a lane and of these kinds that have waited longest, of each namespace its share.
