@@ -164,6 +164,9 @@ def _read(url: str, answer: _Answer) -> Json:
     document = _document(answer.body)
     if answer.status >= 400 and document is not None and ("title" in document or "detail" in document):
         problem = {"status": answer.status, **document}
+        if answer.status == 503:  # nothing is wrong with what was asked: its database is away, or its clock held
+            why = document.get("detail") or document.get("title")
+            raise Unreachable(f"the scheduler at {url} cannot answer now: {why}; try again in a moment")
         raise Missing(problem) if answer.status == 404 else Refused(problem)
     if answer.status == 503 and document and document.get("status") in NOT_YET:
         raise Unreachable(f"the scheduler at {url} is {document['status']}; try again in a moment")
