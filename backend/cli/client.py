@@ -88,7 +88,7 @@ class Client:
         try:
             return self._api.carry_out(self._api.terms.flow(call))
         except api.ClientError as error:
-            _fail(error)
+            _fail(self.url, error)
 
 
 def split_url(url: str) -> SplitResult:
@@ -99,10 +99,14 @@ def split_url(url: str) -> SplitResult:
         raise WrongUsage(f"--url {error}; {ADDRESS_FIX}") from None
 
 
-def _fail(error: api.ClientError) -> NoReturn:
+def _fail(url: str, error: api.ClientError) -> NoReturn:
     """Say what it means for whoever has given the command."""
     if isinstance(error, api.Unavailable) and error.state:
         raise Unreachable(f"{error}; try again in a moment") from error
+    if isinstance(
+        error, api.Unavailable
+    ):  # nothing is wrong with what was asked: its database is away, or its clock held
+        raise Unreachable(f"the scheduler at {url} cannot answer now: {_why(error)}; try again in a moment") from error
     if isinstance(error, api.NotFound):
         raise Missing(error.document) from error
     if isinstance(error, api.Problem):
@@ -113,3 +117,7 @@ def _fail(error: api.ClientError) -> NoReturn:
     raise Unreachable(
         f"{error}\nstart one with `scheduler serve`, or name another by --url or SCHEDULER_URL"
     ) from error
+
+
+def _why(error: api.Problem) -> str:
+    return str(error.document.get("detail") or error.document.get("title"))

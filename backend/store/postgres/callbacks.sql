@@ -1,7 +1,7 @@
 -- fragment: awaited_columns
 r.key, r.id, r.schedule_key, r.namespace, r.nominal_at, r.scheduled_at, r.attempt_started_at, r.attempt, r.losses,
 r.released, r.retry_until_at, r.trigger_type, r.missed_count, r.missed_first_at, r.missed_last_at, r.input,
-r.declined, r.unable_since_at,
+r.declined, r.unable_since_at, r.available_at,
 r.state, r.lease_token, r.callback_hash, r.callback_until, r.cancel_requested
 
 -- name: expect_callbacks
