@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from backend.service.audit import AuditView
     from backend.service.backfill import BackfillView
     from backend.service.calendars import CalendarAnswer, CalendarView
+    from backend.service.callbacks import HeartbeatView
     from backend.service.egress import EgressView
     from backend.service.explain_views import ExplanationView
     from backend.service.namespaces import NamespaceView
     from backend.service.secrets import SecretView
     from backend.service.simulate_views import Simulation
+    from backend.service.stats import StatsView
     from backend.service.times import Preview
     from backend.service.views import BatchView, OccurrenceView, Page, RunView, ScheduleView
     from backend.service.workers import WorkerView
@@ -79,6 +81,20 @@ def run(document: Json) -> RunView:
     from backend.service.views import RunView
 
     return model_of(RunView, document)
+
+
+def heartbeat(document: Json) -> HeartbeatView:
+    """Read whether a callee is to stop."""
+    from backend.service.callbacks import HeartbeatView
+
+    return model_of(HeartbeatView, document)
+
+
+def stats(document: Json) -> StatsView:
+    """Read how a namespace is doing."""
+    from backend.service.stats import StatsView
+
+    return model_of(StatsView, document)
 
 
 def occurrence(document: Json) -> OccurrenceView:

@@ -13,6 +13,7 @@ from backend.client.wire import Json, Query, Request, checked_key
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
+    from backend.service.callbacks import HeartbeatView
     from backend.service.views import Page, RunView
 
 SHORTEST, LONGEST, GROWTH = 0.1, 5.0, 1.5
@@ -67,9 +68,9 @@ class Runs(Speaking):
         return Call(_at("POST", id, "retry"), readers.reading(readers.run))
 
     @operation
-    def heartbeat_run(self, id: str, *, token: str | None = None) -> Call[Json]:
+    def heartbeat_run(self, id: str, *, token: str | None = None) -> Call[HeartbeatView]:
         """Tell that whoever was called is still at work; `token` is the run's, and no key is needed with it."""
-        return Call(_at("POST", id, "heartbeat", headers=_callee(token)), readers.reading(readers.raw))
+        return Call(_at("POST", id, "heartbeat", headers=_callee(token)), readers.reading(readers.heartbeat))
 
     @operation
     def complete_run(

@@ -10,6 +10,7 @@ from backend.client.operation import Speaking, operation, walk
 from backend.client.wire import Json, Query, Request
 
 if TYPE_CHECKING:
+    from backend.service.stats import StatsView
     from backend.service.views import Page
     from backend.service.workers import WorkerView
 
@@ -29,9 +30,9 @@ class System(Speaking):
         return Listing(Request(method="GET", path=("workers",)), readers.worker, limit)
 
     @operation
-    def get_stats(self) -> Call[Json]:
+    def get_stats(self) -> Call[StatsView]:
         """Show counts, lateness, backlog, failures, and quotas with their use."""
-        return Call(Request(method="GET", path=("stats",)), readers.reading(readers.raw))
+        return Call(Request(method="GET", path=("stats",)), readers.reading(readers.stats))
 
     @operation
     def livez(self) -> Call[Json]:

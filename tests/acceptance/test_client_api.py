@@ -102,6 +102,7 @@ async def test_each_method_sends_what_its_operation_takes(tmp_path: Path, monkey
         await forecasts(client)
         await tenants(client)
         await guards(client)
+        await callbacks(client)
         await system(client)
         documented = {
             (method.upper(), path)
@@ -133,6 +134,16 @@ async def schedules(client: Within) -> None:
     await client.delete_schedule("b")
     with pytest.raises(NotFound):
         await client.get_schedule("b")
+
+
+async def callbacks(client: Within) -> None:
+    run = await client.trigger_schedule("digest")
+    with pytest.raises(Conflict):
+        await client.heartbeat_run(run.id)
+    with pytest.raises(Conflict):
+        await client.complete_run(run.id, "succeeded")
+    await client.cancel_run(run.id)
+    assert (await client.get_stats()).namespace == "default"
 
 
 async def change(client: Within, made: ScheduleView) -> None:
