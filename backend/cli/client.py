@@ -5,6 +5,7 @@ It is `backend.client` without its models, which are slow to import, and without
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from typing import Any, NoReturn
 from urllib.parse import SplitResult
@@ -33,6 +34,7 @@ class Client:
             )
         except ValueError as error:
             raise WrongUsage(str(error)) from None
+        weakref.finalize(self, self._api.close)
 
     def get(self, *path: str, query: Query | None = None) -> Json:
         """Read what is at the path; its parts are quoted here."""

@@ -53,6 +53,9 @@ def problem_of(detail: ErrorDetails, at: str = "", model: type[BaseModel] | None
 
 
 KIND_TAGS = frozenset({"cron", "interval", "once", "rrule", "date", "range", "calendar", "http", "command", "python"})
+MEMBER_TAGS = frozenset({"text", "reference"})
+TEXTS_OR_REFERENCES = frozenset({"headers", "env"})
+"""Fields whose values are texts or name secrets."""
 
 
 def _without_tags(location: Sequence[int | str]) -> list[int | str]:
@@ -61,6 +64,8 @@ def _without_tags(location: Sequence[int | str]) -> list[int | str]:
     for place, step in enumerate(location):
         after_union = place > 0 and (location[place - 1] == "target" or isinstance(location[place - 1], int))
         if step in KIND_TAGS and after_union:
+            continue
+        if step in MEMBER_TAGS and place > 1 and location[place - 2] in TEXTS_OR_REFERENCES:
             continue
         path.append(step)
     return path

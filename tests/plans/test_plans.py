@@ -128,7 +128,14 @@ def test_pruning_walks_the_indexes_of_what_has_ended(raw: apsw.Connection) -> No
     assert not [step for step in steps if SORTS in step]
 
 
-RARELY = {"list_workers", "count_open_runs", "count_schedules", "list_open_runs", "insert_namespace"}
+RARELY = {
+    "list_workers",
+    "count_open_runs",
+    "count_schedules",
+    "list_open_runs",
+    "insert_namespace",
+    "delete_namespace",
+}
 """Count for metrics, or read a partial index that holds only what is open; or look for rows that want
 a namespace, which SQLite plans for every insert and does only while a foreign key is violated."""
 
