@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Annotated, Any, NamedTuple
 
 import orjson
@@ -31,6 +33,7 @@ from backend.service.validation import MOST_PROBLEMS, check_text
 from backend.service.wording import kind_of
 from backend.store.namespaces import no_such_namespace
 from backend.store.port import NamespaceStore
+from backend.store.repeats import Noting
 
 MIB = 1024 * 1024
 BODY_LIMIT = MIB
@@ -101,6 +104,11 @@ class Caller(NamedTuple):
             raise Refused([FieldProblem("namespace", str(error), "create it first, or name another")]) from None
         return self._replace(store=self.context.store.namespace(row.id), chosen=row.id)
 
+    def noting(self, noting: Noting) -> Caller:
+        """Let the one write of this request note its answer."""
+        context = replace(self.context, store=replace(self.context.store, noting=noting))
+        return self._replace(store=replace(self.store, noting=noting), context=context)
+
     async def own_key(self) -> KeyView:
         """Show the key that asks; its own reach, since the request may have chosen another."""
         own = self.context.store.keys(self.principal.namespace)
@@ -115,7 +123,7 @@ async def principal(request: Request, wanted: SecurityScopes) -> Principal:
     """Find out whose key it is; Unauthorized without one, Forbidden unless it has the scope of the route."""
     context: Context = request.app.state.context
     store = context.store.admin()
-    row, now = await identify(store, _key_of(request))
+    row, now = await identify(store, key_of(request))
     request.app.state.last_use.note(store, row, now)
     found = principal_of(row)
     for scope in map(Scope, wanted.scopes):
@@ -175,7 +183,8 @@ def scopes_of(dependant: Dependant) -> Iterator[str]:
         yield from scopes_of(inner)
 
 
-def _key_of(request: Request) -> str | None:
+def key_of(request: Request) -> str | None:
+    """Read the key that was sent, by whichever header."""
     given = request.headers.get("x-api-key")
     if given:
         return given.strip()
@@ -191,6 +200,7 @@ async def document(request: Request) -> Any:  # noqa: ANN401 - JSON
     """Read the body as JSON, `ABSENT` when there is none; 400 when it is no JSON, TooLarge over its limit."""
     is_batch = request.method == "POST" and request.url.path.endswith(("/schedules/batch", "/simulate"))
     raw = await read_body(request, BATCH_LIMIT if is_batch else BODY_LIMIT)
+    request.state.body_hash = hashlib.sha256(raw).hexdigest()
     if not raw.strip():
         return ABSENT
     try:

@@ -149,6 +149,7 @@ _WORDS = {
 _HEADERS = {
     "ETag": "The schedule's revision, for If-Match.",
     "Location": "Where it can be read.",
+    "Idempotency-Replayed": "`true` when this was answered before, to the same Idempotency-Key.",
     "WWW-Authenticate": "How to send a key.",
     "Retry-After": "Seconds to wait.",
 }

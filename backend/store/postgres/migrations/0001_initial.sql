@@ -319,4 +319,15 @@ exception when lock_not_available then
   return 0;
 end $$;
 
+-- Requests that may come again, and what was answered to them.
+create table repeats (
+  id text collate "C" primary key, -- hash of namespace, key, method, path and Idempotency-Key
+  fingerprint text not null, -- hash of what was sent
+  created_at bigint not null,
+  status integer not null default 0,
+  headers text not null default '{}',
+  body text not null default ''
+);
+create index repeats_old on repeats (created_at);
+
 insert into namespaces (id, created_at) values ('default', 0);

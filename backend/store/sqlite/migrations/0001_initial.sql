@@ -216,4 +216,15 @@ create table workers (
   draining integer not null default 0
 ) strict, without rowid;
 
+-- Requests that may come again, and what was answered to them.
+create table repeats (
+  id text primary key, -- hash of namespace, key, method, path and Idempotency-Key
+  fingerprint text not null, -- hash of what was sent
+  created_at integer not null,
+  status integer not null default 0,
+  headers text not null default '{}',
+  body text not null default ''
+) strict, without rowid;
+create index repeats_old on repeats (created_at);
+
 insert into namespaces (id, created_at) values ('default', 0);
