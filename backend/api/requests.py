@@ -177,12 +177,12 @@ def scopes_of(dependant: Dependant) -> Iterator[str]:
 
 
 def key_of(request: Request) -> str | None:
-    """Read the key that was sent, by whichever header."""
-    given = request.headers.get("x-api-key")
-    if given:
-        return given.strip()
+    """Read the key that was sent; None without one, and when two headers name different ones."""
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    return key.strip() if scheme.lower() == "bearer" and key.strip() else None
+    bearer = key.strip() if scheme.lower() == "bearer" else ""
+    given = {text for text in (request.headers.get("x-api-key", "").strip(), bearer) if text}
+    other = bool(scheme) and not bearer
+    return given.pop() if len(given) == 1 and not (other and given) else None
 
 
 ABSENT = object()
