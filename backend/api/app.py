@@ -22,6 +22,7 @@ from backend.api.routes import (
     explain,
     health,
     keys,
+    maintenance,
     namespaces,
     preview,
     runs,
@@ -35,7 +36,7 @@ from backend.service.last_use import LastUse
 from backend.service.times import PreviewRequest
 
 PREFIX = "/api/v1"
-NOUNS = (schedules, explain, runs, calendars, preview, simulate, audit, workers, namespaces, keys)
+NOUNS = (schedules, maintenance, explain, runs, calendars, preview, simulate, audit, workers, namespaces, keys)
 DESCRIPTION = """Schedules in, runs out: every occurrence becomes exactly one recorded run.
 
 Instants are RFC 3339 in UTC. Durations are seconds, or text such as `90s`, `15m`, `2h`, `1d`, `PT15M`.

@@ -34,8 +34,12 @@ class Once:
         word: Callable[[V], Response],
         *,
         secret: bool = False,
+        many: bool = False,
     ) -> Response:
-        """Act and word the answer, unless that has been done; a secret answer is noted for its caller's eyes alone."""
+        """Act and word the answer, unless that has been done; a secret answer is noted for its caller's eyes alone.
+
+        What takes many transactions is noted when they all are over: who is cut off goes on by asking again.
+        """
         if self.key is None:
             return word(await act(caller))
         seal = _Seal(self._ticket_id(caller), (key_of(self.request) or "") if secret else None)
@@ -46,7 +50,9 @@ class Once:
             return seal.replayed(noted)
         noting = Noting(Ticket(seal.ticket, fingerprint, now), lambda view: seal.noted(word(view)))
         try:
-            view = await act(caller.noting(noting))
+            view = await act(caller if many else caller.noting(noting))
+            if many:
+                await store.note(noting, view)
         except Repeated as repeated:
             return seal.replayed(repeated.noted)
         except SchedulerError:

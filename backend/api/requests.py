@@ -22,6 +22,7 @@ from backend.service.backfill import Backfills
 from backend.service.calendars import Calendars
 from backend.service.drafts import ANY_REVISION
 from backend.service.keys import identify, principal_of
+from backend.service.maintenance import Maintenance
 from backend.service.namespaces import Namespaces
 from backend.service.runs import Runs
 from backend.service.schedules import Schedules
@@ -64,6 +65,11 @@ class Caller(NamedTuple):
     def schedules(self) -> Schedules:
         """Give the use cases on schedules."""
         return Schedules(self.store, self.by, self.context.around)
+
+    @property
+    def maintenance(self) -> Maintenance:
+        """Give the use cases on many schedules at once."""
+        return Maintenance(self.schedules)
 
     @property
     def runs(self) -> Runs:
@@ -177,12 +183,12 @@ def scopes_of(dependant: Dependant) -> Iterator[str]:
 
 
 def key_of(request: Request) -> str | None:
-    """Read the key that was sent; None without one, and when two headers name different ones."""
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    bearer = key.strip() if scheme.lower() == "bearer" else ""
-    given = {text for text in (request.headers.get("x-api-key", "").strip(), bearer) if text}
-    other = bool(scheme) and not bearer
-    return given.pop() if len(given) == 1 and not (other and given) else None
+    """Read the key that was sent; None without one, and when two headers do not name the same."""
+    named = [request.headers["x-api-key"].strip()] if "x-api-key" in request.headers else []
+    scheme, _, key = request.headers.get("authorization", "basic").partition(" ")
+    if scheme.lower() != "basic":  # that is for a proxy before us
+        named.append(key.strip() if scheme.lower() == "bearer" else "")
+    return named[0] or None if len(set(named)) == 1 else None
 
 
 ABSENT = object()

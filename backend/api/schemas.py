@@ -12,6 +12,7 @@ from backend.engine.definition import ScheduleDefinition
 from backend.service.api_keys import KeyBody, RotateBody
 from backend.service.backfill import BackfillRequest
 from backend.service.calendars import CalendarBody
+from backend.service.maintenance import PauseManyBody, ResumeManyBody
 from backend.service.namespaces import NamespaceBody, NamespacePatch
 from backend.service.simulate import SimulateRequest
 
@@ -90,6 +91,8 @@ NAMESPACE_EXAMPLE: Mapping[str, Any] = {
 }
 NAMESPACE_PATCH_EXAMPLE: Mapping[str, Any] = {"limits": {"schedules": 2000, "minimum_interval": None}}
 KEY_EXAMPLE: Mapping[str, Any] = {"namespace": "growth", "name": "newsletter", "scopes": ["read", "write"]}
+PAUSE_MANY_EXAMPLE: Mapping[str, Any] = {"filter": {"tag": "team:growth"}, "note": "database upgrade"}
+RESUME_MANY_EXAMPLE: Mapping[str, Any] = {"filter": {"tag": "team:growth"}, "note": "database upgrade"}
 BACKFILL_EXAMPLE: Mapping[str, Any] = {"from": "2026-11-01T00:00:00Z", "to": "2026-11-08T00:00:00Z", "dry_run": True}
 PREVIEW_EXAMPLE: Mapping[str, Any] = {"triggers": SCHEDULE_EXAMPLE["triggers"], "count": 3}
 _REFUSED: Mapping[str, Any] = {
@@ -126,6 +129,8 @@ BODIES: tuple[type[BaseModel], ...] = (
     ResumeBody,
     TriggerBody,
     BackfillRequest,
+    PauseManyBody,
+    ResumeManyBody,
     BatchBody,
     CalendarBody,
     SimulateRequest,

@@ -129,7 +129,7 @@ class Schedules:
             draft = Draft(self._read(merged), self.by, if_match=if_match)
             return drafts.revise(draft, current, moment, open_run=open_run)
 
-        await self._change(Wish([id_], revise, calendars=None))
+        await self.change(Wish([id_], revise, calendars=None))
         return await self.get(id_)
 
     def _seen(self, id_: str) -> Show[list[Change]]:
@@ -245,7 +245,7 @@ class Schedules:
 
         drops = drop if prune_source else None
         calendars = calendars_of(one for draft in puts for one in draft.definition.exclusions)
-        return await self._change(Wish(list(by_id), revise, prune_source, drops, dry_run, calendars), show)
+        return await self.change(Wish(list(by_id), revise, prune_source, drops, dry_run, calendars), show)
 
     async def _revise(
         self, id_: str, change: Callable[..., Change], if_match: int | None, *, shows: bool = True
@@ -256,7 +256,7 @@ class Schedules:
             drafts.check_revision(current, if_match)
             return change(current, self.by, moment, open_run=open_run)
 
-        await self._change(Wish([id_], revise), self._seen(id_) if shows else None)
+        await self.change(Wish([id_], revise), self._seen(id_) if shows else None)
 
     def _tell(self, changes: Sequence[Change]) -> None:
         if len(changes) > FACTS_EACH:
@@ -267,7 +267,8 @@ class Schedules:
             fact = ScheduleChanged(change.schedule.namespace, change.schedule.id, change.verb, self.by)
             self.around.events.emit(fact)
 
-    async def _change(self, wish: Wish, show: Show[list[Change]] | None = None) -> list[Change]:
+    async def change(self, wish: Wish, show: Show[list[Change]] | None = None) -> list[Change]:
+        """Decide and write changes, tell of them, and wake whom they concern."""
         changes = await self.store.change(wish, show or shown(len))
         if wish.dry_run:
             return changes

@@ -24,6 +24,7 @@ def run(server: Server, seconds: int, seed: int, *more: str) -> subprocess.Compl
     command = [
         *(str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(CONFIGURATION)),
         *("run", f"http://{host}:{port}/openapi.json", "--header", f"X-API-Key: {server.key}"),
+        *("--header", f"Authorization: Bearer {server.key}"),
         *("--max-time", str(seconds), "--seed", str(seed), "--no-color", *more),
     ]
     longest = 3 * seconds + 120

@@ -74,6 +74,7 @@ def test_every_route_of_this_version_is_there(document):
         + [f"GET {PREFIX}/schedules/{{id}}/{part}" for part in ("upcoming", "runs", "explain")]
         + [f"GET {PREFIX}/audit/occurrences", f"GET {PREFIX}/workers"]
         + [f"POST {PREFIX}/schedules/batch", f"POST {PREFIX}/preview"]
+        + [f"POST {PREFIX}/schedules/{verb}" for verb in ("pause", "resume")]
         + [f"GET {PREFIX}/calendars", f"POST {PREFIX}/simulate"]
         + [f"{method} {PREFIX}/calendars/{{id}}" for method in ("GET", "PUT", "DELETE")]
         + [f"{method} {PREFIX}/namespaces" for method in ("GET", "POST")]
@@ -111,7 +112,7 @@ def test_every_refusal_is_documented_as_a_problem(document):
 
 def test_every_body_has_an_example_that_fits_its_schema(document):
     bodies = [(n, o["requestBody"]["content"]) for n, o in operations(document) if "requestBody" in o]
-    assert len(bodies) == 15
+    assert len(bodies) == 17
     for name, content in bodies:
         for media in content.values():
             assert list(mismatches(media["example"], media["schema"], document)) == [], name

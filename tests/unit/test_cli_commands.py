@@ -513,3 +513,15 @@ def test_the_database_is_migrated_and_checked_here(cli: Cli, monkeypatch: pytest
     code, out, err = cli("db", "check")
     assert code == 1
     assert out or err
+
+
+def test_many_are_paused_and_resumed_by_what_they_have_in_common(cli: Cli, server: Server):
+    answer = {"matched": 3, "changed": 1, "refused": 1, "next_cursor": None}
+    items = [{"id": "a", "change": "paused", "detail": None}, {"id": "b", "change": "refused", "detail": "why"}]
+    server.on("POST", "/schedules/pause", 200, answer | {"items": items})
+    server.on("POST", "/schedules/resume", 200, answer | {"items": []})
+    told = cli("pause", "--tag", "team=growth", "--note", "upgrade")[1]
+    assert told == "1 of 3 that fit paused; 1 refused\n  a paused\n  b refused: why\n"
+    assert cli("resume", "--all", "--dry-run")[1] == "1 of 3 that fit would be resumed; 1 refused\n"
+    for wrong in (("pause",), ("resume", "a", "--all"), ("resume", "a", "--note", "upgrade")):
+        assert cli(*wrong)[0] == 2
