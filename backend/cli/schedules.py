@@ -258,7 +258,7 @@ def _changed_many(verb: str, many: Json, *, dry_run: bool) -> None:
     would = "would be " if dry_run else ""
     print_line(f"{many['changed']} of {many['matched']} that fit {would}{done}; {many['refused']} refused")
     for item in many["items"]:
-        print_line(f"  {item['id']} {item['change']}" + (f": {item['detail']}" if item["detail"] else ""))
+        print_line(f"{item['id']} {item['change']}" + (f": {item['detail']}" if item["detail"] else ""))
 
 
 def _changed(schedule: Json) -> None:

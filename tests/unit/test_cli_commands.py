@@ -521,7 +521,7 @@ def test_many_are_paused_and_resumed_by_what_they_have_in_common(cli: Cli, serve
     server.on("POST", "/schedules/pause", 200, answer | {"items": items})
     server.on("POST", "/schedules/resume", 200, answer | {"items": []})
     told = cli("pause", "--tag", "team=growth", "--note", "upgrade")[1]
-    assert told == "1 of 3 that fit paused; 1 refused\n  a paused\n  b refused: why\n"
+    assert told == "1 of 3 that fit paused; 1 refused\na paused\nb refused: why\n"
     assert cli("resume", "--all", "--dry-run")[1] == "1 of 3 that fit would be resumed; 1 refused\n"
     for wrong in (("pause",), ("resume", "a", "--all"), ("resume", "a", "--note", "upgrade")):
         assert cli(*wrong)[0] == 2
