@@ -77,7 +77,7 @@ def _operation(path: str, method: str, operation: Document) -> str:
 
 
 def _parameters(parameters: Any) -> str:  # noqa: ANN401 - JSON
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (parameter["name"], parameter["in"], _kind(parameter["schema"]), parameter.get("description", ""))
         for parameter in parameters
     ]

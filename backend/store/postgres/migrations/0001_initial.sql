@@ -79,6 +79,8 @@ create unique index schedules_id on schedules (namespace, id) where deleted_at i
 create index schedules_due on schedules (next_scheduled_at, key) where next_scheduled_at is not null;
 create index schedules_listed on schedules (namespace, key) where deleted_at is null;
 create index schedules_owner on schedules (namespace, owner, key) where deleted_at is null;
+create index schedules_name on schedules (namespace, name, key) where deleted_at is null;
+create index schedules_at_rest on schedules (namespace, state, key) where deleted_at is null and state <> 'active';
 create index schedules_id_deleted on schedules (namespace, id, key) where deleted_at is not null;
 create index schedules_deleted on schedules (deleted_at) where deleted_at is not null;
 
