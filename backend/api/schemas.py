@@ -161,14 +161,20 @@ _HEADERS = {
 
 
 def responses(
-    answers: Mapping[int, type[BaseModel]], *statuses: int, headers: Sequence[str] = ()
+    answers: Mapping[int, type[BaseModel]], *statuses: int, headers: Sequence[str] = (), then: Sequence[str] = ()
 ) -> dict[int | str, dict[str, Any]]:
     """Document what a route answers, and the ways in which it refuses."""
     documented: dict[int | str, dict[str, Any]] = {
         status: {"model": model, "description": model.__doc__ or "One page.", "headers": _headers(*headers)}
+        | ({"links": links(*then)} if then else {})
         for status, model in answers.items()
     }
     return documented | refusals(401, 403, 404, 422, 503, *statuses)
+
+
+def links(*operations: str) -> dict[str, Any]:
+    """Document what can be done next with what was answered, by its id."""
+    return {name: {"operationId": name, "parameters": {"id": "$response.body#/id"}} for name in operations}
 
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -110,6 +110,14 @@ def test_every_refusal_is_documented_as_a_problem(document):
                 assert list(response["content"]) == [PROBLEM], (name, status)
 
 
+def test_what_is_made_says_what_can_be_done_with_it(document):
+    known = {operation["operationId"]: operation for _, operation in operations(document)}
+    linked = [r["links"] for o in known.values() for r in o["responses"].values() if "links" in r]
+    assert len(linked) == 5
+    for link in (link for links in linked for link in links.values()):
+        assert "id" in {parameter["name"] for parameter in known[link["operationId"]]["parameters"]}
+
+
 def test_every_body_has_an_example_that_fits_its_schema(document):
     bodies = [(n, o["requestBody"]["content"]) for n, o in operations(document) if "requestBody" in o]
     assert len(bodies) == 17

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.acceptance.api_client import api_on, draft
 
 pytestmark = pytest.mark.anyio
-WRONG = [
+WRONG: list[tuple[str, dict[str, Any]]] = [
     ("triggers[0].expression", {"triggers": [{"kind": "cron", "expression": "0 25 * * *"}]}),
     ("triggers[0].timezone", {"triggers": [{"kind": "cron", "expression": "@daily", "timezone": "Mars/Olympus"}]}),
     ("name", {"name": "a\0b"}),

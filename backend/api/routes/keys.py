@@ -14,6 +14,7 @@ from backend.service.api_keys import KeyBody, KeyView, NewKeyView, RotateBody
 from backend.service.views import Page
 
 router = APIRouter(prefix="/keys", tags=["keys"])
+NEXT = ("get_key", "rotate_key", "revoke_key")
 
 KeyId = Annotated[str, Path(description="The id of a key: what stands between its underscores.")]
 
@@ -21,7 +22,7 @@ KeyId = Annotated[str, Path(description="The id of a key: what stands between it
 @router.post(
     "",
     status_code=201,
-    responses=responses({201: NewKeyView}, 400, 409, 413, headers=("Location", REPLAYED)),
+    responses=responses({201: NewKeyView}, 400, 409, 413, headers=("Location", REPLAYED), then=NEXT),
     openapi_extra=body(KeyBody, example=KEY_EXAMPLE),
 )
 async def create_key(caller: Administers, given: Document, once: Repeatable) -> Response:
@@ -68,7 +69,7 @@ async def revoke_key(caller: Administers, id: KeyId) -> Response:
 @router.post(
     "/{id}/rotate",
     status_code=201,
-    responses=responses({201: NewKeyView}, 400, 409, 413, headers=("Location", REPLAYED)),
+    responses=responses({201: NewKeyView}, 400, 409, 413, headers=("Location", REPLAYED), then=NEXT),
     openapi_extra=body(RotateBody, required=False, example={"overlap": "1h"}),
 )
 async def rotate_key(caller: Administers, id: KeyId, given: Document, once: Repeatable) -> Response:

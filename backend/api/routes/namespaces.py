@@ -14,6 +14,7 @@ from backend.service.namespaces import NamespaceBody, NamespacePatch, NamespaceV
 from backend.service.views import Page
 
 router = APIRouter(prefix="/namespaces", tags=["namespaces"])
+NEXT = ("get_namespace", "patch_namespace", "delete_namespace")
 
 NamespaceId = Annotated[str, Path(description="The id of a namespace.")]
 
@@ -21,7 +22,7 @@ NamespaceId = Annotated[str, Path(description="The id of a namespace.")]
 @router.post(
     "",
     status_code=201,
-    responses=responses({201: NamespaceView}, 400, 409, 413, headers=("Location", REPLAYED)),
+    responses=responses({201: NamespaceView}, 400, 409, 413, headers=("Location", REPLAYED), then=NEXT),
     openapi_extra=body(NamespaceBody, example=NAMESPACE_EXAMPLE),
 )
 async def create_namespace(caller: AdministersAll, given: Document, once: Repeatable) -> Response:

@@ -49,12 +49,16 @@ from backend.store.runs import RunFilter
 from backend.store.schedules import ScheduleFilter
 
 router = APIRouter(prefix="/schedules", tags=["schedules"])
+NEXT = (
+    *("get_schedule", "patch_schedule", "delete_schedule", "pause_schedule", "resume_schedule", "trigger_schedule"),
+    *("list_upcoming", "list_schedule_runs"),
+)
 
 
 @router.post(
     "",
     status_code=201,
-    responses=responses({201: ScheduleView}, 400, 409, 413, headers=("ETag", "Location", REPLAYED)),
+    responses=responses({201: ScheduleView}, 400, 409, 413, headers=("ETag", "Location", REPLAYED), then=NEXT),
     openapi_extra=body(ScheduleDefinition, example=SCHEDULE_EXAMPLE),
 )
 async def create_schedule(caller: Writes, given: Document, once: Repeatable) -> Response:
@@ -189,7 +193,9 @@ def _shown(view: dict[str, Any]) -> Response:
 @router.post(
     "/{id}/trigger",
     status_code=202,
-    responses=responses({202: RunView}, 400, 404, 413, headers=("Location", REPLAYED)),
+    responses=responses(
+        {202: RunView}, 400, 404, 413, headers=("Location", REPLAYED), then=("get_run", "cancel_run", "retry_run")
+    ),
     openapi_extra=body(TriggerBody, required=False, example={"input": {"topic": "weather"}}),
 )
 async def trigger_schedule(caller: Triggers, id: ScheduleId, given: Document, once: Repeatable) -> Response:
