@@ -150,11 +150,9 @@ class Schedules:
     ) -> tuple[list[dict[str, Any]], str | None]:
         """Show one page in order of creation, and the cursor of the next."""
         place = read_cursor(cursor, int)
-        found = await self.store.schedules(wanted, after=int(place[0]) if place else 0, limit=limit + 1)
-        more = len(found) > limit
-        page = found[:limit]
+        page, following = await self.store.schedules_page(wanted, after=int(place[0]) if place else 0, limit=limit)
         views = await asyncio.to_thread(lambda: [schedule_view(one) for one in page])
-        return views, write_cursor(page[-1].schedule.key) if more else None
+        return views, None if following is None else write_cursor(following)
 
     async def delete(self, id_: str, if_match: int | None) -> None:
         """Delete a schedule; its runs stay in the ledger."""

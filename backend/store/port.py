@@ -128,6 +128,14 @@ class NamespaceStore:
             schedule_operations.list_schedules(self.namespace, wanted, after=after, limit=limit)
         )
 
+    async def schedules_page(
+        self, wanted: ScheduleFilter, *, after: int, limit: int
+    ) -> tuple[list[Listed], int | None]:
+        """Read one page, which may end early, and the key after which the next begins; None after the last."""
+        return await self.runner.read(
+            schedule_operations.page_schedules(self.namespace, wanted, after=after, limit=limit)
+        )
+
     async def replayable(self, after: int, limit: int) -> list[Replayable]:
         """Read the next few active schedules by key, as far as a simulation needs them."""
         return await self.runner.read(replayable_schedules(self.namespace, after, limit))

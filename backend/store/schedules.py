@@ -14,6 +14,8 @@ from backend.store.operation import Batch, Operation, Query, Row, now
 from backend.store.planning import drop_waiting, settle_schedules, standing, write_plans
 
 _FIELDS = len(Schedule._fields)
+LONGEST_WALK = 20_000
+"""Schedules that are looked at for one page where no index serves the filter."""
 
 
 class DryRun(Exception):
@@ -175,6 +177,24 @@ def list_schedules(namespace: str, wanted: ScheduleFilter, *, after: int, limit:
     params = {**wanted._asdict(), "namespace": namespace, "after": after, "limit": limit}
     rows = yield Query(_list_of(wanted), params)
     return (yield from _listed(rows))
+
+
+def page_schedules(
+    namespace: str, wanted: ScheduleFilter, *, after: int, limit: int
+) -> Operation[tuple[list[Listed], int | None]]:
+    """Read one page, and the key after which the next begins: a page may end early, since no walk is without bound."""
+    name = _list_of(wanted)
+    params = {**wanted._asdict(), "namespace": namespace, "after": after, "limit": limit + 1}
+    until = None
+    if name == "list_schedules" and (wanted.q, wanted.target, wanted.due_before) != (None, None, None):
+        bound = yield Query("schedules_bound", {"namespace": namespace, "after": after, "walk": LONGEST_WALK})
+        until = bound[0][0] if bound else None
+    if until is None:
+        rows = yield Query(name, params)
+    else:
+        rows = yield Query("list_schedules_within", {**params, "until": until})
+    page = yield from _listed(rows[:limit])
+    return page, page[-1].schedule.key if len(rows) > limit else until
 
 
 def _list_of(wanted: ScheduleFilter) -> str:

@@ -114,6 +114,19 @@ where {{wanted}}
 order by s.key
 limit :limit
 
+-- name: list_schedules_within
+-- The same as far as a key, for filters that no index serves.
+select {{schedule_columns}}, false
+from schedules s
+where s.key <= :until::bigint and {{wanted}}
+order by s.key
+limit :limit
+
+-- name: schedules_bound
+-- The key at which such a walk ends; none if it reaches the last one.
+select key from schedules where namespace = :namespace::text and deleted_at is null and key > :after::bigint
+order by key limit 1 offset :walk::bigint
+
 -- name: list_schedules_of_owner
 -- The same of one owner, by the index of owners.
 select {{schedule_columns}}, false

@@ -89,6 +89,19 @@ where {{wanted}}
 order by s.key
 limit :limit
 
+-- name: list_schedules_within
+-- The same as far as a key, for filters that no index serves.
+select {{schedule_columns}}, 0
+from schedules s
+where s.key <= :until and {{wanted}}
+order by s.key
+limit :limit
+
+-- name: schedules_bound
+-- The key at which such a walk ends; none if it reaches the last one.
+select key from schedules where namespace = :namespace and deleted_at is null and key > :after
+order by key limit 1 offset :walk
+
 -- name: list_schedules_of_owner
 -- The same of one owner, by the index of owners.
 select {{schedule_columns}}, 0
