@@ -12,9 +12,11 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
+from starlette.responses import HTMLResponse
 
 from backend.api import answers
 from backend.api.context import Context
+from backend.api.docs_page import POLICY, docs_page
 from backend.api.request_ids import PREFIX, Observed
 from backend.api.requests import scopes_of
 from backend.api.routes import (
@@ -24,6 +26,7 @@ from backend.api.routes import (
     explain,
     health,
     keys,
+    maintenance,
     namespaces,
     preview,
     runs,
@@ -38,7 +41,21 @@ from backend.errors import SchedulerError
 from backend.service.last_use import LastUse
 from backend.service.times import PreviewRequest
 
-NOUNS = (schedules, explain, runs, calendars, secrets, egress, preview, simulate, audit, workers, namespaces, keys)
+NOUNS = (
+    schedules,
+    maintenance,
+    explain,
+    runs,
+    calendars,
+    secrets,
+    egress,
+    preview,
+    simulate,
+    audit,
+    workers,
+    namespaces,
+    keys,
+)
 DESCRIPTION = """Schedules in, runs out: every occurrence becomes exactly one recorded run.
 
 Instants are RFC 3339 in UTC. Durations are seconds, or text such as `90s`, `15m`, `2h`, `1d`, `PT15M`.
@@ -88,11 +105,18 @@ def create_app(context: Context) -> FastAPI:
     app.add_exception_handler(HTTPException, answers.on_http_exception)
     app.add_exception_handler(RequestValidationError, answers.on_bad_query)
     app.add_exception_handler(Exception, answers.on_defect)
+    app.add_route("/docs", lambda _: _docs(app), methods=["GET"], include_in_schema=False)
     stack = app.build_middleware_stack
     # Around all else: what the framework adds by its own means does not see answers to errors that nobody foresaw.
     app.build_middleware_stack = lambda: Observed(stack(), SystemClock(), context.around.events)  # type: ignore[method-assign]
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign] # the framework's documented way
     return app
+
+
+def _docs(app: FastAPI) -> HTMLResponse:
+    if not hasattr(app.state, "docs"):
+        app.state.docs = docs_page(app.openapi())
+    return HTMLResponse(app.state.docs, headers={"Content-Security-Policy": POLICY})
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
