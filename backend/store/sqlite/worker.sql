@@ -19,8 +19,9 @@ select kind from walk where kind > ''
 -- The next namespaces of which a lane has runs of these kinds to claim now, in turn after the one that was served last.
 -- Of new runs: two walks from namespace to namespace, from that one on and up to it; each ends when it has enough.
 -- Of delayed ones: those of the runs that have been due for longest, since a walk would meet all that are not due yet.
--- So where very many are due, turns are taken among the oldest only: a namespace with one run that is due later waits
--- until it is among these.
+-- Where more are due than we read, they may all be one namespace's: then a short walk looks at the next in turn too.
+-- So among very many namespaces whose runs are delayed, turns are not exact: one whose run is due may be passed over,
+-- at the longest until its run is among the oldest.
 with recursive walk (turn, namespace, found) as (
   values (0, :after, 0), (1, '', 0)
   union all
@@ -35,9 +36,27 @@ due (namespace) as (
   where r.key in (
     select key from runs
     where {{delayed}} and lane = :lane and target_kind = kind.value and available_at <= :now
-    order by available_at limit 4 * :limit + 100))
+    order by available_at limit 4 * :limit + 100)),
+crowded (turn, namespace, steps) as (
+  select column1, column2, 0 from (values (0, :after), (1, ''))
+  where (select count(*) from due) >= 4 * :limit + 100
+  union all
+  select c.turn, (select min(namespace) from (
+           select (select min(namespace) from runs
+                   where {{delayed}} and lane = :lane and target_kind = kind.value
+                     and namespace > c.namespace) as namespace
+           from json_each(:kinds) kind)), c.steps + 1
+  from crowded c where c.namespace is not null and c.steps < :limit + 20 and (c.turn = 0 or c.namespace < :after))
 select namespace from (
-  select namespace from walk where found > 0 and namespace is not null union select namespace from due)
+  select namespace from walk where found > 0 and namespace is not null
+  union
+  select namespace from due
+  union
+  select c.namespace from crowded c
+  where c.steps > 0 and exists (
+    select 1 from json_each(:kinds) kind cross join runs
+    where {{delayed}} and lane = :lane and target_kind = kind.value and namespace = c.namespace
+      and available_at <= :now))
 order by namespace <= :after, namespace limit :limit
 
 -- name: claim_runs
