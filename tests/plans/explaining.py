@@ -43,7 +43,7 @@ async def explained(url: str, one: Compiled, values: dict[str, Any], mode: str) 
         await connection.execute(f"prepare one{'(' + ','.join(typed) + ')' if typed else ''} as {one.text}")
         given = ",".join(written(values[name]) for name in one.names)
         call = f"one({given})" if given else "one"
-        found = await connection.fetchval(f"explain (analyze, timing off, format json) execute {call}")
+        found = await connection.fetchval(f"explain (analyze, buffers, timing off, format json) execute {call}")
         told = orjson.loads(found)[0]
         return {**told["Plan"], "Execution Time": told["Execution Time"]}
     finally:

@@ -165,7 +165,7 @@ def test_a_claim_merges_what_waits_from_two_partial_indexes_and_stops_at_its_sha
 def test_the_namespaces_with_waiting_runs_are_found_by_going_from_one_to_the_next(raw: apsw.Connection) -> None:
     steps = plan(raw, "waiting_namespaces")
     assert "SEARCH runs USING COVERING INDEX runs_queued (lane=? AND target_kind=? AND namespace>?)" in steps
-    assert "SEARCH runs USING INDEX runs_delayed (lane=? AND target_kind=? AND namespace>?)" in steps
+    assert "SEARCH runs USING INDEX runs_delayed_next (lane=? AND target_kind=? AND available_at<?)" in steps
 
 
 def test_open_runs_are_listed_from_the_index_that_holds_no_others(raw: apsw.Connection) -> None:

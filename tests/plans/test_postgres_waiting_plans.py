@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -43,6 +44,17 @@ from (select i, {start} + i * {second} as at, (array[{states}])[1 + i % 4] as st
 SIZES = {"second": SECOND, "runs": MANY_RUNS}
 ENDED = RUNS.format(start=OLD * RANGE, ended="at", states="'succeeded', 'failed', 'skipped', 'dead'", **SIZES)
 OPEN = RUNS.format(start=WAITING_FROM, ended="null::bigint", states="'queued', 'retrying', 'buffered', 'held'", **SIZES)
+LATE = START + 90 * DAY
+LATER = LATE + DAY
+"""From then on, the delayed runs of very many namespaces are due; they have the second lane for themselves."""
+NAMESPACES = 10_000
+DELAYED = f"""
+insert into runs (key, id, schedule_key, namespace, nominal_at, backfill_id, trigger_type, state, scheduled_at,
+  queued_at, available_at, retry_until_at, chained, lane, revision, target_kind)
+select ({OLD + 1}::bigint << 40) | ({MANY_RUNS} + i), 'd' || i, 1 + i / 4, 'n-' || i % {NAMESPACES}, {WAITING_FROM} + i, 'd',
+  'backfill', 'retrying', {START}, {START}, {LATER} + i, {LATER}, 0, 1, 1, 'http'
+from generate_series(0::bigint, {MANY_RUNS} - 1) i
+"""
 UNCHAINED = "update runs set chained = 0 where state = 'queued'"
 ANALYSE = "analyze schedules, runs"
 
@@ -50,7 +62,7 @@ ANALYSE = "analyze schedules, runs"
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with database(POSTGRES, tmp_path_factory.mktemp("plans")) as url:
-        for text in (SCHEDULES, ENDED, ANALYSE, OPEN, UNCHAINED):
+        for text in (SCHEDULES, ENDED, ANALYSE, OPEN, UNCHAINED, DELAYED):
             run_sql(url, text)
         yield url
 
@@ -63,7 +75,6 @@ def url(request: pytest.FixtureRequest, filled: str) -> str:
     return filled
 
 
-LATE = START + 90 * DAY
 LEASE = {"now": LATE, "until": LATE, "token": "t", "worker": "w", "limit": 50, "share": 50}
 KEYS = list(range(1, 51))
 MAY = {"kinds": ["http", "python"]}
@@ -91,6 +102,28 @@ def test_however_many_wait_a_statement_reads_a_page(url: str, name: str, values:
     plan = in_thread(lambda: explained(url, statement(name), values, mode))
     print(f"postgres {name}: {touched(plan)} rows, {plan['Execution Time']} ms, {mode}")
     assert touched(plan) <= MOST_ROWS, orjson.dumps(plan, option=orjson.OPT_INDENT_2).decode()
+
+
+IDLE_ROWS, IDLE_BUFFERS = 10, 200
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+def test_delayed_runs_of_very_many_namespaces_are_not_looked_at_before_one_is_due(url: str, mode: str) -> None:
+    for now, rows, most, buffers in (
+        (LATE, 0, IDLE_ROWS, IDLE_BUFFERS),
+        (LATER, 1, IDLE_ROWS, IDLE_BUFFERS),
+        (LATER + MANY_RUNS, 50, MOST_ROWS, MOST_ROWS),
+    ):
+        values = {"now": now, "lane": 1, "after": "n-5", "limit": 50, **MAY}
+        plan = in_thread(partial(explained, url, statement("waiting_namespaces"), values, mode))
+        blocks = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+        print(
+            f"postgres waiting_namespaces: {touched(plan)} rows, {blocks} blocks, {plan['Execution Time']} ms, {mode}"
+        )
+        assert plan["Actual Rows"] == rows
+        assert (touched(plan) <= most, blocks <= buffers) == (True, True), orjson.dumps(
+            plan, option=orjson.OPT_INDENT_2
+        )
 
 
 async def buffers_of(url: str, call: str) -> tuple[Any, int]:

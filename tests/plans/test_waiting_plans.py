@@ -16,6 +16,9 @@ from tests.plans.sizes import MANY_RUNS
 from tests.plans.stepping import work_of
 from tests.store.world import START
 
+LATE = START + DAY
+LATER = LATE + DAY
+"""From then on, the delayed runs of very many namespaces are due; they have the second lane for themselves."""
 WAITING = MANY_RUNS // 4
 """Schedules with four runs each that have not ended."""
 SCHEDULES = """
@@ -36,6 +39,15 @@ select printf('%012x', i), 1 + i / 4, case i % 40 when 0 then 'other-' || i else
   :start, :start, :start + i, :start, i % 4 > 0, 1, 'http'
 from n
 """
+NAMESPACES = 10_000
+DELAYED = """
+with recursive n (i) as (select 0 union all select i + 1 from n where i < :runs - 1)
+insert into runs (id, schedule_key, namespace, nominal_at, backfill_id, trigger_type, state, scheduled_at, queued_at,
+  available_at, retry_until_at, chained, lane, revision, target_kind)
+select printf('d%011x', i), 1 + i / 4, 'n-' || (i % :namespaces), -1 - i, '', 'backfill', 'retrying', :start, :start,
+  :later + i, :later, 0, 1, 1, 'http'
+from n
+"""
 
 
 @pytest.fixture(scope="module")
@@ -44,15 +56,14 @@ def waiting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[apsw.Connectio
     migrate(path)
     connection = Connection(path)
     connection.raw.execute("pragma synchronous = off; pragma journal_mode = off").fetchall()
-    values = {"schedules": WAITING, "runs": MANY_RUNS, "start": START}
-    for statement in (SCHEDULES, RUNS):
+    values = {"schedules": WAITING, "runs": MANY_RUNS, "start": START, "namespaces": NAMESPACES, "later": LATER}
+    for statement in (SCHEDULES, RUNS, DELAYED):
         connection.raw.execute(statement, values)
     connection.raw.execute("pragma journal_mode = wal").fetchall()
     yield connection.raw
     connection.close()
 
 
-LATE = START + DAY
 KEYS = orjson.dumps(list(range(1, 51))).decode()
 MAY = {"kinds": '["http", "python"]'}
 LEASE = {"now": LATE, "until": LATE, "token": "t", "worker": "w", "lane": 0, "limit": 50, "share": 50}
@@ -81,3 +92,23 @@ def test_however_many_wait_a_statement_takes_the_steps_of_a_page(
     print(f"sqlite {name}: {steps} steps")
     assert found == rows
     assert steps <= MOST_STEPS < MANY_RUNS
+
+
+IDLE_STEPS = 1_000
+
+
+@pytest.mark.parametrize("after", ["", "n-5", "z"])
+def test_delayed_runs_of_very_many_namespaces_are_not_looked_at_before_one_is_due(
+    waiting: apsw.Connection, after: str
+) -> None:
+    idle = {"lane": 1, "after": after, "limit": 50, **MAY}
+    assert [row[0] for row in waiting.execute("select count(distinct namespace) from runs where lane = 1")] == [
+        NAMESPACES
+    ]
+    found, steps = work_of(waiting, "waiting_namespaces", {"now": LATE, **idle})
+    print(f"sqlite waiting_namespaces, none due: {steps} steps")
+    assert (found, steps <= IDLE_STEPS) == (0, True), steps
+    assert work_of(waiting, "waiting_namespaces", {"now": LATER, **idle})[0] == 1
+    found, steps = work_of(waiting, "waiting_namespaces", {"now": LATER + MANY_RUNS, **idle})
+    print(f"sqlite waiting_namespaces, all due: {steps} steps")
+    assert (found, steps <= MOST_STEPS) == (50, True), steps

@@ -26,34 +26,47 @@ select set_config('enable_sort', 'off', true)
 
 -- name: waiting_namespaces
 -- The next namespaces of which a lane has runs of these kinds to claim now, in turn after the one that was served last.
--- Two walks from namespace to namespace, from that one on and up to it; each ends when it has found enough.
-with recursive walk (turn, namespace, claimable, found) as (
-  values (0, :after::text, false, 0::bigint), (1, '', false, 0)
+-- Of new runs: two walks from namespace to namespace, from that one on and up to it; each ends when it has enough.
+-- Of delayed ones: those of the runs that have been due for longest, since a walk would meet all that are not due yet.
+-- Where more are due than we read, they may all be one namespace's: then a short walk looks at the next in turn too.
+-- So among very many namespaces whose runs are delayed, turns are not exact: one whose run is due may be passed over,
+-- at the longest until its run is among the oldest.
+with recursive walk (turn, namespace, found) as (
+  values (0, :after::text, 0), (1, '', 0)
   union all
-  select w.turn, f.namespace, c.claimable, w.found + c.claimable::integer
-  from walk w
-  cross join lateral (
-    select min(least(
+  select w.turn, f.namespace, w.found + 1
+  from walk w cross join lateral (
+    select min(
       (select namespace from runs
        where state = 'queued' and chained = 0 and lane = :lane::integer and target_kind = k.kind
          and runs.namespace > w.namespace
-       order by runs.namespace limit 1),
-      (select namespace from runs
-       where {{delayed}} and lane = :lane::integer and target_kind = k.kind and runs.namespace > w.namespace
-       order by runs.namespace limit 1))) as namespace
+       order by runs.namespace limit 1)) as namespace
     from unnest(:kinds::text[]) k (kind)) f
-  cross join lateral (
-    select exists (
-      select 1 from unnest(:kinds::text[]) k (kind)
-      where (select available_at from runs
-             where state = 'queued' and chained = 0 and lane = :lane::integer and target_kind = k.kind
-               and namespace = f.namespace
-             order by available_at limit 1) is not null
-         or (select available_at from runs
-             where {{delayed}} and lane = :lane::integer and target_kind = k.kind and namespace = f.namespace
-             order by available_at limit 1) <= :now::bigint) as claimable) c
-  where w.found < :limit::bigint and (w.turn = 0 or f.namespace <= :after::text) and f.namespace is not null)
-select namespace from walk where claimable order by turn, namespace limit :limit::bigint
+  where w.found < :limit::bigint and (w.turn = 0 or w.namespace < :after::text) and f.namespace is not null),
+due as (
+  select d.namespace from unnest(:kinds::text[]) k (kind) cross join lateral (
+    select namespace from runs
+    where {{delayed}} and lane = :lane::integer and target_kind = k.kind and available_at <= :now::bigint
+    order by available_at limit 4 * :limit::bigint + 100) d),
+crowded (turn, namespace, available_at, steps) as (
+  select turn, namespace, null::bigint, 0 from (values (0, :after::text), (1, '')) as t (turn, namespace)
+  where (select count(*) from due) >= 4 * :limit::bigint + 100
+  union all
+  select c.turn, f.namespace, f.available_at, c.steps + 1
+  from crowded c cross join lateral (
+    select d.* from unnest(:kinds::text[]) k (kind) cross join lateral (
+      select namespace, available_at from runs
+      where {{delayed}} and lane = :lane::integer and target_kind = k.kind and runs.namespace > c.namespace
+      order by namespace, available_at limit 1) d
+    order by namespace, available_at limit 1) f
+  where c.steps < :limit::bigint + 20 and (c.turn = 0 or c.namespace < :after::text))
+select namespace from (
+  select namespace from walk where found > 0
+  union
+  select namespace from due
+  union
+  select namespace from crowded where available_at <= :now::bigint) n
+order by namespace <= :after::text, namespace limit :limit::bigint
 
 -- name: claim_runs
 -- Lease the runs of a lane and of these kinds that have waited longest, of each namespace its share.

@@ -2,18 +2,6 @@
 -- Waits for its time; everything else that is queued does not, so that a clock that goes back delays no new run.
 (state = 'retrying' or (state = 'queued' and chained > 0))
 
--- fragment: following
--- The namespace after another one that has waiting runs of these kinds in a lane; null after the last.
-(select min(namespace) from (
-   select (select min(namespace) from runs
-           where state = 'queued' and chained = 0 and lane = :lane and target_kind = kind.value
-             and namespace > w.namespace) as namespace
-   from json_each(:kinds) kind
-   union all
-   select (select min(namespace) from runs
-           where {{delayed}} and lane = :lane and target_kind = kind.value and namespace > w.namespace)
-   from json_each(:kinds) kind))
-
 -- name: waiting_kinds
 -- The kinds of target that runs of a lane wait for.
 with recursive walk (kind) as (
@@ -27,27 +15,49 @@ with recursive walk (kind) as (
   from walk w where w.kind is not null)
 select kind from walk where kind > ''
 
--- fragment: claimable
--- Has a namespace runs of these kinds to claim now?
-(exists (select 1 from json_each(:kinds) kind cross join runs
-         where state = 'queued' and chained = 0 and lane = :lane and target_kind = kind.value
-           and namespace = w.namespace)
- or exists (select 1 from json_each(:kinds) kind cross join runs
-            where {{delayed}} and lane = :lane and target_kind = kind.value and namespace = w.namespace
-              and available_at <= :now))
-
 -- name: waiting_namespaces
 -- The next namespaces of which a lane has runs of these kinds to claim now, in turn after the one that was served last.
--- Two walks from namespace to namespace, from that one on and up to it; each ends when it has found enough.
-with recursive walk (turn, namespace, begins, found) as (
-  values (0, :after, 1, 0), (1, '', 1, 0)
+-- Of new runs: two walks from namespace to namespace, from that one on and up to it; each ends when it has enough.
+-- Of delayed ones: those of the runs that have been due for longest, since a walk would meet all that are not due yet.
+-- Where more are due than we read, they may all be one namespace's: then a short walk looks at the next in turn too.
+-- So among very many namespaces whose runs are delayed, turns are not exact: one whose run is due may be passed over,
+-- at the longest until its run is among the oldest.
+with recursive walk (turn, namespace, found) as (
+  values (0, :after, 0), (1, '', 0)
   union all
-  select w.turn, {{following}}, 0, w.found + (not w.begins and {{claimable}})
-  from walk w
-  where w.namespace is not null and w.found < :limit and (w.turn = 0 or w.namespace < :after))
-select w.namespace from walk w
-where not w.begins and w.namespace is not null and (w.turn = 0 or w.namespace <= :after) and {{claimable}}
-order by w.turn, w.namespace limit :limit
+  select w.turn, (select min(namespace) from (
+           select (select min(namespace) from runs
+                   where state = 'queued' and chained = 0 and lane = :lane and target_kind = kind.value
+                     and namespace > w.namespace) as namespace
+           from json_each(:kinds) kind)), w.found + 1
+  from walk w where w.namespace is not null and w.found < :limit and (w.turn = 0 or w.namespace < :after)),
+due (namespace) as (
+  select r.namespace from json_each(:kinds) kind cross join runs r
+  where r.key in (
+    select key from runs
+    where {{delayed}} and lane = :lane and target_kind = kind.value and available_at <= :now
+    order by available_at limit 4 * :limit + 100)),
+crowded (turn, namespace, steps) as (
+  select column1, column2, 0 from (values (0, :after), (1, ''))
+  where (select count(*) from due) >= 4 * :limit + 100
+  union all
+  select c.turn, (select min(namespace) from (
+           select (select min(namespace) from runs
+                   where {{delayed}} and lane = :lane and target_kind = kind.value
+                     and namespace > c.namespace) as namespace
+           from json_each(:kinds) kind)), c.steps + 1
+  from crowded c where c.namespace is not null and c.steps < :limit + 20 and (c.turn = 0 or c.namespace < :after))
+select namespace from (
+  select namespace from walk where found > 0 and namespace is not null
+  union
+  select namespace from due
+  union
+  select c.namespace from crowded c
+  where c.steps > 0 and exists (
+    select 1 from json_each(:kinds) kind cross join runs
+    where {{delayed}} and lane = :lane and target_kind = kind.value and namespace = c.namespace
+      and available_at <= :now))
+order by namespace <= :after, namespace limit :limit
 
 -- name: claim_runs
 -- Lease the runs of a lane and of these kinds that have waited longest, of each namespace its share.
