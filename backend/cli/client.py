@@ -90,7 +90,7 @@ class Client:
         try:
             return self._api.carry_out(self._api.terms.flow(call))
         except api.ClientError as error:
-            _fail(error)
+            _fail(error, self.url)
 
 
 def split_url(url: str) -> SplitResult:
@@ -101,10 +101,12 @@ def split_url(url: str) -> SplitResult:
         raise WrongUsage(f"--url {error}; {ADDRESS_FIX}") from None
 
 
-def _fail(error: api.ClientError) -> NoReturn:
+def _fail(error: api.ClientError, url: str) -> NoReturn:
     """Say what it means for whoever has given the command."""
-    if isinstance(error, api.Unavailable) and error.state:
-        raise Unreachable(f"{error}; try again in a moment") from error
+    if isinstance(error, api.Unavailable):
+        # Nothing is wrong with what was asked: the server is starting, its database is away, or its clock is held.
+        why = str(error) if error.state else f"the scheduler at {url} cannot answer now: {error}"
+        raise Unreachable(f"{why}; try again in a moment") from error
     if isinstance(error, api.NotFound):
         raise Missing(error.document) from error
     if isinstance(error, api.Problem):

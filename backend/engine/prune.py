@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from backend.clock import Clock
@@ -14,20 +15,31 @@ BREATH = 0.2
 IDLE_REST = 300
 """How many times as long as a batch took it rests after one in which there was little to delete."""
 REST = 60.0
+AHEAD = 3600.0
+"""Seconds between two looks whether there is room for the next weeks."""
 
 
 @dataclass(slots=True)
 class Prune:
-    """Walks over the ledger batch by batch, then looks after its ranges and rests for a minute."""
+    """Walks over the ledger batch by batch, then drops a range that is too old and rests for a minute.
+
+    Hourly, it makes the ranges of the next weeks, wherever its walk is.
+    """
 
     store: EngineStore
     keep: Retention
     clock: Clock
     _next_key: int = field(default=0)
+    _ahead_at: float = field(default=-math.inf)
 
     async def turn(self) -> float:
         """Delete one batch; answers the seconds until the next."""
         began = self.clock.monotonic()
+        if began >= self._ahead_at:
+            # However long the walk takes: what finds no range lies in the default partition for good.
+            self._ahead_at = began + AHEAD
+            await self.store.keep_ranges()
+            began = self.clock.monotonic()
         pruned = await self.store.prune(self.keep, self._next_key, BATCH)
         self._next_key = pruned.next_key
         if max(pruned.runs, pruned.repeats) >= BATCH:

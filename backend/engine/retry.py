@@ -40,11 +40,17 @@ def settle(ended: Ended, limits: Limits, now: int) -> Settled:
 
 def _settle_declined(declined: Declined, now: int) -> Settled:
     """Let another worker take it; nothing was dispatched, so this holds for `at_most_once` as well."""
-    since = None if declined.elsewhere else now if declined.unable_since_at is None else declined.unable_since_at
+    since = None if declined.elsewhere else _unable_since(declined, now)
     if since is not None and now - since >= UNABLE:
         return Settled(RunState.FAILED, None, now, now, since)
     first, longest = DECLINED_PAUSES
     return Settled(RunState.RETRYING, None, now + min(first << min(declined.times, 8), longest), None, since)
+
+
+def _unable_since(declined: Declined, now: int) -> int:
+    # Nobody who could have said so was there for long, as after an outage: who comes back now shall have its minute.
+    unheard = now - declined.available_at >= UNABLE
+    return now if declined.unable_since_at is None or unheard else declined.unable_since_at
 
 
 def back_off(ended: Ended, policy: RetryPolicy, counted: int) -> int:

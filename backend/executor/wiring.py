@@ -78,7 +78,7 @@ class System:
         # While draining the loops rest on purpose; whoever asks for liveness must not cut the grace short.
         live = self.draining or max(silence, worker_silence) < self.stalled_after.total_seconds()
         turning = live and self.engine.first_turn.is_set() and self.worker.claiming.first_turn.is_set()
-        faltering = self.engine.falters(FALTERING) or self.worker.claiming.falters(FALTERING)
+        faltering = any(loop.falters(FALTERING) for loop in (self.engine, self.worker.claiming, self.worker.beating))
         status = "draining" if self.draining else "ready" if turning else "starting" if live else "stalled"
         if faltering and status == "ready":
             status = "faltering"
@@ -153,12 +153,16 @@ class System:
 async def drained(
     loops: Iterable[Loop], running: asyncio.Task[None], worker: Worker, settings: Settings, clock: Clock
 ) -> None:
-    """Stop the loops, wait for their end, and let the worker's attempts end within the grace."""
+    """Stop the loops, and let their turns and the worker's attempts end within the grace; a turn that hangs is left."""
     grace = settings.shutdown_grace
     deadline = clock.monotonic() + (grace - min(LEAVING, grace / 4)).total_seconds()
+    worker.announce_drain()
     for loop in loops:
         loop.stop()
-    await running
+    await asyncio.wait({running}, timeout=max(deadline - clock.monotonic(), 0.0))
+    if running.done():
+        await running
+    running.cancel()
     await worker.drain(deadline - clock.monotonic())
 
 

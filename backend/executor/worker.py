@@ -50,13 +50,13 @@ class WorkerRole(Role):
             async with (
                 guarded(store, clock=clock, events=self.events) as trusted,
                 worker_on(trusted, settings, clock=clock, events=self.events) as worker,
-                self._page(settings, WorkerPage(store, worker, metrics, _patience(settings))),
+                self._page(settings, page := WorkerPage(store, worker, metrics, _patience(settings))),
             ):
                 store.hear(worker.hear)
                 running = asyncio.create_task(worker.claiming.run(), name="worker")
                 waiting = asyncio.create_task(stop.wait())
                 ready = asyncio.create_task(self._ready_after(worker.claiming.first_turn))
-                async with self.watched(lambda: worker.claiming.silence() < _patience(settings)):
+                async with self.watched(page.lives):
                     await asyncio.wait([waiting, running], return_when=asyncio.FIRST_COMPLETED)
                     await drained((worker.claiming,), running, worker, settings, clock)
                 for task in (waiting, ready):

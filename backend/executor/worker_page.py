@@ -40,22 +40,29 @@ class WorkerPage:
         await send({"type": "http.response.body", "body": content if scope["method"] != "HEAD" else b""})
 
     async def _livez(self) -> tuple[int, str, bytes]:
-        return self._health(well=self._lives())
+        return self._health("ok" if self.lives() else "stalled")
 
     async def _readyz(self) -> tuple[int, str, bytes]:
-        claiming = self.worker.claiming
-        return self._health(well=self._lives() and claiming.first_turn.is_set() and not claiming.falters(FALTERING))
+        claiming, beating = self.worker.claiming, self.worker.beating
+        if self.worker.draining:
+            return self._health("draining")
+        if not self.lives():
+            return self._health("stalled")
+        if not claiming.first_turn.is_set():
+            return self._health("starting")
+        return self._health("faltering" if claiming.falters(FALTERING) or beating.falters(FALTERING) else "ok")
 
-    def _lives(self) -> bool:
-        return self.worker.claiming.silence() < self.patience
+    def lives(self) -> bool:
+        """Say whether it claims; while draining it rests on purpose, and nobody must cut its grace short."""
+        return self.worker.draining or self.worker.claiming.silence() < self.patience
 
-    def _health(self, *, well: bool) -> tuple[int, str, bytes]:
+    def _health(self, status: str) -> tuple[int, str, bytes]:
         body = {
-            "status": "ok" if well else "not ok",
+            "status": status,
             "worker_silence_seconds": round(self.worker.claiming.silence(), 3),
             "attempts_running": self.worker.active,
         }
-        return 200 if well else 503, "application/json", json.dumps(body).encode()
+        return 200 if status == "ok" else 503, "application/json", json.dumps(body).encode()
 
     async def _metrics(self) -> tuple[int, str, bytes]:
         await ask_database(self.store.admin(), self.metrics)

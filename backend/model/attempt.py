@@ -18,6 +18,8 @@ class Declined(NamedTuple):
     """Another worker that is there may do it."""
     unable_since_at: int | None
     """Since when no worker could."""
+    available_at: int
+    """Since when it has waited to be claimed."""
 
 
 class Ended(NamedTuple):

@@ -101,6 +101,8 @@ class ClaimedRun(NamedTuple):
     """Times in a row that a worker gave the run back because it may not do it."""
     unable_since_at: int | None = None
     """Since when no worker there could do it, as far as they who gave it back knew."""
+    available_at: int = 0
+    """Since when it has waited to be claimed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,8 @@ def _rules(document: object) -> Iterator[object]:
 
 
 def _lacks(rule: object) -> bool:
-    return isinstance(rule, dict) and rule.get("kind") in IN_A_ZONE and "timezone" not in rule
+    kind = rule.get("kind") if isinstance(rule, dict) else None
+    return isinstance(kind, str) and kind in IN_A_ZONE and "timezone" not in rule
 
 
 def _filled(rules: Any, zone: str) -> Any:  # noqa: ANN401 - JSON

@@ -67,7 +67,7 @@ class EngineStore:
         """Delete one batch of what is too old; go on after the key it answers."""
         return await self.runner.write(retention.prune(keep, after_key, limit))
 
-    async def keep_ranges(self, keep: retention.Retention) -> None:
+    async def keep_ranges(self, keep: retention.Retention | None = None) -> None:
         """Make room for the next weeks of the ledger, and drop at most one range of it that is too old."""
         await self.runner.write(retention.keep_ranges(keep))
 
@@ -100,8 +100,8 @@ class WorkerStore:
         """Prolong leases; a run key that is not answered is lost. Notes with it that the worker is there."""
         return await self.runner.write(leasing.extend_leases(held, lease, presence))
 
-    async def able(self) -> tuple[tuple[str, str], ...]:
-        """Read name and abilities of the workers that are there."""
+    async def able(self) -> tuple[workers.Able, ...]:
+        """Read what the workers may do, also those that fell silent of late."""
         return await self.runner.read(workers.able_workers())
 
     async def leave(self, name: str) -> None:

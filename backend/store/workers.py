@@ -44,11 +44,19 @@ def see(presence: Presence, instant: int) -> Query:
     return Query("see_worker", {**presence._asdict(), **told})
 
 
-def able_workers() -> Operation[tuple[tuple[str, str], ...]]:
-    """Read (name, abilities) of the workers that are there; one that drains is, for another will come after it."""
+class Able(NamedTuple):
+    """What a worker may do, as JSON, and whether it is there; one that drains is, for another will come after it."""
+
+    name: str
+    abilities: str
+    there: bool
+
+
+def able_workers() -> Operation[tuple[Able, ...]]:
+    """Read what the workers may do, also those that fell silent of late."""
     instant = yield from now()
     rows = yield Query("able_workers", {"now": instant})
-    return tuple((row[0], row[1]) for row in rows)
+    return tuple(Able(row[0], row[1], bool(row[2])) for row in rows)
 
 
 def forget(name: str) -> Operation[None]:

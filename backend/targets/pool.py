@@ -57,6 +57,7 @@ class _Child:
     ward: ExitStack
     calls: int = 0
     rest: asyncio.TimerHandle | None = None
+    ending: asyncio.Task[int | None] | None = None
 
     def lives(self) -> bool:
         """Say so without reaping it: until its group was killed, its number must not pass to another."""
@@ -197,7 +198,9 @@ class PythonPool:
 
     def _ended(self, child: _Child, number: signal.Signals | None) -> asyncio.Task[int | None]:
         """End a child in a task of its own, which goes on when whoever waits for it is cancelled."""
-        task = asyncio.get_running_loop().create_task(self._end(child, number))
+        if child.ending is not None:  # once it is reaped, its number may be another's
+            return child.ending
+        child.ending = task = asyncio.get_running_loop().create_task(self._end(child, number))
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
         return task

@@ -18,9 +18,9 @@ from backend.model.secret import Secret, references_of
 from backend.model.trace_ids import traceparent
 from backend.store.egress import load_egress
 from backend.store.keyring import KeyRing, Unreadable
-from backend.targets.abilities import Abilities
-from backend.targets.base import Failed, Outcome, Succeeded, Target, Tools
+from backend.targets.base import Failed, Outcome, Succeeded, Tools
 from backend.targets.redaction import Redaction, redacting
+from backend.worker.fleet import ALONE, Fleet
 
 MENTION: Final = '"secret"'
 NOTHING: Final[Mapping[str, Secret]] = MappingProxyType({})
@@ -47,19 +47,8 @@ class TimedOut:
     seconds: float
 
 
-class Colleague(NamedTuple):
-    """A worker that is there, and what it may perform."""
-
-    name: str
-    abilities: Abilities
-
-    def may(self, target: Target) -> bool:
-        """Say whether it may do what another found barred."""
-        return target.kind in self.abilities.kinds and target.lets_through(self.abilities.rules)
-
-
 async def perform(
-    assignment: Assignment, tools: Tools, ring: KeyRing | None = None, colleagues: Sequence[Colleague] = ()
+    assignment: Assignment, tools: Tools, ring: KeyRing | None = None, fleet: Fleet = ALONE
 ) -> AttemptResult:
     """Dispatch the run once and say how it went; never raises but for cancellation. `ring` decrypts its secrets."""
     try:
@@ -75,21 +64,22 @@ async def perform(
         dispatch = dispatch_of(assignment, errand, secrets, traced=tools.rules.traced)
         outcome = clean(await _perform(errand, dispatch, tools), redaction)
     if isinstance(outcome, Failed) and outcome.barred:
-        able = [colleague.name for colleague in colleagues if colleague.may(errand.target)]
-        return _barred(assignment, errand, outcome, able)
+        return _barred(assignment, errand, outcome, fleet)
     return result_of(assignment, errand, outcome)
 
 
-def _barred(assignment: Assignment, errand: Errand, failed: Failed, able: Sequence[str]) -> AttemptResult:
-    """Leave it to a worker that may; what is barred for good fails when none is there."""
-    if able:
+def _barred(assignment: Assignment, errand: Errand, failed: Failed, fleet: Fleet) -> AttemptResult:
+    """Leave it to a worker that may; what is barred for good fails at once where there never is another."""
+    if able := [colleague.name for colleague in fleet.colleagues if colleague.may(errand.target)]:
         error = f"worker {assignment.worker} may not run this ({failed.error}); it waits for {_named(able)}"
         return _declined(assignment, errand, replace(failed, error=error), elsewhere=True)
-    if failed.permanent:
-        error = f"{failed.error} (worker {assignment.worker}, and no other may)"
-        return result_of(assignment, errand, replace(failed, error=error))
-    error = f"no worker may run this; worker {assignment.worker}: {failed.error}"
-    return _declined(assignment, errand, replace(failed, error=error), elsewhere=False)
+    if not failed.permanent:
+        error = f"no worker may run this; worker {assignment.worker}: {failed.error}"
+        return _declined(assignment, errand, replace(failed, error=error), elsewhere=False)
+    failed = replace(failed, error=f"{failed.error} (worker {assignment.worker}, and no other may)")
+    if fleet.alone:
+        return result_of(assignment, errand, failed)
+    return _declined(assignment, errand, failed, elsewhere=False)
 
 
 def _named(workers: Sequence[str]) -> str:
@@ -99,7 +89,8 @@ def _named(workers: Sequence[str]) -> str:
 
 def _declined(assignment: Assignment, errand: Errand, failed: Failed, *, elsewhere: bool) -> AttemptResult:
     result = _result(assignment, errand, AttemptState.RELEASED, failed)
-    declined = Declined(assignment.run.declined, elsewhere, assignment.run.unable_since_at)
+    run = assignment.run
+    declined = Declined(run.declined, elsewhere, run.unable_since_at, run.available_at)
     return result._replace(ended=result.ended._replace(declined=declined, permanent=True))
 
 

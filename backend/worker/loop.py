@@ -20,10 +20,11 @@ from backend.store.keyring import KeyRing
 from backend.store.leasing import Claim, Extended, Lessee, Served
 from backend.store.port import WorkerStore
 from backend.store.wakeup import LEASES, RUNS
-from backend.store.workers import Presence
-from backend.targets.abilities import abilities_of, read_abilities, write_abilities
+from backend.store.workers import Able, Presence
+from backend.targets.abilities import abilities_of, write_abilities
 from backend.targets.base import Tools
-from backend.worker.attempt import Assignment, Colleague, cancelled, perform, released
+from backend.worker.attempt import Assignment, cancelled, perform, released
+from backend.worker.fleet import Acquaintance
 from backend.worker.recorder import Recorder
 
 BATCH = 1000
@@ -91,9 +92,10 @@ class Worker:
         self._slots: dict[int, _Slot] = {}
         self._served = Served()
         self._abilities = abilities_of(tools.rules)
-        self._colleagues: tuple[Colleague, ...] = ()
+        self._others = Acquaintance(config.name, config.lease.total_seconds(), clock)
         self._orphans_wait = False
         self._draining = False
+        self._gone_by: float | None = None
         self._recorder = Recorder(store, events)
         self._extended_at = clock.monotonic()
         self.claiming = Loop(
@@ -117,16 +119,25 @@ class Worker:
         finally:
             for task in [*tasks, *self._abandoned()]:
                 task.cancel()
-            await self._all_ended(GIVING_BACK)
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._all_ended(self._left())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._left()):
+                    await asyncio.gather(*tasks, return_exceptions=True)
             if self._draining:
                 await self._leave()
 
     async def _leave(self) -> None:
         # After the last heartbeat, which would put us on the list again.
         with suppress(StoreUnavailable, TimeoutError):
-            async with asyncio.timeout(GIVING_BACK):
+            async with asyncio.timeout(self._left()):
                 await self._store.leave(self._config.name)
+
+    def _left(self) -> float:
+        """Seconds until we are to be gone: what follows the grace shares them, with none for each step anew."""
+        now = self._clock.monotonic()
+        if self._gone_by is None:
+            self._gone_by = now + GIVING_BACK
+        return max(self._gone_by - now, 0.0)
 
     def _abandoned(self) -> Iterator[asyncio.Task[None]]:
         # Without the recorder nothing can be given back any more: the leases run out, and others take the runs over.
@@ -160,12 +171,12 @@ class Worker:
         lessee = Lessee(us.name, secrets.token_hex(8), us.lease, self._served, kinds)
         try:
             claim = await self._store.claim(lessee, room, min(room, self._room_for_backfills()))
+            self._served = claim.served
+            self._begin_all(claim, lessee)
+            if self._orphans_wait and len(claim.runs) < room:
+                await self._take_orphans(lessee, room - len(claim.runs))
         except ClockAhead:  # whoever looks after the clock raises the alarm
             return self._config.poll
-        self._served = claim.served
-        self._begin_all(claim, lessee)
-        if self._orphans_wait and len(claim.runs) < room:
-            await self._take_orphans(lessee, room - len(claim.runs))
         if claim.next_at is None or len(claim.runs) == room:
             return self._config.poll
         if not claim.runs and claim.next_at <= claim.now:
@@ -175,8 +186,7 @@ class Worker:
 
     async def _take_orphans(self, lessee: Lessee, room: int) -> None:
         """Claim what no worker may perform, so that its runs say so and fail in the end; after all others."""
-        others = {kind for colleague in self._colleagues for kind in colleague.abilities.kinds}
-        claim = await self._store.claim_orphans(lessee, others, room)
+        claim = await self._store.claim_orphans(lessee, self._others.fleet().kinds(), room)
         self._orphans_wait = len(claim.runs) == room
         self._begin_all(claim, lessee)
 
@@ -214,7 +224,7 @@ class Worker:
         try:
             if slot.revoked or slot.to_stop:
                 raise asyncio.CancelledError
-            return await perform(slot.assignment, self._tools, self._config.ring, self._colleagues)
+            return await perform(slot.assignment, self._tools, self._config.ring, self._others.fleet())
         except asyncio.CancelledError:
             # Cancelled because the lease is lost, and then nothing may be written; or because the run is to make room
             # for a later one; or to give it back.
@@ -238,10 +248,8 @@ class Worker:
         self._revoke(slots, told.held)
         self._stop(slots[key] for key in told.to_stop)
 
-    def _meet(self, able: Iterable[tuple[str, str]]) -> None:
-        self._colleagues = tuple(
-            Colleague(name, read_abilities(text)) for name, text in able if name != self._config.name
-        )
+    def _meet(self, workers: Iterable[Able]) -> None:
+        self._others.meet(workers)
         if not self._orphans_wait and not self._draining:
             self._orphans_wait = True
             self.wake()
@@ -270,19 +278,28 @@ class Worker:
         abilities = write_abilities(self._abilities)
         return Presence(us.name, us.host, us.pid, us.version, us.concurrency, us.lease, self._draining, abilities)
 
+    def announce_drain(self) -> None:
+        """Say that no more is taken on."""
+        self._draining = True
+        self.beating.bell.ring()
+
+    @property
+    def draining(self) -> bool:
+        """Say whether it takes on no more."""
+        return self._draining
+
     async def drain(self, grace: float) -> None:
         """Let running attempts end within `grace` seconds, then give the rest back. `claiming` has ended before.
 
         When the database does not answer, what could not be given back is left to the end of its lease.
         """
-        self._draining = True
-        self.beating.bell.ring()
+        self.announce_drain()
         await self._all_ended(grace)
         await asyncio.sleep(0)  # a task that never began could not give its run back
         for slot in self._slots.values():
             if slot.task is not None and not slot.recording:
                 slot.task.cancel()
-        await self._all_ended(GIVING_BACK)
+        await self._all_ended(self._left())
 
     async def _all_ended(self, seconds: float) -> None:
         with suppress(TimeoutError):

@@ -167,7 +167,7 @@ def test_a_long_output_is_cut_with_a_flag(server: Server) -> None:
 def test_a_private_address_is_refused_when_literal_and_blocked_when_a_name_leads_there(
     tmp_path: Path, sink: Sink
 ) -> None:
-    with Server(tmp_path, allow_private_urls="false") as server:
+    with Server(tmp_path, allow_private_urls="false", lease="1s") as server:
         server.ready()
         body = {"triggers": [{"kind": "interval", "every": "1d"}], "target": sink.target("/inside")}
         refused = server.ask("POST", "/schedules", body)

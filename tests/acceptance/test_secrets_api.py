@@ -132,13 +132,10 @@ async def test_an_allow_list_holds_for_its_namespace_and_a_private_network_takes
 async def test_a_name_that_resolves_to_a_private_address_is_recorded_as_blocked_and_not_tried_again(
     tmp_path: Path,
 ) -> None:
-    async with api_on(tmp_path, turning=True, allow_private_urls=False) as api:
+    async with api_on(tmp_path, turning=True, allow_private_urls=False, lease="1s") as api:
         target = {"kind": "http", "url": "http://localhost:9/hook"}
         assert (await api.post("/schedules", draft("job", target=target))).status == 201
         run = await ended(api, "job")
-        assert (run["state"], run["attempt"], run["error"]) == (
-            "failed",
-            1,
-            "blocked: localhost is at a loopback address",
-        )
+        assert (run["state"], run["attempt"]) == ("failed", 1)
+        assert run["error"].startswith("blocked: localhost is at a loopback address")
         assert [one["error"] for one in run["attempts"]] == [run["error"]]

@@ -38,7 +38,7 @@ async def decline(world: World, claim: Claim, *, elsewhere: bool, error: str = "
     results = []
     for run in claim.runs:
         result = result_of(claim, run, AttemptState.RELEASED, permanent=True, error=error)
-        declined = Declined(run.declined, elsewhere, run.unable_since_at)
+        declined = Declined(run.declined, elsewhere, run.unable_since_at, run.available_at)
         results.append(result._replace(ended=result.ended._replace(declined=declined)))
     return await world.store.worker().finish(results, settle)
 
@@ -122,6 +122,18 @@ async def test_a_run_that_no_worker_could_do_for_a_minute_fails_and_pauses_nothi
     assert (await world.schedule()).state == "active"
 
 
+async def test_a_run_that_nobody_claimed_for_long_does_not_fail_at_once(world: World) -> None:
+    await world.put(target=COMMAND)
+    run = await world.trigger()
+    await decline(world, await world.claim(), elsewhere=False)
+    waits_since = world.clock.at + SECOND
+    world.clock.at += 2 * UNABLE
+    again = await world.claim()
+    assert [one.available_at for one in again.runs] == [waits_since]
+    await decline(world, again, elsewhere=False)
+    assert (await world.run(run.id)).run.state == "retrying"
+
+
 async def test_a_worker_that_may_do_it_ends_the_wait_for_one(world: World) -> None:
     await world.put(target=COMMAND)
     run = await world.trigger()
@@ -135,6 +147,6 @@ async def test_workers_that_are_there_tell_what_they_may_do_and_silent_ones_are_
     worker = world.store.worker()
     for name, abilities in (("w1", '{"kinds":["http"]}'), ("w2", "{}")):
         await worker.extend([], LEASE, Presence(name, "host", 1, "1", 8, LEASE, draining=False, abilities=abilities))
-    assert await worker.able() == (("w1", '{"kinds":["http"]}'), ("w2", "{}"))
+    assert await worker.able() == (("w1", '{"kinds":["http"]}', True), ("w2", "{}", True))
     world.clock.go(seconds=LEASE.total_seconds() + 1)
-    assert await worker.able() == ()
+    assert await worker.able() == (("w1", '{"kinds":["http"]}', False), ("w2", "{}", False))

@@ -137,7 +137,7 @@ async def test_ranges_are_dropped_one_at_a_time_the_oldest_first(world: World) -
         assert f"runs_{NOW + gone + 1}" in partitions(world)
 
 
-async def test_the_pruner_keeps_ranges_when_its_walk_is_over_not_before(world: World) -> None:
+async def test_the_pruner_drops_ranges_when_its_walk_is_over_and_makes_them_before(world: World) -> None:
     await world.put(triggers=YEARLY)
     await world.trigger()
     await world.work()
@@ -152,6 +152,7 @@ async def test_the_pruner_keeps_ranges_when_its_walk_is_over_not_before(world: W
     pruner = Prune(world.store.engine(), KEEP, world.clock)
     assert await pruner.turn() == BREATH
     assert f"runs_{NOW}" in partitions(world), "it has rows to delete first"
+    assert f"runs_{NOW + 5}" in partitions(world), "what is to come finds room, however much there is to delete"
     assert await pruner.turn() == REST
     assert f"runs_{NOW}" not in partitions(world)
 

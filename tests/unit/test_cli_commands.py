@@ -215,6 +215,18 @@ def test_a_server_that_is_not_there_yet_exits_3_and_says_so(cli: Cli, server: Se
     assert (code, err) == (3, f"the scheduler at {server.url} is {status}; try again in a moment\n")
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_server_whose_database_is_away_exits_3_and_says_so(cli: Cli, server: Server, method: str):
+    problem = {"title": "Service Unavailable", "status": 503, "detail": "the database does not answer"}
+    path = "/schedules" if method == "GET" else "/schedules/digest/pause"
+    server.on(method, path, 503, problem)
+    code, _, err = cli(*(["list"] if method == "GET" else ["pause", "digest"]))
+    assert code == 3
+    assert (
+        err == f"the scheduler at {server.url} cannot answer now: the database does not answer; try again in a moment\n"
+    )
+
+
 def test_options_of_the_connection_may_stand_before_the_command(cli: Cli, server: Server):
     server.on("GET", "/runs/1", 200, run_of(1))
     code, out, _ = cli("--namespace", "team", "--json", "--url", server.url, "run", "show", "1")

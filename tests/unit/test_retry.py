@@ -127,8 +127,8 @@ def test_what_may_be_sent_at_most_once_fails_with_its_first_loss():
     assert (reaped.state, reaped.reason, reaped.losses) == ("failed", "lost", 1)
 
 
-def declined(times: int, *, elsewhere: bool, since: int | None = None) -> Ended:
-    return ended(AttemptState.RELEASED)._replace(declined=Declined(times, elsewhere, since))
+def declined(times: int, *, elsewhere: bool, since: int | None = None, available_at: int = NOW) -> Ended:
+    return ended(AttemptState.RELEASED)._replace(declined=Declined(times, elsewhere, since, available_at))
 
 
 @pytest.mark.parametrize(("times", "seconds"), [(0, 1), (1, 2), (3, 8), (4, 15), (5_000, 15)])
@@ -142,7 +142,14 @@ def test_a_run_that_no_worker_may_do_fails_once_none_could_for_a_while():
     assert (first.state, first.unable_since_at) == (RunState.RETRYING, NOW)
     almost = settle(declined(9, elsewhere=False, since=NOW), limits(), NOW + UNABLE - 1)
     assert (almost.state, almost.unable_since_at) == (RunState.RETRYING, NOW)
-    assert settle(declined(9, elsewhere=False, since=NOW), limits(), NOW + UNABLE).state == RunState.FAILED
+    last = declined(9, elsewhere=False, since=NOW, available_at=NOW + SECOND)
+    assert settle(last, limits(), NOW + UNABLE).state == RunState.FAILED
+
+
+def test_a_run_that_nobody_has_looked_at_for_a_while_is_given_its_minute_anew():
+    back = NOW + UNABLE
+    settled = settle(declined(9, elsewhere=False, since=NOW, available_at=NOW), limits(), back)
+    assert (settled.state, settled.unable_since_at) == (RunState.RETRYING, back)
 
 
 def test_what_may_be_sent_only_once_and_was_not_sent_at_all_is_given_back_like_others():

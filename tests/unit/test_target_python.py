@@ -23,7 +23,7 @@ from backend.model.run import Dispatch
 from backend.targets import callee, pool
 from backend.targets.base import Failed, Outcome, Succeeded, TargetRules, Tools
 from backend.targets.output import KEPT_BYTES
-from backend.targets.pool import MOST_ANSWER_BYTES
+from backend.targets.pool import MOST_ANSWER_BYTES, PythonPool
 from backend.targets.python import PythonTarget
 from backend.targets.registry import parse_target
 
@@ -406,6 +406,25 @@ async def test_a_call_that_is_cancelled_just_after_its_answer_leaves_no_child(
     finally:
         for pid in filter(alive, pids(marks)):
             os.kill(pid, signal.SIGKILL)
+
+
+async def test_a_child_that_has_been_ended_is_not_ended_again_when_its_call_is_cancelled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ended, end = [], PythonPool._end
+
+    async def counted(self: PythonPool, child: Any, number: signal.Signals | None) -> int | None:
+        code = await end(self, child, number)
+        ended.append(child.process.pid)  # from here on, it may be another's
+        attempt.cancel()
+        return code
+
+    monkeypatch.setattr(PythonPool, "_end", counted)
+    async with tools() as lent:
+        attempt = asyncio.create_task(call(lent, "vanish", code=7))
+        with pytest.raises(asyncio.CancelledError):
+            await attempt
+    assert len(ended) == 1
 
 
 async def test_endless_output_ends_with_the_timeout() -> None:

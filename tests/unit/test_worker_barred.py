@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from backend.engine.retry import UNABLE
+from backend.errors import ClockAhead
 from backend.events import AttemptFinished, RunDeclined
 from backend.model.instants import SECOND
 from backend.targets.abilities import NONE, abilities_of, read_abilities, write_abilities
@@ -93,15 +94,78 @@ async def test_a_private_address_is_left_to_the_worker_that_may_send_there(tmp_p
         assert await w.history() == ("succeeded", ["succeeded"])
 
 
-async def test_a_private_address_that_no_worker_may_send_to_fails_at_once(tmp_path: Path) -> None:
-    async with world(tmp_path) as w, workers(w, strict=STRICT, other=STRICT) as found:
+async def lone_turn(w: World, worker: Worker) -> None:
+    """Claim a lease and more after the start, with heartbeats all the while."""
+    for _ in range(4):
+        w.clock.advance(LEASE.total_seconds() / 3)
+        await worker._beat_turn()
+    await turn(worker)
+
+
+async def test_a_private_address_that_a_lone_worker_may_not_send_to_fails_at_once(tmp_path: Path) -> None:
+    async with world(tmp_path) as w, workers(w, strict=STRICT) as found:
         await prepared(w)
-        await turn(found["strict"])
+        await found["strict"]._beat_turn()  # the hour until it was due passed at once, like an outage
+        await lone_turn(w, found["strict"])
         assert await w.history() == ("failed", ["failed"])
         error = (await w.run()).run.error or ""
         assert error.startswith("blocked: 127.0.0.1 is at a loopback address")
         assert "SCHEDULER_ALLOW_PRIVATE_URLS" in error
         assert "worker strict" in error
+
+
+async def test_a_private_address_waits_when_who_may_send_there_fell_silent_of_late(tmp_path: Path) -> None:
+    lenient = TargetRules(allow_commands=False, allow_private_urls=True)
+    async with world(tmp_path) as w, workers(w, strict=STRICT, lenient=lenient) as found:
+        w.gate.open.set()
+        await w.put()
+        await w.due(3600)
+        w.execute("update workers set seen_at = seen_at + 3540000000 where name = 'lenient'")  # the last of its beats
+        await found["strict"]._beat_turn()
+        await lone_turn(w, found["strict"])
+        assert await w.history() == ("retrying", [])
+        assert ((await w.run()).run.error or "").startswith("blocked: 127.0.0.1")
+        await found["lenient"]._beat_turn()
+        w.clock.advance(1)
+        await turn(found["lenient"])
+        assert await w.history() == ("succeeded", ["succeeded"])
+
+
+async def test_who_comes_back_from_a_long_outage_does_not_take_itself_for_alone(tmp_path: Path) -> None:
+    async with world(tmp_path) as w, workers(w, strict=STRICT) as found:
+        await lone_turn(w, found["strict"])
+        await prepared(w)
+        await turn(found["strict"])
+        assert await w.history() == ("retrying", [])
+        w.clock.advance(1)
+        await found["strict"]._beat_turn()
+        await turn(found["strict"])
+        assert await w.history() == ("retrying", [])
+
+
+async def test_a_private_address_that_none_of_several_workers_may_send_to_fails_after_a_while(tmp_path: Path) -> None:
+    async with world(tmp_path) as w, workers(w, strict=STRICT, other=STRICT) as found:
+        await prepared(w)
+        for _ in range(5):
+            await found["other"]._beat_turn()
+            await found["strict"]._beat_turn()
+            assert await w.history() in [("queued", []), ("retrying", [])]
+            await turn(found["strict"])
+            assert ((await w.run()).run.error or "").startswith("blocked: 127.0.0.1 is at a loopback address")
+            w.clock.advance(UNABLE / SECOND / 4)
+        assert await w.history() == ("failed", [])
+
+
+async def test_orphans_are_left_alone_while_the_clock_is_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with world(tmp_path) as w, workers(w, strict=STRICT) as found:
+        await prepared(w, target=COMMAND)
+        await found["strict"]._beat_turn()
+
+        async def ahead(*_: Any) -> None:
+            raise ClockAhead(600 * SECOND, w.clock.instant)
+
+        monkeypatch.setattr(type(w.store.worker()), "claim_orphans", ahead)
+        assert await found["strict"].turn() > 0
 
 
 async def test_what_no_worker_may_run_says_so_at_once_and_fails_when_none_comes(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ T = TypeVar("T")
 COMMAND_TIMEOUT = 20.0
 """Seconds; longer than the server's own limit, for a connection that has gone dead without a word."""
 ACQUIRE_TIMEOUT = 5.0
-CLOSE_TIMEOUT = 5.0
+CLOSE_TIMEOUT = 1.0
 CACHED_STATEMENTS = 256
 
 

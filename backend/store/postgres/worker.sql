@@ -104,7 +104,7 @@ from x
 where r.key = x.key and r.nominal_at = x.nominal_at
 returning r.key, r.id, r.schedule_key, r.namespace, r.nominal_at, r.scheduled_at, r.attempt_started_at, r.attempt,
           r.losses, r.released, r.retry_until_at, r.trigger_type, r.missed_count, r.missed_first_at, r.missed_last_at,
-          r.input, r.declined, r.unable_since_at
+          r.input, r.declined, r.unable_since_at, r.available_at
 
 -- name: next_available
 -- When the next waiting run of a lane and of these kinds may be claimed.

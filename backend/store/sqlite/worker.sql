@@ -83,7 +83,8 @@ where key in (
   where place <= :share
   order by place, turn limit :limit)
 returning key, id, schedule_key, namespace, nominal_at, scheduled_at, attempt_started_at, attempt, losses, released,
-          retry_until_at, trigger_type, missed_count, missed_first_at, missed_last_at, input, declined, unable_since_at
+          retry_until_at, trigger_type, missed_count, missed_first_at, missed_last_at, input, declined, unable_since_at,
+          available_at
 
 -- name: next_available
 -- When the next waiting run of a lane and of these kinds may be claimed.

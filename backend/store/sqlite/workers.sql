@@ -29,5 +29,5 @@ select case when seen_at + lease < :now then 'silent' when draining = 1 then 'dr
 from workers group by doing
 
 -- name: able_workers
--- What the workers that are there may do.
-select name, abilities from workers where seen_at + lease >= :now order by name
+-- What the workers may do, and whether they are there.
+select name, abilities, seen_at + lease >= :now from workers order by name
