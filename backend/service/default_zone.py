@@ -45,8 +45,10 @@ def _rules(document: object) -> Iterator[object]:
 
 
 def _lacks(rule: object) -> bool:
-    kind = rule.get("kind") if isinstance(rule, dict) else None
-    return isinstance(kind, str) and kind in IN_A_ZONE and "timezone" not in rule
+    if not isinstance(rule, dict) or "timezone" in rule:
+        return False
+    kind = rule.get("kind")
+    return isinstance(kind, str) and kind in IN_A_ZONE
 
 
 def _filled(rules: Any, zone: str) -> Any:  # noqa: ANN401 - JSON
