@@ -8,7 +8,7 @@ UV     := VIRTUAL_ENV=$(VENV) $(TOOLS)/bin/uv pip
 CODE   := backend tests benchmarks examples
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint check bench faults chaos soak plans lock clean
+.PHONY: help setup run test lint check bench faults chaos schemathesis soak plans lock clean
 
 help: ## show what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ bench: setup ## measure, and print ratios
 
 chaos: setup ## break three replicas and their PostgreSQL for ten minutes, and judge the ledger
 	@$(BIN)/python -m tests.fault.chaos $(CHAOS)
+
+schemathesis: setup ## send ten minutes of what the OpenAPI document allows and forbids; ARGS="postgres 60" for another database, or less
+	@$(BIN)/python -m tests.acceptance.schemathesis_run $(or $(ARGS),sqlite 600)
 
 soak: setup ## the long versions of property and crash tests; SOAK="--seeds 1000000" for more histories
 	@$(BIN)/python -m pytest -m soak --timeout 3600 $(SOAK)

@@ -3,6 +3,7 @@
 SchedulerError
 ├── ConfigurationError    a setting was refused; the process exits with 2
 ├── Refused               input broke a rule; 422, one FieldProblem each
+│   ├── Malformed         the body is not in the format it should be in; 400
 │   └── TooLarge          the body is over its limit; 413
 ├── Unauthorized          no key that is in force; 401
 ├── Forbidden             the key may not do that, whether or not it exists; 403
@@ -67,6 +68,10 @@ class Refused(SchedulerError):
     def __init__(self, problems: Sequence[FieldProblem]) -> None:
         super().__init__("; ".join(str(problem) for problem in problems))
         self.problems = tuple(problems)
+
+
+class Malformed(Refused):
+    """The body is not in the format it should be in; nothing was changed."""
 
 
 class TooLarge(Refused):

@@ -21,6 +21,7 @@ from backend.service.validation import problem_of
 PROBLEM = "application/problem+json"
 
 STATUS: Mapping[type[errors.SchedulerError], HTTPStatus] = {
+    errors.Malformed: HTTPStatus.BAD_REQUEST,
     errors.TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.Refused: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.Unauthorized: HTTPStatus.UNAUTHORIZED,

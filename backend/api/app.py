@@ -12,9 +12,11 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
+from starlette.responses import HTMLResponse
 
 from backend.api import answers
 from backend.api.context import Context
+from backend.api.docs_page import POLICY, docs_page
 from backend.api.request_ids import PREFIX, Observed
 from backend.api.requests import scopes_of
 from backend.api.routes import (
@@ -25,6 +27,7 @@ from backend.api.routes import (
     explain,
     health,
     keys,
+    maintenance,
     namespaces,
     preview,
     runs,
@@ -43,6 +46,7 @@ from backend.service.times import PreviewRequest
 
 NOUNS = (
     schedules,
+    maintenance,
     explain,
     runs,
     callbacks,
@@ -108,11 +112,18 @@ def create_app(context: Context) -> FastAPI:
     app.add_exception_handler(HTTPException, answers.on_http_exception)
     app.add_exception_handler(RequestValidationError, answers.on_bad_query)
     app.add_exception_handler(Exception, answers.on_defect)
+    app.add_route("/docs", lambda _: _docs(app), methods=["GET"], include_in_schema=False)
     stack = app.build_middleware_stack
     # Around all else: what the framework adds by its own means does not see answers to errors that nobody foresaw.
     app.build_middleware_stack = lambda: Observed(stack(), SystemClock(), context.around.events)  # type: ignore[method-assign]
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign] # the framework's documented way
     return app
+
+
+def _docs(app: FastAPI) -> HTMLResponse:
+    if not hasattr(app.state, "docs"):
+        app.state.docs = docs_page(app.openapi())
+    return HTMLResponse(app.state.docs, headers={"Content-Security-Policy": POLICY})
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

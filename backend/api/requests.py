@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Annotated, Any, NamedTuple
 
-import orjson
 from fastapi import Depends, Header, Path, Query, Request, Security
 from fastapi.dependencies.models import Dependant
 from fastapi.security import SecurityScopes
-from starlette.exceptions import HTTPException
 
+from backend.api.bodies import BATCH_LIMIT, BODY_LIMIT, read_body, read_json
 from backend.api.context import Context
 from backend.api.queries import check_query
-from backend.errors import FieldProblem, Forbidden, NotFound, Refused, TooLarge
+from backend.errors import FieldProblem, Forbidden, NotFound, Refused
 from backend.model.access import Principal, Scope
 from backend.model.ids import DEFAULT_NAMESPACE, NamespaceId
 from backend.service.api_keys import Keys, KeyView, key_view
@@ -24,6 +23,7 @@ from backend.service.calendars import Calendars
 from backend.service.drafts import ANY_REVISION
 from backend.service.egress import Allowances
 from backend.service.keys import identify, principal_of
+from backend.service.maintenance import Maintenance
 from backend.service.namespaces import Namespaces
 from backend.service.runs import Runs
 from backend.service.schedules import Schedules
@@ -33,11 +33,8 @@ from backend.service.validation import MOST_PROBLEMS, check_text
 from backend.service.wording import kind_of
 from backend.store.namespaces import no_such_namespace
 from backend.store.port import NamespaceStore
+from backend.store.repeats import Noting
 
-MIB = 1024 * 1024
-BODY_LIMIT = MIB
-BATCH_LIMIT = 32 * MIB
-LARGE = 256 * 1024
 _ETAG = re.compile(r'(?:W/)?"(\d{1,18})"')
 
 
@@ -70,6 +67,11 @@ class Caller(NamedTuple):
     def schedules(self) -> Schedules:
         """Give the use cases on schedules."""
         return Schedules(self.store, self.by, self.context.around)
+
+    @property
+    def maintenance(self) -> Maintenance:
+        """Give the use cases on many schedules at once."""
+        return Maintenance(self.schedules)
 
     @property
     def runs(self) -> Runs:
@@ -112,6 +114,11 @@ class Caller(NamedTuple):
         except NotFound as error:
             raise Refused([FieldProblem("namespace", str(error), "create it first, or name another")]) from None
         return self._replace(store=self.context.store.namespace(row.id), chosen=row.id)
+
+    def noting(self, noting: Noting) -> Caller:
+        """Let the one write of this request note its answer."""
+        context = replace(self.context, store=replace(self.context.store, noting=noting))
+        return self._replace(store=replace(self.store, noting=noting), context=context)
 
     async def own_key(self) -> KeyView:
         """Show the key that asks; its own reach, since the request may have chosen another."""
@@ -190,12 +197,12 @@ def scopes_of(dependant: Dependant) -> Iterator[str]:
 
 
 def key_of(request: Request) -> str | None:
-    """Read the key that a request carries."""
-    given = request.headers.get("x-api-key")
-    if given:
-        return given.strip()
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    return key.strip() if scheme.lower() == "bearer" and key.strip() else None
+    """Read the key that was sent; None without one, and when two headers do not name the same."""
+    named = [request.headers["x-api-key"].strip()] if "x-api-key" in request.headers else []
+    scheme, _, key = request.headers.get("authorization", "basic").partition(" ")
+    if scheme.lower() != "basic":  # that is for a proxy before us
+        named.append(key.strip() if scheme.lower() == "bearer" else "")
+    return named[0] or None if len(set(named)) == 1 else None
 
 
 ABSENT = object()
@@ -203,36 +210,10 @@ ABSENT = object()
 
 
 async def document(request: Request) -> Any:  # noqa: ANN401 - JSON
-    """Read the body as JSON, `ABSENT` when there is none; 400 when it is no JSON, TooLarge over its limit."""
+    """Read the body as JSON, `ABSENT` when there is none; Malformed, Refused or TooLarge if it cannot be read."""
     is_batch = request.method == "POST" and request.url.path.endswith(("/schedules/batch", "/simulate"))
     raw = await read_body(request, BATCH_LIMIT if is_batch else BODY_LIMIT)
-    if not raw.strip():
-        return ABSENT
-    try:
-        # Megabytes of JSON take a tenth of a second, in which the event loop has schedules to fire.
-        return await asyncio.to_thread(orjson.loads, raw) if len(raw) > LARGE else orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise HTTPException(400, f"the body is not valid JSON in UTF-8: {error}") from error
-
-
-async def read_body(request: Request, limit: int) -> bytes:
-    """Read the body's bytes; TooLarge over the limit."""
-    # One that says so is refused before its bytes are read; of one that does not, no more is read than the limit.
-    declared = request.headers.get("content-length", "")
-    pieces, size = [], int(declared) if declared.isdecimal() and len(declared) < 20 else 0
-    _check_size(size, limit)
-    size = 0
-    async for piece in request.stream():
-        size += len(piece)
-        _check_size(size, limit)
-        pieces.append(piece)
-    return b"".join(pieces)
-
-
-def _check_size(size: int, limit: int) -> None:
-    if size > limit:
-        rule = f"the body is larger than {limit // MIB} MiB"
-        raise TooLarge([FieldProblem("body", rule, "send less, or several requests")])
+    return ABSENT if not raw.strip() else await read_json(raw)
 
 
 Document = Annotated[Any, Depends(document)]

@@ -14,6 +14,7 @@ from backend.service.backfill import BackfillRequest
 from backend.service.calendars import CalendarBody
 from backend.service.callbacks import CompleteBody
 from backend.service.egress import EgressBody
+from backend.service.maintenance import PauseManyBody, ResumeManyBody
 from backend.service.namespaces import NamespaceBody, NamespacePatch
 from backend.service.secrets import SecretBody
 from backend.service.simulate import SimulateRequest
@@ -81,6 +82,8 @@ NAMESPACE_EXAMPLE: Mapping[str, Any] = {
 NAMESPACE_PATCH_EXAMPLE: Mapping[str, Any] = {"limits": {"schedules": 2000, "minimum_interval": None}}
 KEY_EXAMPLE: Mapping[str, Any] = {"namespace": "growth", "name": "newsletter", "scopes": ["read", "write"]}
 COMPLETE_EXAMPLE: Mapping[str, Any] = {"state": "succeeded", "output": {"rows": 1200}}
+PAUSE_MANY_EXAMPLE: Mapping[str, Any] = {"filter": {"tag": "team:growth"}, "note": "database upgrade"}
+RESUME_MANY_EXAMPLE: Mapping[str, Any] = {"filter": {"tag": "team:growth"}, "note": "database upgrade"}
 BACKFILL_EXAMPLE: Mapping[str, Any] = {"from": "2026-11-01T00:00:00Z", "to": "2026-11-08T00:00:00Z", "dry_run": True}
 PREVIEW_EXAMPLE: Mapping[str, Any] = {"triggers": SCHEDULE_EXAMPLE["triggers"], "count": 3}
 _REFUSED: Mapping[str, Any] = {
@@ -117,6 +120,8 @@ BODIES: tuple[type[BaseModel], ...] = (
     ResumeBody,
     TriggerBody,
     BackfillRequest,
+    PauseManyBody,
+    ResumeManyBody,
     BatchBody,
     CalendarBody,
     SecretBody,
@@ -144,20 +149,27 @@ _WORDS = {
 _HEADERS = {
     "ETag": "The schedule's revision, for If-Match.",
     "Location": "Where it can be read.",
+    "Idempotency-Replayed": "`true` when this was answered before, to the same Idempotency-Key.",
     "WWW-Authenticate": "How to send a key.",
     "Retry-After": "Seconds to wait.",
 }
 
 
 def responses(
-    answers: Mapping[int, type[BaseModel]], *statuses: int, headers: Sequence[str] = ()
+    answers: Mapping[int, type[BaseModel]], *statuses: int, headers: Sequence[str] = (), then: Sequence[str] = ()
 ) -> dict[int | str, dict[str, Any]]:
     """Document what a route answers, and the ways in which it refuses."""
     documented: dict[int | str, dict[str, Any]] = {
         status: {"model": model, "description": model.__doc__ or "One page.", "headers": _headers(*headers)}
+        | ({"links": links(*then)} if then else {})
         for status, model in answers.items()
     }
     return documented | refusals(401, 403, 404, 422, 429, 503, *statuses)
+
+
+def links(*operations: str) -> dict[str, Any]:
+    """Document what can be done next with what was answered, by its id."""
+    return {name: {"operationId": name, "parameters": {"id": "$response.body#/id"}} for name in operations}
 
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:

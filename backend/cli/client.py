@@ -5,6 +5,7 @@ It is `backend.client` without its models, which are slow to import, and without
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from typing import Any, NoReturn
 from urllib.parse import SplitResult
@@ -33,6 +34,7 @@ class Client:
             )
         except ValueError as error:
             raise WrongUsage(str(error)) from None
+        weakref.finalize(self, self._api.close)
 
     def get(self, *path: str, query: Query | None = None) -> Json:
         """Read what is at the path; its parts are quoted here."""
@@ -88,7 +90,7 @@ class Client:
         try:
             return self._api.carry_out(self._api.terms.flow(call))
         except api.ClientError as error:
-            _fail(self.url, error)
+            _fail(error, self.url)
 
 
 def split_url(url: str) -> SplitResult:
@@ -99,14 +101,12 @@ def split_url(url: str) -> SplitResult:
         raise WrongUsage(f"--url {error}; {ADDRESS_FIX}") from None
 
 
-def _fail(url: str, error: api.ClientError) -> NoReturn:
+def _fail(error: api.ClientError, url: str) -> NoReturn:
     """Say what it means for whoever has given the command."""
-    if isinstance(error, api.Unavailable) and error.state:
-        raise Unreachable(f"{error}; try again in a moment") from error
-    if isinstance(
-        error, api.Unavailable
-    ):  # nothing is wrong with what was asked: its database is away, or its clock held
-        raise Unreachable(f"the scheduler at {url} cannot answer now: {_why(error)}; try again in a moment") from error
+    if isinstance(error, api.Unavailable):
+        # Nothing is wrong with what was asked: the server is starting, its database is away, or its clock is held.
+        why = str(error) if error.state else f"the scheduler at {url} cannot answer now: {error}"
+        raise Unreachable(f"{why}; try again in a moment") from error
     if isinstance(error, api.NotFound):
         raise Missing(error.document) from error
     if isinstance(error, api.Problem):
@@ -117,7 +117,3 @@ def _fail(url: str, error: api.ClientError) -> NoReturn:
     raise Unreachable(
         f"{error}\nstart one with `scheduler serve`, or name another by --url or SCHEDULER_URL"
     ) from error
-
-
-def _why(error: api.Problem) -> str:
-    return str(error.document.get("detail") or error.document.get("title"))

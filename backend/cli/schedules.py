@@ -176,33 +176,89 @@ def _next_times(answer: Json) -> None:
         print_line("no next times")
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Which schedules, in place of an id."""
+
+    tag: Annotated[str | None, Parameter(help="All with this tag: KEY=VALUE.")] = None
+    owner: Annotated[str | None, Parameter(help="All of this owner.")] = None
+    target: Annotated[str | None, Parameter(help="All with this kind of target.")] = None
+    name: Annotated[str | None, Parameter(help="All of exactly this name.")] = None
+    search: Annotated[str | None, Parameter(name=["--search", "-q"], help="All with this in id or name.")] = None
+    every: Annotated[bool, Parameter(name="--all", negative="", help="All there are.")] = False
+    dry_run: Annotated[bool, Parameter(negative="", help="Say which, and change nothing.")] = False
+
+    def body(self) -> Json:
+        """Write what is selected as the server reads it; empty when nothing is."""
+        chosen = {
+            "tag": _colon(self.tag),
+            "owner": self.owner,
+            "target": self.target,
+            "name": self.name,
+            "q": self.search,
+        }
+        wanted = {name: value for name, value in chosen.items() if value is not None}
+        if not wanted and not self.every:
+            return {}
+        return {"filter": wanted, "all": self.every, "dry_run": self.dry_run}
+
+
+NONE = Selection()
+
+
 def pause(
-    id_: Id,
+    id_: Annotated[str | None, Parameter(name="ID", help="The schedule's id; or say which by options.")] = None,
     /,
     *,
     note: Annotated[str, Parameter(help="Why; kept with the schedule.")] = "",
+    which: Selection = NONE,
     common: Common = DEFAULTS,
 ) -> None:
-    """Pause a schedule. What would have fired meanwhile is recorded as skipped."""
-    tell(
-        connect(common).post("schedules", id_, "pause", body={"note": note} if note else {}),
-        _changed,
-        as_json=common.json,
-    )
+    """Pause a schedule, or many. What would have fired meanwhile is recorded as skipped."""
+    _turn("pause", id_, which, {"note": note} if note else {}, common)
 
 
 def resume(
-    id_: Id,
+    id_: Annotated[str | None, Parameter(name="ID", help="The schedule's id; or say which by options.")] = None,
     /,
     *,
     catch_up: Annotated[
         bool, Parameter(negative="", show_default=False, help="Let the misfire policy decide about the paused time.")
     ] = False,
+    note: Annotated[str | None, Parameter(help="Of many, only those paused with this note.")] = None,
+    which: Selection = NONE,
     common: Common = DEFAULTS,
 ) -> None:
-    """Resume a paused schedule."""
-    body = {"catch_up": True} if catch_up else {}
-    tell(connect(common).post("schedules", id_, "resume", body=body), _changed, as_json=common.json)
+    """Resume a paused schedule, or many that people have paused."""
+    body: Json = {"catch_up": True} if catch_up else {}
+    if note is not None and id_ is not None:
+        raise WrongUsage("--note chooses among many schedules; leave it out with an id")
+    _turn("resume", id_, which, body if note is None else body | {"note": note}, common)
+
+
+def _turn(verb: str, id_: str | None, which: Selection, body: Json, common: Common) -> None:
+    chosen = which.body()
+    if (id_ is None) == (not chosen):
+        raise WrongUsage(f"give either an id or which schedules to {verb}, such as --tag team=growth")
+    client = connect(common)
+    if id_ is not None:
+        tell(client.post("schedules", id_, verb, body=body), _changed, as_json=common.json)
+        return
+    cursor: str | None = ""
+    while cursor is not None:
+        place = {"cursor": cursor} if cursor else {}
+        answer = client.post("schedules", verb, body=body | chosen | place)
+        tell(answer, lambda many: _changed_many(verb, many, dry_run=which.dry_run), as_json=common.json)
+        cursor = answer["next_cursor"]
+
+
+def _changed_many(verb: str, many: Json, *, dry_run: bool) -> None:
+    done = {"pause": "paused", "resume": "resumed"}[verb]
+    would = "would be " if dry_run else ""
+    print_line(f"{many['changed']} of {many['matched']} that fit {would}{done}; {many['refused']} refused")
+    for item in many["items"]:
+        print_line(f"{item['id']} {item['change']}" + (f": {item['detail']}" if item["detail"] else ""))
 
 
 def _changed(schedule: Json) -> None:

@@ -42,7 +42,7 @@ class Prune:
             began = self.clock.monotonic()
         pruned = await self.store.prune(self.keep, self._next_key, BATCH)
         self._next_key = pruned.next_key
-        if pruned.runs >= BATCH:
+        if max(pruned.runs, pruned.repeats) >= BATCH:
             return BREATH
         if pruned.next_key:
             return max(BREATH, IDLE_REST * (self.clock.monotonic() - began))

@@ -8,11 +8,13 @@ import json
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
 from backend.errors import ConfigurationError
+from backend.executor.connections import Connection, Crowd, Limits
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
@@ -71,8 +73,9 @@ def _refusal(host: str, port: int, error: Exception, setting: str) -> str:
     return f"SCHEDULER_BIND_HOST, {setting}: {host}:{port} cannot be listened on ({why}), so choose another"
 
 
-def server_on(front: Front) -> Server:
+def server_on(front: Front, limits: Limits | None = None) -> Server:
     """Build the HTTP server."""
+    crowd = Crowd(limits or Limits())
     return Server(
         uvicorn.Config(
             front,
@@ -80,7 +83,7 @@ def server_on(front: Front) -> Server:
             log_level="warning",
             access_log=False,
             lifespan="off",
-            http="httptools",
+            http=partial(Connection, crowd),  # type: ignore[arg-type] # it is called, as a class would be
             ws="none",
             server_header=False,
             timeout_graceful_shutdown=GRACEFUL,
@@ -89,9 +92,11 @@ def server_on(front: Front) -> Server:
 
 
 @asynccontextmanager
-async def serving_on(listener: socket.socket, front: Front) -> AsyncIterator[asyncio.Task[None]]:
+async def serving_on(
+    listener: socket.socket, front: Front, limits: Limits | None = None
+) -> AsyncIterator[asyncio.Task[None]]:
     """Serve on an open port until the block is left."""
-    server = server_on(front)
+    server = server_on(front, limits)
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="api")
     try:
         yield serving

@@ -21,6 +21,7 @@ from backend.service.schedules import Surroundings
 from backend.service.validation import parse
 from backend.service.views import View
 from backend.store.keys import KeyRow, KeyStore, NewKey, Successor
+from backend.store.repeats import shown
 from backend.triggers.base import Instant
 
 LONGEST_OVERLAP = timedelta(days=30)
@@ -103,7 +104,7 @@ class Keys:
         hash_, scopes = hash_of(text, self.store_id), write_scopes(frozenset(body.scopes))
         wanted = NewKey(id_, namespace, body.name, hash_, scopes, self.principal.by, body.expires_at)
         try:
-            row = await self.store.create(wanted)
+            row = await self.store.create(wanted, shown(lambda row: _with_text(row, now, text)))
         except NotFound as error:
             raise Refused([FieldProblem("namespace", str(error), "create it first")]) from None
         self._tell(row, "created")
@@ -143,7 +144,7 @@ class Keys:
         overlap = parse(RotateBody, document).overlap
         new_id, text = new_key()
         successor = Successor(new_id, hash_of(text, self.store_id), self.principal.by, micros(overlap))
-        row = await self.store.rotate(id_, successor)
+        row = await self.store.rotate(id_, successor, shown(lambda row: _with_text(row, now, text)))
         self._tell(row, "rotated")
         return _with_text(row, now, text)
 

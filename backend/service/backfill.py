@@ -21,6 +21,7 @@ from backend.model.schedule import Schedule
 from backend.service.schedules import Surroundings
 from backend.service.views import View
 from backend.store.port import NamespaceStore
+from backend.store.repeats import shown
 from backend.triggers.base import Instant
 
 MOST = 10_000
@@ -98,10 +99,11 @@ class Backfills:
             raise Refused([FieldProblem("from", rule, "give another range, and try it with dry_run")])
         backfill_id = uuid7(now, self.around.entropy(10))
         runs = await asyncio.to_thread(self._runs, schedule, instants, backfill_id, request, now)
-        await self.store.start_backfill(schedule_id, _unless_changed(schedule, runs, request.to))
+        view = _view(backfill_id, instants, recorded)
+        await self.store.start_backfill(schedule_id, _unless_changed(schedule, runs, request.to), shown(lambda _: view))
         self.around.events.emit(BackfillStarted(schedule.namespace, schedule.id, backfill_id, len(runs), self.by))
         self.around.wake_workers()
-        return _view(backfill_id, instants, recorded)
+        return view
 
     def _runs(
         self, schedule: Schedule, instants: Sequence[int], backfill_id: str, request: BackfillRequest, now: int

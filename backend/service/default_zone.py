@@ -45,7 +45,10 @@ def _rules(document: object) -> Iterator[object]:
 
 
 def _lacks(rule: object) -> bool:
-    return isinstance(rule, dict) and rule.get("kind") in IN_A_ZONE and "timezone" not in rule
+    if not isinstance(rule, dict) or "timezone" in rule:
+        return False
+    kind = rule.get("kind")
+    return isinstance(kind, str) and kind in IN_A_ZONE
 
 
 def _filled(rules: Any, zone: str) -> Any:  # noqa: ANN401 - JSON

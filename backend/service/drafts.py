@@ -351,6 +351,11 @@ def resume(current: Schedule, by: str, moment: Moment, *, open_run: bool, catch_
     return Change("resumed", resumed, by, planned)
 
 
+def nothing(id_: str) -> Schedule:
+    """Stand for a schedule that is not there any more."""
+    return _BLANK._replace(id=id_)
+
+
 def delete(current: Schedule, by: str, moment: Moment, *, open_run: bool) -> Change:
     """Plan up to now, then never again; waiting runs are skipped, a running one comes to its end."""
     planned = caught_up(current, moment, open_run=open_run, walks=FEW_WALKS)

@@ -18,6 +18,7 @@ from backend.service.schedules import Surroundings
 from backend.service.validation import check_text, parse
 from backend.service.views import View
 from backend.store.namespaces import NamespaceRow, NamespacesStore, no_such_namespace
+from backend.store.repeats import shown
 from backend.triggers.zones import timeline
 
 ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
@@ -75,7 +76,8 @@ class Namespaces:
     async def create(self, document: object) -> NamespaceView:
         """Make a namespace; Conflict when it exists."""
         body = parse(NamespaceBody, document)
-        row = await self.store.create(NamespaceId(body.id), body.timezone, body.limits.model_dump_json())
+        limits = body.limits.model_dump_json()
+        row = await self.store.create(NamespaceId(body.id), body.timezone, limits, shown(_view))
         self._tell(row.id, "created")
         return _view(row)
 

@@ -17,6 +17,7 @@ from backend.service.schedules import Surroundings
 from backend.service.validation import check_text
 from backend.service.views import RunView, run_view
 from backend.store.port import NamespaceStore
+from backend.store.repeats import shown
 from backend.store.runs import Place, RunFilter, RunRow
 
 
@@ -52,7 +53,7 @@ class Runs:
                 input=orjson.dumps(given).decode() if given else None,
             )
 
-        record = await self.store.start_run(schedule_id, make)
+        record = await self.store.start_run(schedule_id, make, shown(run_view))
         self.around.wake_workers()
         return run_view(record)
 
@@ -65,13 +66,13 @@ class Runs:
                 backfill_id=f"retry:{new}", trigger_type=TriggerType.RETRY, input=ended.input
             )
 
-        record = await self.store.retry_run(id_, make)
+        record = await self.store.retry_run(id_, make, shown(run_view))
         self.around.wake_workers()
         return run_view(record)
 
     async def cancel(self, id_: str) -> RunView:
         """End an open run; if a worker is at it, it is stopped."""
-        record = await self.store.cancel_run(id_, self.by)
+        record = await self.store.cancel_run(id_, self.by, shown(run_view))
         self.around.check_leases()
         return run_view(record)
 

@@ -27,8 +27,10 @@ from backend.service.timings import calendars_of
 from backend.service.validation import MOST_PROBLEMS, check_text, joined, parse
 from backend.service.views import OccurrenceView, schedule_view
 from backend.store.keyring import KeyRing
+from backend.store.operation import Operation
 from backend.store.port import NamespaceStore
-from backend.store.schedules import ScheduleFilter, Wish, no_such_schedule
+from backend.store.repeats import Show, shown
+from backend.store.schedules import ScheduleFilter, Wish, get_schedule, no_such_schedule
 from backend.targets.base import TargetRules
 
 MOST_IN_A_BATCH = 10_000
@@ -83,7 +85,7 @@ class Schedules:
         definition = await asyncio.to_thread(self._read, zoned_document, await self._rules())
         id_ = definition.id or uuid7(now, self.around.entropy(10))
         draft = Draft(_named(definition, id_), self.by, only_create=True)
-        await self._put([draft])
+        await self._put([draft], show=self._seen(id_))
         return await self.get(id_)
 
     async def put(self, id_: str, document: object, if_match: int | None) -> tuple[dict[str, Any], str]:
@@ -102,8 +104,9 @@ class Schedules:
         documents = await zoned(self.store, batch.documents)
         read = await asyncio.to_thread(self._read_all, documents, await self._rules())
         puts = [Draft(definition, self.by, f"schedules[{n}]", batch.source) for n, definition in enumerate(read)]
-        changes = await self._put(puts, prune_source=batch.source if batch.prune else None, dry_run=batch.dry_run)
-        return await asyncio.to_thread(lambda: list(map(_item, changes)))
+        pruned = batch.source if batch.prune else None
+        changes = await self._put(puts, show=shown(_items), prune_source=pruned, dry_run=batch.dry_run)
+        return await asyncio.to_thread(_items, changes)
 
     def _read_all(self, documents: Sequence[object], rules: TargetRules) -> list[ScheduleDefinition]:
         read: list[ScheduleDefinition] = []
@@ -135,8 +138,16 @@ class Schedules:
             draft = Draft(self._read(merged, rules), self.by, if_match=if_match)
             return drafts.revise(draft, current, moment, open_run=open_run)
 
-        await self._change(Wish([id_], revise, calendars=None, secrets=None))
+        await self.change(Wish([id_], revise, calendars=None, secrets=None))
         return await self.get(id_)
+
+    def _seen(self, id_: str) -> Show[list[Change]]:
+        """Show one schedule as it is within the transaction that changes it."""
+
+        def show(_: list[Change]) -> Operation[dict[str, Any]]:
+            return schedule_view((yield from get_schedule(self.store.namespace, id_)))
+
+        return show
 
     async def get(self, id_: str) -> dict[str, Any]:
         """Show one schedule, or raise NotFound."""
@@ -148,15 +159,13 @@ class Schedules:
     ) -> tuple[list[dict[str, Any]], str | None]:
         """Show one page in order of creation, and the cursor of the next."""
         place = read_cursor(cursor, int)
-        found = await self.store.schedules(wanted, after=int(place[0]) if place else 0, limit=limit + 1)
-        more = len(found) > limit
-        page = found[:limit]
+        page, following = await self.store.schedules_page(wanted, after=int(place[0]) if place else 0, limit=limit)
         views = await asyncio.to_thread(lambda: [schedule_view(one) for one in page])
-        return views, write_cursor(page[-1].schedule.key) if more else None
+        return views, None if following is None else write_cursor(following)
 
     async def delete(self, id_: str, if_match: int | None) -> None:
         """Delete a schedule; its runs stay in the ledger."""
-        await self._revise(id_, drafts.delete, if_match)
+        await self._revise(id_, drafts.delete, if_match, shows=False)
 
     async def pause(self, id_: str, note: str, if_match: int | None) -> dict[str, Any]:
         """Stop firing, with a note that says why."""
@@ -230,7 +239,12 @@ class Schedules:
         return document | {"retry": {**self.around.defaults["retry"], **retry}} if isinstance(retry, dict) else document
 
     async def _put(
-        self, puts: Sequence[Draft], *, prune_source: str | None = None, dry_run: bool = False
+        self,
+        puts: Sequence[Draft],
+        *,
+        show: Show[list[Change]] | None = None,
+        prune_source: str | None = None,
+        dry_run: bool = False,
     ) -> list[Change]:
         by_id = {str(draft.definition.id): draft for draft in puts}
 
@@ -244,16 +258,19 @@ class Schedules:
         drops = drop if prune_source else None
         calendars = calendars_of(one for draft in puts for one in draft.definition.exclusions)
         secrets = secrets_of(draft.definition for draft in puts)
-        return await self._change(Wish(list(by_id), revise, prune_source, drops, dry_run, calendars, secrets))
+        wish = Wish(list(by_id), revise, prune_source, drops, dry_run, calendars, secrets)
+        return await self.change(wish, show)
 
-    async def _revise(self, id_: str, change: Callable[..., Change], if_match: int | None) -> None:
+    async def _revise(
+        self, id_: str, change: Callable[..., Change], if_match: int | None, *, shows: bool = True
+    ) -> None:
         def revise(_: str, current: Schedule | None, open_run: bool, moment: Moment) -> Change:  # noqa: FBT001
             if current is None:
                 raise no_such_schedule(id_)
             drafts.check_revision(current, if_match)
             return change(current, self.by, moment, open_run=open_run)
 
-        await self._change(Wish([id_], revise))
+        await self.change(Wish([id_], revise), self._seen(id_) if shows else None)
 
     def _tell(self, changes: Sequence[Change]) -> None:
         if len(changes) > FACTS_EACH:
@@ -264,8 +281,9 @@ class Schedules:
             fact = ScheduleChanged(change.schedule.namespace, change.schedule.id, change.verb, self.by)
             self.around.events.emit(fact)
 
-    async def _change(self, wish: Wish) -> list[Change]:
-        changes = await self.store.change(wish)
+    async def change(self, wish: Wish, show: Show[list[Change]] | None = None) -> list[Change]:
+        """Decide and write changes, tell of them, and wake whom they concern."""
+        changes = await self.store.change(wish, show or shown(len))
         if wish.dry_run:
             return changes
         self._tell([change for change in changes if change.verb != "unchanged"])
@@ -273,6 +291,10 @@ class Schedules:
         if any(plan.displaces for change in changes for plan in change.planned):
             self.around.check_leases()
         return changes
+
+
+def _items(changes: Sequence[Change]) -> list[BatchItem]:
+    return list(map(_item, changes))
 
 
 def _item(change: Change) -> BatchItem:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -29,7 +30,9 @@ def parse(model: type[M], document: object, *, at: str = "") -> M:
 def problems_of(error: ValidationError, at: str = "", model: type[BaseModel] | None = None) -> list[FieldProblem]:
     """Turn pydantic's findings about a document for `model` into field, rule, fix."""
     details = error.errors(include_url=False)
-    return [problem_of(detail, at, model) for detail in details if not _follows(detail, details)][:MOST_PROBLEMS]
+    # Each is worded with the nearest known name, which takes its time: of twenty thousand, only those that are told.
+    told = islice((detail for detail in details if not _follows(detail, details)), MOST_PROBLEMS)
+    return [problem_of(detail, at, model) for detail in told]
 
 
 def _follows(detail: ErrorDetails, others: Sequence[ErrorDetails]) -> bool:
@@ -53,6 +56,9 @@ def problem_of(detail: ErrorDetails, at: str = "", model: type[BaseModel] | None
 
 
 KIND_TAGS = frozenset({"cron", "interval", "once", "rrule", "date", "range", "calendar", "http", "command", "python"})
+MEMBER_TAGS = frozenset({"text", "reference"})
+TEXTS_OR_REFERENCES = frozenset({"headers", "env"})
+"""Fields whose values are texts or name secrets."""
 
 
 def _without_tags(location: Sequence[int | str]) -> list[int | str]:
@@ -61,6 +67,8 @@ def _without_tags(location: Sequence[int | str]) -> list[int | str]:
     for place, step in enumerate(location):
         after_union = place > 0 and (location[place - 1] == "target" or isinstance(location[place - 1], int))
         if step in KIND_TAGS and after_union:
+            continue
+        if step in MEMBER_TAGS and place > 1 and location[place - 2] in TEXTS_OR_REFERENCES:
             continue
         path.append(step)
     return path
@@ -85,8 +93,29 @@ def joined(path: str, step: str) -> str:
 
 def check_text(document: object, at: str = "") -> None:
     """Refuse what no store can keep: NUL, lone surrogates, numbers beyond 64 bits, documents too deep."""
+    if _can_be_kept(document):
+        return
     for path, rule, fix in _unkeepable(document, at, 0):
         raise Refused([FieldProblem(path or "body", rule, fix)])
+
+
+def _can_be_kept(document: object) -> bool:
+    """Tell whether there is anything to refuse, level by level; to find out where takes ten times as long."""
+    level = [document]
+    for _ in range(DEEPEST + 1):
+        below: list[object] = []
+        for value in level:
+            if isinstance(value, dict):
+                below.extend(value)
+                below.extend(value.values())
+            elif isinstance(value, list):
+                below.extend(value)
+            elif any(_unkeepable(value, "", 0)):
+                return False
+        if not below:
+            return True
+        level = below
+    return False
 
 
 def _unkeepable(value: object, path: str, depth: int) -> Iterator[tuple[str, str, str]]:

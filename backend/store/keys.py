@@ -12,6 +12,7 @@ from backend.model.ids import NamespaceId
 from backend.model.instants import micros
 from backend.store.namespaces import hold_namespace
 from backend.store.operation import Operation, Query, Runner, now
+from backend.store.repeats import Noting, Show, shown, write
 
 MOST_KEYS = 1000
 """Keys of one namespace, or of none, that are in force."""
@@ -149,16 +150,20 @@ def note_used(ids: Sequence[str], instant: int) -> Operation[None]:
     yield Query("note_keys_used", {"ids": list(ids), "now": instant})
 
 
+_ITSELF: Show[KeyRow] = shown(lambda row: row)
+
+
 @dataclass(frozen=True, slots=True)
 class KeyStore:
     """The keys within reach: those of one namespace, or with None all."""
 
     runner: Runner
     reach: NamespaceId | None
+    noting: Noting | None = None
 
-    async def create(self, wanted: NewKey) -> KeyRow:
+    async def create(self, wanted: NewKey, show: Show[KeyRow] = _ITSELF) -> KeyRow:
         """Make a key."""
-        return await self.runner.write(create_key(wanted))
+        return await write(self.runner, self.noting, create_key(wanted), show)
 
     async def get(self, id_: str) -> KeyRow:
         """Read one key, or raise NotFound."""
@@ -172,6 +177,6 @@ class KeyStore:
         """Let a key in no more; answers whether it was in force until now."""
         return await self.runner.write(revoke_key(self.reach, id_))
 
-    async def rotate(self, id_: str, successor: Successor) -> KeyRow:
+    async def rotate(self, id_: str, successor: Successor, show: Show[KeyRow] = _ITSELF) -> KeyRow:
         """Make a key that takes another's place."""
-        return await self.runner.write(rotate_key(self.reach, id_, successor))
+        return await write(self.runner, self.noting, rotate_key(self.reach, id_, successor), show)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from backend.errors import Conflict, NotFound
 from backend.model.ids import DEFAULT_NAMESPACE, NamespaceId
 from backend.store.operation import Operation, Query, Runner, now
+from backend.store.repeats import Noting, Show, shown, write
 
 MOST_NAMESPACES = 10_000
 
@@ -82,15 +83,21 @@ def no_such_namespace(namespace: str) -> NotFound:
     return NotFound(f"there is no namespace {namespace!r}")
 
 
+_ITSELF: Show[NamespaceRow] = shown(lambda row: row)
+
+
 @dataclass(frozen=True, slots=True)
 class NamespacesStore:
     """The namespaces themselves."""
 
     runner: Runner
+    noting: Noting | None = None
 
-    async def create(self, id_: NamespaceId, timezone: str, limits: str) -> NamespaceRow:
+    async def create(
+        self, id_: NamespaceId, timezone: str, limits: str, show: Show[NamespaceRow] = _ITSELF
+    ) -> NamespaceRow:
         """Make a namespace; Conflict when it exists."""
-        return await self.runner.write(create_namespace(id_, timezone, limits))
+        return await write(self.runner, self.noting, create_namespace(id_, timezone, limits), show)
 
     async def get(self, id_: str) -> NamespaceRow:
         """Read one namespace, or raise NotFound."""

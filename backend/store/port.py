@@ -9,6 +9,7 @@
     EgressStore     the hosts that one namespace may call (egress.py)
     KeyStore        the keys of one namespace, or all of them (keys.py)
     NamespacesStore the namespaces themselves (namespaces.py)
+    RepeatStore     what was answered to requests that may come again (repeats.py)
     TimezoneStore   changes of the time zone database (tzdata.py)
     AdminStore      what belongs to no namespace: who comes in, backlog, workers
 
@@ -20,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from backend.model.attempt import AttemptResult, LostSettler, Settler
 from backend.model.callback import Expectation
@@ -27,7 +29,7 @@ from backend.model.change import Change
 from backend.model.ids import NamespaceId
 from backend.model.plan import NewRun, Planner
 from backend.model.schedule import Schedule
-from backend.store import admin, callbacks, keys, leasing, namespaces, planning, retention, stats, workers
+from backend.store import admin, callbacks, keys, leasing, namespaces, planning, repeats, retention, stats, workers
 from backend.store import runs as run_operations
 from backend.store import schedules as schedule_operations
 from backend.store.calendars import CalendarStore
@@ -40,6 +42,8 @@ from backend.store.secrets import Reseal, SecretStore, reseal_secrets
 from backend.store.simulation import Replayable, replayable_schedules, schedules_beside
 from backend.store.tzdata import TimezoneStore
 from backend.store.wakeup import Hear
+
+_ITSELF: repeats.Show[Any] = repeats.shown(lambda result: result)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +133,14 @@ class NamespaceStore:
     runner: Runner
     store_id: str
     namespace: NamespaceId
+    noting: repeats.Noting | None = None
+    """For a request that may come again: lets its write happen once. `show` is asked for only then."""
 
-    async def change(self, wish: Wish) -> list[Change]:
+    async def change(self, wish: Wish, show: repeats.Show[list[Change]] = _ITSELF) -> list[Change]:
         """Decide and write changes to schedules, all or nothing; a dry run decides and writes nothing."""
+        operation = schedule_operations.change_schedules(self.namespace, self.store_id, wish)
         try:
-            return await self.runner.write(schedule_operations.change_schedules(self.namespace, self.store_id, wish))
+            return await repeats.write(self.runner, self.noting, operation, show)
         except DryRun as rehearsed:
             return list(rehearsed.changes)
 
@@ -145,6 +152,14 @@ class NamespaceStore:
         """Read one page of schedules with keys above `after`."""
         return await self.runner.read(
             schedule_operations.list_schedules(self.namespace, wanted, after=after, limit=limit)
+        )
+
+    async def schedules_page(
+        self, wanted: ScheduleFilter, *, after: int, limit: int
+    ) -> tuple[list[Listed], int | None]:
+        """Read one page, which may end early, and the key after which the next begins; None after the last."""
+        return await self.runner.read(
+            schedule_operations.page_schedules(self.namespace, wanted, after=after, limit=limit)
         )
 
     async def replayable(self, after: int, limit: int) -> list[Replayable]:
@@ -167,25 +182,44 @@ class NamespaceStore:
         """Read one page of runs, newest first."""
         return await self.runner.read(run_operations.list_runs(self.namespace, wanted, after=after, limit=limit))
 
-    async def start_run(self, schedule_id: str, make: Callable[[Schedule, int], NewRun]) -> RunRecord:
+    async def start_run(
+        self,
+        schedule_id: str,
+        make: Callable[[Schedule, int], NewRun],
+        show: repeats.Show[RunRecord] = _ITSELF,
+    ) -> RunRecord:
         """Record a run on a person's wish."""
-        return await self.runner.write(run_operations.start_manual_run(self.namespace, schedule_id, make))
+        operation = run_operations.start_manual_run(self.namespace, schedule_id, make)
+        return await repeats.write(self.runner, self.noting, operation, show)
 
-    async def start_backfill(self, schedule_id: str, make: Callable[[Schedule, int], Sequence[NewRun]]) -> int:
+    async def start_backfill(
+        self,
+        schedule_id: str,
+        make: Callable[[Schedule, int], Sequence[NewRun]],
+        show: repeats.Show[int] = _ITSELF,
+    ) -> int:
         """Record runs for a past range on a person's wish; answers how many."""
-        return await self.runner.write(run_operations.start_backfill(self.namespace, schedule_id, make))
+        operation = run_operations.start_backfill(self.namespace, schedule_id, make)
+        return await repeats.write(self.runner, self.noting, operation, show)
 
     async def count_recorded(self, schedule_id: str, instants: Sequence[int]) -> int:
         """Count how many of these occurrences became runs by themselves."""
         return await self.runner.read(run_operations.count_recorded(self.namespace, schedule_id, instants))
 
-    async def retry_run(self, id_: str, make: Callable[[Schedule, RunRow, int], NewRun]) -> RunRecord:
+    async def retry_run(
+        self,
+        id_: str,
+        make: Callable[[Schedule, RunRow, int], NewRun],
+        show: repeats.Show[RunRecord] = _ITSELF,
+    ) -> RunRecord:
         """Record a new run for the nominal time of one that has ended."""
-        return await self.runner.write(run_operations.retry_run(self.namespace, id_, make))
+        operation = run_operations.retry_run(self.namespace, id_, make)
+        return await repeats.write(self.runner, self.noting, operation, show)
 
-    async def cancel_run(self, id_: str, by: str) -> RunRecord:
+    async def cancel_run(self, id_: str, by: str, show: repeats.Show[RunRecord] = _ITSELF) -> RunRecord:
         """End an open run."""
-        return await self.runner.write(run_operations.cancel_run(self.namespace, id_, by))
+        operation = run_operations.cancel_run(self.namespace, id_, by)
+        return await repeats.write(self.runner, self.noting, operation, show)
 
     def secrets(self) -> SecretStore:
         """Give the port of the namespace's secrets."""
@@ -279,6 +313,8 @@ class Store:
     """Tells a callback what other servers on the same database hint at."""
     known_at: int | None = None
     """What time a server had noted last when this was opened, in microseconds."""
+    noting: repeats.Noting | None = None
+    """Goes with the ports of a request that may come again."""
 
     def engine(self) -> EngineStore:
         """Give the engine's port."""
@@ -290,7 +326,7 @@ class Store:
 
     def namespace(self, namespace: NamespaceId) -> NamespaceStore:
         """Give the port of one namespace."""
-        return NamespaceStore(self.runner, self.store_id, namespace)
+        return NamespaceStore(self.runner, self.store_id, namespace, self.noting)
 
     def admin(self) -> AdminStore:
         """Give the port of what belongs to no namespace."""
@@ -298,8 +334,12 @@ class Store:
 
     def keys(self, reach: NamespaceId | None) -> keys.KeyStore:
         """Give the port of the keys of one namespace, or with None of all."""
-        return keys.KeyStore(self.runner, reach)
+        return keys.KeyStore(self.runner, reach, self.noting)
 
     def namespaces(self) -> namespaces.NamespacesStore:
         """Give the port of the namespaces themselves."""
-        return namespaces.NamespacesStore(self.runner)
+        return namespaces.NamespacesStore(self.runner, self.noting)
+
+    def repeats(self) -> repeats.RepeatStore:
+        """Give the port of what was answered to requests that may come again."""
+        return repeats.RepeatStore(self.runner)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from backend.model.instants import DAY, MINUTE, micros
 from backend.store.history import raise_floors
 from backend.store.operation import Operation, Query, now
+from backend.store.repeats import KEPT
 
 
 class Retention(NamedTuple):
@@ -25,6 +26,7 @@ class Pruned(NamedTuple):
     runs: int
     schedules: int
     next_key: int
+    repeats: int = 0
 
 
 REMEMBERED = 60 * MINUTE
@@ -44,7 +46,8 @@ def prune(retention: Retention, after_key: int, limit: int) -> Operation[Pruned]
     before = {"deleted_before": instant - micros(retention.deleted), "limit": limit}
     forgotten = yield Query("prune_deleted_schedules", before)
     yield Query("prune_workers", {"silent_before": instant - REMEMBERED})
-    return Pruned(len(old) + surplus, len(forgotten), next_key)
+    repeats = yield Query("prune_repeats", {"before": instant - KEPT, "limit": limit})
+    return Pruned(len(old) + surplus, len(forgotten), next_key, len(repeats))
 
 
 def keep_ranges(retention: Retention | None = None) -> Operation[None]:

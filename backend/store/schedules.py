@@ -9,7 +9,7 @@ from backend.errors import NotFound
 from backend.model.change import Change, Moment, Revise
 from backend.model.limits import NO_LIMITS
 from backend.model.plan import Standing
-from backend.model.schedule import Schedule
+from backend.model.schedule import Schedule, ScheduleState
 from backend.store.namespaces import hold_namespace
 from backend.store.operation import Batch, Operation, Query, Row, now
 from backend.store.planning import drop_waiting, settle_schedules, standing, write_plans
@@ -17,6 +17,8 @@ from backend.store.quotas import check_schedules, limits_of
 from backend.store.secrets import known_secrets
 
 _FIELDS = len(Schedule._fields)
+LONGEST_WALK = 20_000
+"""Schedules that are looked at for one page where no index serves the filter."""
 
 
 class DryRun(Exception):
@@ -190,8 +192,38 @@ class ScheduleFilter(NamedTuple):
 def list_schedules(namespace: str, wanted: ScheduleFilter, *, after: int, limit: int) -> Operation[list[Listed]]:
     """Read one page of schedules in order of creation."""
     params = {**wanted._asdict(), "namespace": namespace, "after": after, "limit": limit}
-    rows = yield Query("list_schedules" if wanted.owner is None else "list_schedules_of_owner", params)
+    rows = yield Query(_list_of(wanted), params)
     return (yield from _listed(rows))
+
+
+def page_schedules(
+    namespace: str, wanted: ScheduleFilter, *, after: int, limit: int
+) -> Operation[tuple[list[Listed], int | None]]:
+    """Read one page, and the key after which the next begins: a page may end early, since no walk is without bound."""
+    name = _list_of(wanted)
+    params = {**wanted._asdict(), "namespace": namespace, "after": after, "limit": limit + 1}
+    until = None
+    if name == "list_schedules" and (wanted.q, wanted.target, wanted.due_before) != (None, None, None):
+        bound = yield Query("schedules_bound", {"namespace": namespace, "after": after, "walk": LONGEST_WALK})
+        until = bound[0][0] if bound else None
+    if until is None:
+        rows = yield Query(name, params)
+    else:
+        rows = yield Query("list_schedules_within", {**params, "until": until})
+    page = yield from _listed(rows[:limit])
+    return page, page[-1].schedule.key if len(rows) > limit else until
+
+
+def _list_of(wanted: ScheduleFilter) -> str:
+    """Name the list that walks the shortest index; the other filters hold as well."""
+    if wanted.owner is not None:
+        return "list_schedules_of_owner"
+    if wanted.name is not None:
+        return "list_schedules_named"
+    if wanted.tag is not None:
+        return "list_schedules_of_tag"
+    at_rest = wanted.state is not None and wanted.state != ScheduleState.ACTIVE
+    return "list_schedules_at_rest" if at_rest else "list_schedules"
 
 
 def get_schedule(namespace: str, id_: str) -> Operation[Listed]:

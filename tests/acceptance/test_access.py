@@ -233,10 +233,8 @@ def _filled(stage: Stage, path: str, there: bool) -> str:
 
 def _told(answer: Answer, *echoed: str) -> tuple[int, str, str]:
     """Give all that an answer tells, apart from what was asked for and what a new thing gets by itself."""
-    text, headers = (
-        answer.body.decode(),
-        json.dumps({name: value for name, value in sorted(answer.headers.items()) if name != "x-request-id"}),
-    )
+    kept = {name: value for name, value in sorted(answer.headers.items()) if name != "x-request-id"}
+    text, headers = answer.body.decode(), json.dumps(kept)
     if answer.status == 201:
         return answer.status, ",".join(sorted(answer.json)), ""
     for one in echoed:

@@ -247,9 +247,10 @@ async def test_the_body_counts_and_not_what_its_type_is_called(api, kind):
     assert (await api.raw("POST", "/api/v1/preview", headers=headers, pieces=[body])).status == 200
 
 
-async def test_of_a_key_given_twice_the_last_counts(api):
-    body = b'{"triggers": 5, "triggers": [{"kind": "cron", "expression": "0 9 * * *"}]}'
-    assert (await api.raw("POST", "/api/v1/preview", headers=api.key_and(), pieces=[body])).status == 200
+async def test_a_key_given_twice_is_refused_by_name(api: Client):
+    body = b'{"triggers": [], "triggers": [{"kind": "cron", "expression": "0 9 * * *"}]}'
+    answer = await api.raw("POST", "/api/v1/preview", headers=api.key_and(), pieces=[body])
+    assert (answer.status, set(answer.errors)) == (422, {"triggers"})
 
 
 WRONG_KEYS = [
@@ -266,6 +267,14 @@ WRONG_KEYS = [
     [(b"x-api-key", b"\x00")],
     [(b"x-api-key", b"\xff" * 10_000)],
 ]
+
+
+async def test_of_two_keys_that_differ_neither_counts(api: Client):
+    ours = (b"x-api-key", api.key.encode())
+    for other in (b"Bearer other", b"Bearer ", b"", b"other"):
+        assert (await api.raw("GET", "/api/v1/runs", headers=[ours, (b"authorization", other)])).status == 401
+    for same in (b"Bearer " + api.key.encode(), b"Basic dXNlcjpwYXNz"):
+        assert (await api.raw("GET", "/api/v1/runs", headers=[ours, (b"authorization", same)])).status == 200
 
 
 @pytest.mark.parametrize("headers", WRONG_KEYS)

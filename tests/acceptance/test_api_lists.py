@@ -242,3 +242,15 @@ async def test_a_batch_ends_at_32_mib_and_is_not_read_further(api):
     assert small.status == 200
     pieces = [filler, *[b" " * 2**20] * 40]
     assert (await api.raw("POST", "/api/v1/schedules/batch", headers=api.key_and(), pieces=pieces)).status == 413
+
+
+@pytest.mark.anyio
+async def test_a_walk_that_no_index_shortens_ends_early_and_goes_on_by_its_cursor(api, monkeypatch):
+    monkeypatch.setattr("backend.store.schedules.LONGEST_WALK", 3)
+    await api.post("/schedules/batch", {"schedules": [draft(f"walk-{n:02}") for n in range(9)] + [draft("needle-w")]})
+    found, pages, cursor = [], 0, None
+    while pages == 0 or cursor:
+        page = (await api.get("/schedules", q="needle-w", **({"cursor": cursor} if cursor else {}))).json
+        found += [item["id"] for item in page["items"]]
+        pages, cursor = pages + 1, page["next_cursor"]
+    assert (found, pages > 2) == (["needle-w"], True)

@@ -74,6 +74,7 @@ def test_every_route_of_this_version_is_there(document):
         + [f"GET {PREFIX}/schedules/{{id}}/{part}" for part in ("upcoming", "runs", "explain")]
         + [f"GET {PREFIX}/audit/occurrences", f"GET {PREFIX}/workers", f"GET {PREFIX}/stats"]
         + [f"POST {PREFIX}/schedules/batch", f"POST {PREFIX}/preview"]
+        + [f"POST {PREFIX}/schedules/{verb}" for verb in ("pause", "resume")]
         + [f"GET {PREFIX}/calendars", f"POST {PREFIX}/simulate"]
         + [f"GET {PREFIX}/secrets", f"PUT {PREFIX}/secrets/{{name}}", f"DELETE {PREFIX}/secrets/{{name}}"]
         + [f"GET {PREFIX}/egress", f"PUT {PREFIX}/egress"]
@@ -111,9 +112,17 @@ def test_every_refusal_is_documented_as_a_problem(document):
                 assert list(response["content"]) == [PROBLEM], (name, status)
 
 
+def test_what_is_made_says_what_can_be_done_with_it(document):
+    known = {operation["operationId"]: operation for _, operation in operations(document)}
+    linked = [r["links"] for o in known.values() for r in o["responses"].values() if "links" in r]
+    assert len(linked) == 5
+    for link in (link for links in linked for link in links.values()):
+        assert "id" in {parameter["name"] for parameter in known[link["operationId"]]["parameters"]}
+
+
 def test_every_body_has_an_example_that_fits_its_schema(document):
     bodies = [(n, o["requestBody"]["content"]) for n, o in operations(document) if "requestBody" in o]
-    assert len(bodies) == 18
+    assert len(bodies) == 20
     for name, content in bodies:
         for media in content.values():
             assert list(mismatches(media["example"], media["schema"], document)) == [], name

@@ -102,6 +102,7 @@ async def test_each_method_sends_what_its_operation_takes(tmp_path: Path, monkey
         await forecasts(client)
         await tenants(client)
         await guards(client)
+        await many(client)
         await callbacks(client)
         await system(client)
         documented = {
@@ -112,6 +113,11 @@ async def test_each_method_sends_what_its_operation_takes(tmp_path: Path, monkey
         }
         asked = {(method, path) for method, path, _ in api.seen} | {STREAMED}
         assert documented - asked == set()
+
+
+async def many(client: Within) -> None:
+    assert (await client.pause_schedules({"tag": "team:growth"}, "moving"))["changed"] == 1
+    assert (await client.resume_schedules({}, note="moving"))["changed"] == 1
 
 
 async def schedules(client: Within) -> None:

@@ -79,6 +79,12 @@ USED = [
     ),
     ("list_schedules", ["s USING INDEX schedules_listed (namespace=? AND key>?)", "t USING PRIMARY KEY"]),
     ("list_schedules_of_owner", ["s USING INDEX schedules_owner (namespace=? AND owner=? AND key>?)"]),
+    ("list_schedules_named", ["s USING INDEX schedules_name (namespace=? AND name=? AND key>?)"]),
+    ("list_schedules_at_rest", ["s USING INDEX schedules_at_rest (namespace=? AND state=? AND key>?)"]),
+    (
+        "list_schedules_of_tag",
+        ["g USING PRIMARY KEY (namespace=? AND tag=? AND schedule_key>?)", "s USING INTEGER PRIMARY KEY"],
+    ),
     ("attempts_of", ["attempts USING PRIMARY KEY (run_key=?)"]),
     ("backlog", ["schedules USING COVERING INDEX schedules_due (next_scheduled_at<?)"]),
     ("finish_runs", ["runs USING INTEGER PRIMARY KEY"]),
@@ -131,7 +137,15 @@ def test_pruning_walks_the_indexes_of_what_has_ended(raw: apsw.Connection) -> No
     assert not [step for step in steps if SORTS in step]
 
 
-RARELY = {"forgive_silence", "list_workers", "count_open_runs", "count_schedules", "list_open_runs", "insert_namespace"}
+RARELY = {
+    "forgive_silence",
+    "list_workers",
+    "count_open_runs",
+    "count_schedules",
+    "list_open_runs",
+    "insert_namespace",
+    "delete_namespace",
+}
 """Count for metrics, or read a partial index that holds only what is open; or look for rows that want
 a namespace, which SQLite plans for every insert and does only while a foreign key is violated."""
 
@@ -202,6 +216,9 @@ WORK: list[tuple[str, dict[str, Any], int | None]] = [
     ("schedules_by_id", {"namespace": "default", "ids": FIFTY}, 50),
     ("list_schedules", {**PAGE, "after": 0}, 50),
     ("list_schedules_of_owner", {**PAGE, "after": 0, "owner": "owner-77"}, 50),
+    ("list_schedules_named", {**PAGE, "after": 0, "name": "Job 777"}, 1),
+    ("list_schedules_of_tag", {**PAGE, "after": 0, "tag": "team:77"}, 50),
+    ("list_schedules_at_rest", {**PAGE, "after": 0, "state": "paused"}, 0),
     ("prune_old_runs", {"runs_before": START + DAY, "failures_before": START, "limit": 50}, 50),
     ("prune_old_runs", {"runs_before": START, "failures_before": START, "limit": 50}, 0),
 ]

@@ -102,6 +102,15 @@ async def test_a_retry_that_is_due_has_its_turn_among_new_runs_and_one_that_is_n
     assert shares([await claim(world, 10)]) == {"heavy": 10}
 
 
+async def test_a_retry_has_its_turn_however_many_older_ones_another_namespace_has(world: World) -> None:
+    await world.put()
+    waiting(world, "heavy", 500, state="retrying")
+    waiting(world, "a", 1, state="retrying")
+    waiting(world, "z", 1, state="retrying")
+    waiting(world, "later", 1, state="retrying", at=START + 60 * SECOND)
+    assert shares([await claim(world, 9, Served("m"))]) == {"heavy": 3, "a": 1, "z": 1}
+
+
 async def test_backfills_take_turns_among_themselves_and_after_what_is_live(world: World) -> None:
     await world.put()
     waiting(world, "a", 30, lane=BACKFILL)

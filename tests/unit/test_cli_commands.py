@@ -555,3 +555,15 @@ def test_what_works_on_the_database_itself_takes_no_url(cli: Cli, words: tuple[s
     assert code == 2
     assert "works on the database of this machine's settings (SCHEDULER_DATABASE_URL)" in err
     assert "leave --url out" in err
+
+
+def test_many_are_paused_and_resumed_by_what_they_have_in_common(cli: Cli, server: Server):
+    answer = {"matched": 3, "changed": 1, "refused": 1, "next_cursor": None}
+    items = [{"id": "a", "change": "paused", "detail": None}, {"id": "b", "change": "refused", "detail": "why"}]
+    server.on("POST", "/schedules/pause", 200, answer | {"items": items})
+    server.on("POST", "/schedules/resume", 200, answer | {"items": []})
+    told = cli("pause", "--tag", "team=growth", "--note", "upgrade")[1]
+    assert told == "1 of 3 that fit paused; 1 refused\na paused\nb refused: why\n"
+    assert cli("resume", "--all", "--dry-run")[1] == "1 of 3 that fit would be resumed; 1 refused\n"
+    for wrong in (("pause",), ("resume", "a", "--all"), ("resume", "a", "--note", "upgrade")):
+        assert cli(*wrong)[0] == 2

@@ -62,7 +62,7 @@ async def test_an_allow_list_decides_at_the_connection_what_a_name_turned_out_to
     async with kept_alive() as (port, seen), sending(names) as one:
         answers = [await one.send(request(f"http://{name}.example.org:{port}/", egress)) for name in names.names]
     foreign = "not among the hosts that this namespace may call"
-    assert answers[0] == NoAnswer("blocked: named.example.org is at a private address", permanent=True)
+    assert answers[0] == NoAnswer("blocked: named.example.org is at a private address", permanent=True, blocked=True)
     assert isinstance(answers[1], Answer)
     assert answers[2] == NoAnswer(f"blocked: elsewhere.example.org is {foreign}", permanent=True)
     assert len(seen) == 1

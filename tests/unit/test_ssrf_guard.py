@@ -87,7 +87,7 @@ async def test_a_name_that_changes_between_the_look_and_the_call_is_refused_at_t
     monkeypatch.setattr(http_guard.GuardedResolver, "resolve", unguarded)
     async with sending(Names(rebound=["127.0.0.1"])) as one:
         answer = await one.send(request(f"http://rebound.example.org:{Port.number}/"))
-    assert answer == NoAnswer("blocked: rebound.example.org is at a loopback address", permanent=True)
+    assert answer == NoAnswer("blocked: rebound.example.org is at a loopback address", permanent=True, blocked=True)
     assert not reached
 
 
@@ -101,7 +101,7 @@ async def test_a_name_that_was_public_once_is_judged_anew_when_it_turns_private(
         url = f"http://turning.example.org:{Port.number}/"
         assert isinstance(await one.send(request(url)), Answer)
         assert await one.send(request(url)) == NoAnswer(
-            "blocked: turning.example.org is at a private address", permanent=True
+            "blocked: turning.example.org is at a private address", permanent=True, blocked=True
         )
     assert len(reached) == 1
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Any
 
-import orjson
 from fastapi import APIRouter, Path, Request, Response
-from starlette.exceptions import HTTPException
 
 from backend.api.answers import answer
-from backend.api.requests import BODY_LIMIT, Cursor, Limit, Reads, Writes, read_body
+from backend.api.bodies import BODY_LIMIT, malformed, read_body, read_json
+from backend.api.requests import Cursor, Limit, Reads, Writes
 from backend.api.schemas import CALENDAR_EXAMPLE, body, responses
 from backend.errors import FieldProblem, Refused
 from backend.service.calendars import CalendarAnswer, CalendarBody, CalendarView, read_days, read_ical
@@ -49,7 +48,7 @@ async def put_calendar(caller: Writes, id: CalendarId, request: Request) -> Resp
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == ICAL:
         days = await asyncio.to_thread(read_ical, _text(raw), await caller.now())
     else:
-        days = await asyncio.to_thread(read_days, _json(raw))
+        days = await asyncio.to_thread(read_days, await read_json(raw))
     view, created = await caller.calendars.put(id, days)
     return answer(view, 201 if created else 200)
 
@@ -76,15 +75,8 @@ async def delete_calendar(caller: Writes, id: CalendarId) -> Response:
     return Response(status_code=204)
 
 
-def _json(raw: bytes) -> object:
-    try:
-        return orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise HTTPException(400, f"the body is not valid JSON in UTF-8: {error}") from error
-
-
 def _text(raw: bytes) -> str:
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise HTTPException(400, f"the body is not text in UTF-8: {error}") from error
+        raise malformed(f"it is not text in UTF-8: {error}", "encode it as UTF-8") from None

@@ -7,12 +7,14 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Response
 
 from backend.api.answers import answer
+from backend.api.once import REPLAYED, Repeatable
 from backend.api.requests import ABSENT, Administers, Cursor, Document, Known, Limit, some
 from backend.api.schemas import KEY_EXAMPLE, body, responses
 from backend.service.api_keys import KeyBody, KeyView, NewKeyView, RotateBody
 from backend.service.views import Page
 
 router = APIRouter(prefix="/keys", tags=["keys"])
+NEXT = ("get_key", "rotate_key", "revoke_key")
 
 KeyId = Annotated[str, Path(description="The id of a key: what stands between its underscores.")]
 
@@ -20,12 +22,16 @@ KeyId = Annotated[str, Path(description="The id of a key: what stands between it
 @router.post(
     "",
     status_code=201,
-    responses=responses({201: NewKeyView}, 400, 409, 413, headers=("Location",)),
+    responses=responses({201: NewKeyView}, 400, 409, 413, headers=("Location", REPLAYED), then=NEXT),
     openapi_extra=body(KeyBody, example=KEY_EXAMPLE),
 )
-async def create_key(caller: Administers, given: Document) -> Response:
+async def create_key(caller: Administers, given: Document, once: Repeatable) -> Response:
     """Make a key; its text is in this answer alone."""
-    view = await caller.keys.create(some(given), await caller.now())
+    now = await caller.now()
+    return await once(caller, lambda its: its.keys.create(some(given), now), _made, secret=True)
+
+
+def _made(view: NewKeyView) -> Response:
     return answer(view, 201, {"Location": f"/api/v1/keys/{view.id}"})
 
 
@@ -63,10 +69,10 @@ async def revoke_key(caller: Administers, id: KeyId) -> Response:
 @router.post(
     "/{id}/rotate",
     status_code=201,
-    responses=responses({201: NewKeyView}, 400, 409, 413, headers=("Location",)),
+    responses=responses({201: NewKeyView}, 400, 409, 413, headers=("Location", REPLAYED), then=NEXT),
     openapi_extra=body(RotateBody, required=False, example={"overlap": "1h"}),
 )
-async def rotate_key(caller: Administers, id: KeyId, given: Document) -> Response:
+async def rotate_key(caller: Administers, id: KeyId, given: Document, once: Repeatable) -> Response:
     """Make a key that may do the same, and let the old one expire after the overlap."""
-    view = await caller.keys.rotate(id, {} if given is ABSENT else some(given), await caller.now())
-    return answer(view, 201, {"Location": f"/api/v1/keys/{view.id}"})
+    wanted, now = {} if given is ABSENT else some(given), await caller.now()
+    return await once(caller, lambda its: its.keys.rotate(id, wanted, now), _made, secret=True)

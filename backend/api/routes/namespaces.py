@@ -7,12 +7,14 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Response
 
 from backend.api.answers import answer
+from backend.api.once import REPLAYED, Repeatable
 from backend.api.requests import Administers, AdministersAll, Cursor, Document, Limit, Reads, some
 from backend.api.schemas import NAMESPACE_EXAMPLE, NAMESPACE_PATCH_EXAMPLE, body, responses
 from backend.service.namespaces import NamespaceBody, NamespacePatch, NamespaceView
 from backend.service.views import Page
 
 router = APIRouter(prefix="/namespaces", tags=["namespaces"])
+NEXT = ("get_namespace", "patch_namespace", "delete_namespace")
 
 NamespaceId = Annotated[str, Path(description="The id of a namespace.")]
 
@@ -20,12 +22,15 @@ NamespaceId = Annotated[str, Path(description="The id of a namespace.")]
 @router.post(
     "",
     status_code=201,
-    responses=responses({201: NamespaceView}, 400, 409, 413, headers=("Location",)),
+    responses=responses({201: NamespaceView}, 400, 409, 413, headers=("Location", REPLAYED), then=NEXT),
     openapi_extra=body(NamespaceBody, example=NAMESPACE_EXAMPLE),
 )
-async def create_namespace(caller: AdministersAll, given: Document) -> Response:
+async def create_namespace(caller: AdministersAll, given: Document, once: Repeatable) -> Response:
     """Create a namespace; 409 when it exists."""
-    view = await caller.namespaces.create(some(given))
+    return await once(caller, lambda its: its.namespaces.create(some(given)), _made)
+
+
+def _made(view: NamespaceView) -> Response:
     return answer(view, 201, {"Location": f"/api/v1/namespaces/{view.id}"})
 
 

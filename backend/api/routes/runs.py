@@ -7,6 +7,7 @@ from typing import Annotated, NamedTuple
 from fastapi import APIRouter, Depends, Query, Response
 
 from backend.api.answers import answer
+from backend.api.once import REPLAYED, Repeatable
 from backend.api.requests import Caller, Cursor, Limit, Reads, RunId, Triggers
 from backend.api.schemas import responses
 from backend.errors import FieldError, FieldProblem, Refused
@@ -73,14 +74,20 @@ async def get_run(caller: Reads, id: RunId) -> Response:
     return answer(await caller.runs.get(id))
 
 
-@router.post("/{id}/cancel", responses=responses({200: RunView}, 404, 409))
-async def cancel_run(caller: Triggers, id: RunId) -> Response:
+@router.post("/{id}/cancel", responses=responses({200: RunView}, 404, 409, headers=(REPLAYED,)))
+async def cancel_run(caller: Triggers, id: RunId, once: Repeatable) -> Response:
     """End an open run; if a worker is at it, it is stopped."""
-    return answer(await caller.runs.cancel(id))
+    return await once(caller, lambda its: its.runs.cancel(id), answer)
 
 
-@router.post("/{id}/retry", status_code=202, responses=responses({202: RunView}, 404, 409, headers=("Location",)))
-async def retry_run(caller: Triggers, id: RunId) -> Response:
+@router.post(
+    "/{id}/retry", status_code=202, responses=responses({202: RunView}, 404, 409, headers=("Location", REPLAYED))
+)
+async def retry_run(caller: Triggers, id: RunId, once: Repeatable) -> Response:
     """Run again what has ended: a new run with the same nominal time."""
-    run = await caller.runs.retry(id)
+    return await once(caller, lambda its: its.runs.retry(id), accepted)
+
+
+def accepted(run: RunView) -> Response:
+    """Answer with a run that is going to start."""
     return answer(run, 202, {"Location": f"/api/v1/runs/{run.id}"})

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
 from backend.api.answers import answer
+from backend.api.once import REPLAYED, Repeatable
 from backend.api.requests import (
     Cursor,
     Document,
@@ -21,7 +23,7 @@ from backend.api.requests import (
     fields,
     some,
 )
-from backend.api.routes.runs import RunWindow, instant, runs_page
+from backend.api.routes.runs import RunWindow, accepted, instant, runs_page
 from backend.api.schemas import (
     BACKFILL_EXAMPLE,
     BATCH_EXAMPLE,
@@ -39,32 +41,42 @@ from backend.engine.definition import ScheduleDefinition
 from backend.errors import FieldProblem, Refused
 from backend.model.schedule import ScheduleState
 from backend.service.backfill import BackfillRequest, BackfillView
-from backend.service.schedules import MOST_IN_A_BATCH, Batch
+from backend.service.schedules import MOST_IN_A_BATCH, Batch, BatchItem
 from backend.service.validation import check_text, parse
 from backend.service.views import BatchView, OccurrenceView, Page, RunView, ScheduleView
 from backend.store.runs import RunFilter
 from backend.store.schedules import ScheduleFilter
 
 router = APIRouter(prefix="/schedules", tags=["schedules"])
+NEXT = (
+    *("get_schedule", "patch_schedule", "delete_schedule", "pause_schedule", "resume_schedule", "trigger_schedule"),
+    *("list_upcoming", "list_schedule_runs"),
+)
 
 
 @router.post(
     "",
     status_code=201,
-    responses=responses({201: ScheduleView}, 400, 409, 413, headers=("ETag", "Location")),
+    responses=responses({201: ScheduleView}, 400, 409, 413, headers=("ETag", "Location", REPLAYED), then=NEXT),
     openapi_extra=body(ScheduleDefinition, example=SCHEDULE_EXAMPLE),
 )
-async def create_schedule(caller: Writes, given: Document) -> Response:
+async def create_schedule(caller: Writes, given: Document, once: Repeatable) -> Response:
     """Create a schedule; 409 when the id exists."""
     caller = await caller.where(some(given))
-    view = await caller.schedules.create(some(given), await caller.now())
+    now = await caller.now()
+    return await once(caller, lambda its: its.schedules.create(some(given), now), _created)
+
+
+def _created(view: dict[str, Any]) -> Response:
     return answer(view, 201, etag(view) | {"Location": f"/api/v1/schedules/{view['id']}"})
 
 
 @router.post(
-    "/batch", responses=responses({200: BatchView}, 400, 409, 413), openapi_extra=body(BatchBody, example=BATCH_EXAMPLE)
+    "/batch",
+    responses=responses({200: BatchView}, 400, 409, 413, headers=(REPLAYED,)),
+    openapi_extra=body(BatchBody, example=BATCH_EXAMPLE),
 )
-async def apply_batch(caller: Writes, given: Document) -> Response:
+async def apply_batch(caller: Writes, given: Document, once: Repeatable) -> Response:
     """Create or replace many schedules by id, all or nothing."""
     read = fields(some(given), schedules=list, source=str, prune=bool, dry_run=bool)
     documents = read.get("schedules")
@@ -76,7 +88,10 @@ async def apply_batch(caller: Writes, given: Document) -> Response:
     if read.get("prune") and not source:
         raise Refused([FieldProblem("prune", "it needs a source", "name the file that the schedules come from")])
     batch = Batch(documents, source, prune=read.get("prune", False), dry_run=read.get("dry_run", False))
-    items = await caller.schedules.apply(batch)
+    return await once(caller, lambda its: its.schedules.apply(batch), _applied)
+
+
+def _applied(items: Sequence[BatchItem]) -> Response:
     return answer({"items": [{"created": item.change == "created", **item._asdict()} for item in items]})
 
 
@@ -145,52 +160,60 @@ async def delete_schedule(caller: Writes, id: ScheduleId, revision: IfMatch) -> 
 
 @router.post(
     "/{id}/pause",
-    responses=responses({200: ScheduleView}, 400, 404, 409, 412, 413, headers=("ETag",)),
+    responses=responses({200: ScheduleView}, 400, 404, 409, 412, 413, headers=("ETag", REPLAYED)),
     openapi_extra=body(PauseBody, required=False, example={"note": "the partner is down until Monday"}),
 )
-async def pause_schedule(caller: Writes, id: ScheduleId, given: Document, revision: IfMatch) -> Response:
+async def pause_schedule(
+    caller: Writes, id: ScheduleId, given: Document, revision: IfMatch, once: Repeatable
+) -> Response:
     """Stop firing, with a note that says why."""
     note = fields(given, note=str).get("note", "")
     _check_label(note, "note", 1000)
-    view = await caller.schedules.pause(id, note, revision)
-    return answer(view, headers=etag(view))
+    return await once(caller, lambda its: its.schedules.pause(id, note, revision), _shown)
 
 
 @router.post(
     "/{id}/resume",
-    responses=responses({200: ScheduleView}, 400, 404, 409, 412, 413, headers=("ETag",)),
+    responses=responses({200: ScheduleView}, 400, 404, 409, 412, 413, headers=("ETag", REPLAYED)),
     openapi_extra=body(ResumeBody, required=False, example={"catch_up": True}),
 )
-async def resume_schedule(caller: Writes, id: ScheduleId, given: Document, revision: IfMatch) -> Response:
+async def resume_schedule(
+    caller: Writes, id: ScheduleId, given: Document, revision: IfMatch, once: Repeatable
+) -> Response:
     """Fire again; nothing is caught up unless asked."""
     catch_up = fields(given, catch_up=bool).get("catch_up", False)
-    view = await caller.schedules.resume(id, revision, catch_up=catch_up)
+    return await once(caller, lambda its: its.schedules.resume(id, revision, catch_up=catch_up), _shown)
+
+
+def _shown(view: dict[str, Any]) -> Response:
     return answer(view, headers=etag(view))
 
 
 @router.post(
     "/{id}/trigger",
     status_code=202,
-    responses=responses({202: RunView}, 400, 404, 413, headers=("Location",)),
+    responses=responses(
+        {202: RunView}, 400, 404, 413, headers=("Location", REPLAYED), then=("get_run", "cancel_run", "retry_run")
+    ),
     openapi_extra=body(TriggerBody, required=False, example={"input": {"topic": "weather"}}),
 )
-async def trigger_schedule(caller: Triggers, id: ScheduleId, given: Document) -> Response:
+async def trigger_schedule(caller: Triggers, id: ScheduleId, given: Document, once: Repeatable) -> Response:
     """Run a schedule now, beside its own times."""
-    run = await caller.runs.trigger(id, fields(given, input=dict).get("input", {}))
-    return answer(run, 202, {"Location": f"/api/v1/runs/{run.id}"})
+    wanted = fields(given, input=dict).get("input", {})
+    return await once(caller, lambda its: its.runs.trigger(id, wanted), accepted)
 
 
 @router.post(
     "/{id}/backfill",
     status_code=202,
-    responses=responses({200: BackfillView, 202: BackfillView}, 400, 404, 409, 413),
+    responses=responses({200: BackfillView, 202: BackfillView}, 400, 404, 409, 413, headers=(REPLAYED,)),
     openapi_extra=body(BackfillRequest, example=BACKFILL_EXAMPLE),
 )
-async def backfill_schedule(caller: Triggers, id: ScheduleId, given: Document) -> Response:
+async def backfill_schedule(caller: Triggers, id: ScheduleId, given: Document, once: Repeatable) -> Response:
     """Run the past occurrences of a range, after whatever is due now; a dry run answers 200 and records nothing."""
     request = parse(BackfillRequest, some(given))
-    view = await caller.backfills.start(id, request, await caller.now())
-    return answer(view, 200 if request.dry_run else 202)
+    now, status = await caller.now(), 200 if request.dry_run else 202
+    return await once(caller, lambda its: its.backfills.start(id, request, now), lambda view: answer(view, status))
 
 
 class Upcoming(Page[OccurrenceView]):

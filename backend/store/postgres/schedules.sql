@@ -96,7 +96,7 @@ returning r.key
 -- The schedules that an apply of this file made.
 select id from schedules where namespace = :namespace and source = :source and deleted_at is null order by key
 
--- fragment: wanted_page
+-- fragment: wanted
 s.namespace = :namespace and s.deleted_at is null and s.key > :after
   and (:state::text is null or s.state = :state::text)
   and (:name::text is null or s.name = :name::text)
@@ -105,20 +105,59 @@ s.namespace = :namespace and s.deleted_at is null and s.key > :after
   and (:q::text is null or strpos(lower((s.id || ' ' || s.name) collate "C"), lower(:q::text collate "C")) > 0)
   and (:tag::text is null or exists (select 1 from schedule_tags t where t.namespace = s.namespace
                                      and t.tag = :tag::text and t.schedule_key = s.key))
-order by s.key
-limit :limit
 
 -- name: list_schedules
 -- One page in order of creation; a filter that is null does not count.
 select {{schedule_columns}}, false
 from schedules s
-where {{wanted_page}}
+where {{wanted}}
+order by s.key
+limit :limit
+
+-- name: list_schedules_within
+-- The same as far as a key, for filters that no index serves.
+select {{schedule_columns}}, false
+from schedules s
+where s.key <= :until::bigint and {{wanted}}
+order by s.key
+limit :limit
+
+-- name: schedules_bound
+-- The key at which such a walk ends; none if it reaches the last one.
+select key from schedules where namespace = :namespace::text and deleted_at is null and key > :after::bigint
+order by key limit 1 offset :walk::bigint
 
 -- name: list_schedules_of_owner
 -- The same of one owner, by the index of owners.
 select {{schedule_columns}}, false
 from schedules s
-where s.owner = :owner and {{wanted_page}}
+where s.owner = :owner and {{wanted}}
+order by s.key
+limit :limit
+
+-- name: list_schedules_named
+-- The same of one name, by the index of names.
+select {{schedule_columns}}, false
+from schedules s
+where s.name = :name::text and {{wanted}}
+order by s.key
+limit :limit
+
+-- name: list_schedules_of_tag
+-- The same with one tag, by the index of tags.
+select {{schedule_columns}}, false
+from schedule_tags g join schedules s on s.key = g.schedule_key
+where g.namespace = :namespace::text and g.tag = :tag::text and g.schedule_key > :after and {{wanted}}
+order by g.schedule_key
+limit :limit
+
+-- name: list_schedules_at_rest
+-- The same of one state that few are in, by the index of those.
+select {{schedule_columns}}, false
+from schedules s
+where s.state = :state::text and s.state <> 'active' and {{wanted}}
+order by s.key
+limit :limit
 
 -- name: last_runs
 -- The newest occurrence of each schedule that became a run.

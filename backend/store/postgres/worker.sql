@@ -35,9 +35,10 @@ select set_config('enable_sort', 'off', true)
 -- The next namespaces of which a lane has runs of these kinds to claim now, in turn after the one that was served last.
 -- Of new runs: two walks from namespace to namespace, from that one on and up to it; each ends when it has enough.
 -- Of delayed ones: those of the runs that have been due for longest, since a walk would meet all that are not due yet.
--- So where very many are due, turns are taken among the oldest only: a namespace with one run that is due later waits
--- until it is among these. Namespaces with no room for more are passed over, so that they stand in nobody's way.
--- Answers how many runs may be at work, too.
+-- Where more are due than we read, they may all be one namespace's: then a short walk looks at the next in turn too.
+-- So among very many namespaces whose runs are delayed, turns are not exact: one whose run is due may be passed over,
+-- at the longest until its run is among the oldest. Namespaces that may have no more at work are passed over, so that
+-- they stand in nobody's way. Answers how many may be at work, too.
 with recursive walk (turn, namespace, ready, found) as (
   values (0, :after::text, false, 0), (1, '', false, 0)
   union all
@@ -51,17 +52,34 @@ with recursive walk (turn, namespace, ready, found) as (
     from unnest(:kinds::text[]) k (kind)) f
   cross join lateral (select not {{full}} as ready) c
   where w.found < :limit::bigint and (w.turn = 0 or w.namespace < :after::text) and f.namespace is not null),
-crowded as materialized (
+at_limit as materialized (
   select r.namespace from runs r where r.state = 'running' group by r.namespace
   having count(*) >= (select (n.limits::json ->> 'concurrent_runs')::bigint from namespaces n where n.id = r.namespace)),
 due as (
   select d.namespace from unnest(:kinds::text[]) k (kind) cross join lateral (
     select namespace from runs
     where {{delayed}} and lane = :lane::integer and target_kind = k.kind and available_at <= :now::bigint
-      and namespace not in (select namespace from crowded)
-    order by available_at limit 4 * :limit::bigint + 100) d)
+      and namespace not in (select namespace from at_limit)
+    order by available_at limit 4 * :limit::bigint + 100) d),
+crowded (turn, namespace, available_at, steps) as (
+  select turn, namespace, null::bigint, 0 from (values (0, :after::text), (1, '')) as t (turn, namespace)
+  where (select count(*) from due) >= 4 * :limit::bigint + 100
+  union all
+  select c.turn, f.namespace, f.available_at, c.steps + 1
+  from crowded c cross join lateral (
+    select d.* from unnest(:kinds::text[]) k (kind) cross join lateral (
+      select namespace, available_at from runs
+      where {{delayed}} and lane = :lane::integer and target_kind = k.kind and runs.namespace > c.namespace
+      order by namespace, available_at limit 1) d
+    order by namespace, available_at limit 1) f
+  where c.steps < :limit::bigint + 20 and (c.turn = 0 or c.namespace < :after::text))
 select r.namespace, (select (n.limits::json ->> 'concurrent_runs')::bigint from namespaces n where n.id = r.namespace)
-from (select namespace from walk where ready union select namespace from due) r
+from (
+  select namespace from walk where ready
+  union
+  select namespace from due
+  union
+  select namespace from crowded where available_at <= :now::bigint and namespace not in (select namespace from at_limit)) r
 order by r.namespace <= :after::text, r.namespace limit :limit::bigint
 
 -- name: claim_runs

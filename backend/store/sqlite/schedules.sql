@@ -71,7 +71,7 @@ returning key
 -- The schedules that an apply of this file made.
 select id from schedules where namespace = :namespace and source = :source and deleted_at is null order by key
 
--- fragment: wanted_page
+-- fragment: wanted
 s.namespace = :namespace and s.deleted_at is null and s.key > :after
   and (:state is null or s.state = :state)
   and (:name is null or s.name = :name)
@@ -80,20 +80,59 @@ s.namespace = :namespace and s.deleted_at is null and s.key > :after
   and (:q is null or instr(lower(s.id || ' ' || s.name), lower(:q)) > 0)
   and (:tag is null or exists (select 1 from schedule_tags t where t.namespace = s.namespace and t.tag = :tag
                                and t.schedule_key = s.key))
-order by s.key
-limit :limit
 
 -- name: list_schedules
 -- One page in order of creation; a filter that is null does not count.
 select {{schedule_columns}}, 0
 from schedules s
-where {{wanted_page}}
+where {{wanted}}
+order by s.key
+limit :limit
+
+-- name: list_schedules_within
+-- The same as far as a key, for filters that no index serves.
+select {{schedule_columns}}, 0
+from schedules s
+where s.key <= :until and {{wanted}}
+order by s.key
+limit :limit
+
+-- name: schedules_bound
+-- The key at which such a walk ends; none if it reaches the last one.
+select key from schedules where namespace = :namespace and deleted_at is null and key > :after
+order by key limit 1 offset :walk
 
 -- name: list_schedules_of_owner
 -- The same of one owner, by the index of owners.
 select {{schedule_columns}}, 0
 from schedules s
-where s.owner = :owner and {{wanted_page}}
+where s.owner = :owner and {{wanted}}
+order by s.key
+limit :limit
+
+-- name: list_schedules_named
+-- The same of one name, by the index of names.
+select {{schedule_columns}}, 0
+from schedules s
+where s.name = :name and {{wanted}}
+order by s.key
+limit :limit
+
+-- name: list_schedules_of_tag
+-- The same with one tag, by the index of tags.
+select {{schedule_columns}}, 0
+from schedule_tags g cross join schedules s on s.key = g.schedule_key
+where g.namespace = :namespace and g.tag = :tag and g.schedule_key > :after and {{wanted}}
+order by g.schedule_key
+limit :limit
+
+-- name: list_schedules_at_rest
+-- The same of one state that few are in, by the index of those.
+select {{schedule_columns}}, 0
+from schedules s
+where s.state = :state and s.state <> 'active' and {{wanted}}
+order by s.key
+limit :limit
 
 -- name: last_runs
 -- The newest occurrence of each schedule that became a run.

@@ -26,9 +26,10 @@ exists (select 1 from namespaces n
 -- The next namespaces of which a lane has runs of these kinds to claim now, in turn after the one that was served last.
 -- Of new runs: two walks from namespace to namespace, from that one on and up to it; each ends when it has enough.
 -- Of delayed ones: those of the runs that have been due for longest, since a walk would meet all that are not due yet.
--- So where very many are due, turns are taken among the oldest only: a namespace with one run that is due later waits
--- until it is among these. Namespaces with no room for more are passed over, so that they stand in nobody's way.
--- Answers how many runs may be at work, too.
+-- Where more are due than we read, they may all be one namespace's: then a short walk looks at the next in turn too.
+-- So among very many namespaces whose runs are delayed, turns are not exact: one whose run is due may be passed over,
+-- at the longest until its run is among the oldest. Namespaces that may have no more at work are passed over, so that
+-- they stand in nobody's way. Answers how many may be at work, too.
 with recursive walk (turn, namespace, begins, found) as (
   values (0, :after, 1, 0), (1, '', 1, 0)
   union all
@@ -38,7 +39,7 @@ with recursive walk (turn, namespace, begins, found) as (
                      and namespace > w.namespace) as namespace
            from json_each(:kinds) kind)), 0, w.found + (not w.begins and not {{full}})
   from walk w where w.namespace is not null and w.found < :limit and (w.turn = 0 or w.namespace < :after)),
-crowded (namespace) as (
+at_limit (namespace) as (
   select namespace from runs where state = 'running' group by namespace
   having count(*) >= (select n.limits ->> '$.concurrent_runs' from namespaces n where n.id = runs.namespace)),
 due (namespace) as (
@@ -46,12 +47,28 @@ due (namespace) as (
   where r.key in (
     select key from runs
     where {{delayed}} and lane = :lane and target_kind = kind.value and available_at <= :now
-      and namespace not in (select namespace from crowded)
+      and namespace not in (select namespace from at_limit)
     order by available_at limit 4 * :limit + 100)),
+crowded (turn, namespace, steps) as (
+  select column1, column2, 0 from (values (0, :after), (1, ''))
+  where (select count(*) from due) >= 4 * :limit + 100
+  union all
+  select c.turn, (select min(namespace) from (
+           select (select min(namespace) from runs
+                   where {{delayed}} and lane = :lane and target_kind = kind.value
+                     and namespace > c.namespace) as namespace
+           from json_each(:kinds) kind)), c.steps + 1
+  from crowded c where c.namespace is not null and c.steps < :limit + 20 and (c.turn = 0 or c.namespace < :after)),
 ready (namespace) as (
   select w.namespace from walk w where not w.begins and w.namespace is not null and not {{full}}
   union
-  select namespace from due)
+  select namespace from due
+  union
+  select c.namespace from crowded c
+  where c.steps > 0 and c.namespace not in (select namespace from at_limit) and exists (
+    select 1 from json_each(:kinds) kind cross join runs
+    where {{delayed}} and lane = :lane and target_kind = kind.value and namespace = c.namespace
+      and available_at <= :now))
 select namespace, (select n.limits ->> '$.concurrent_runs' from namespaces n where n.id = ready.namespace)
 from ready order by namespace <= :after, namespace limit :limit
 

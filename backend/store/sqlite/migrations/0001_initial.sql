@@ -80,6 +80,8 @@ create unique index schedules_id on schedules (namespace, id) where deleted_at i
 create index schedules_due on schedules (next_scheduled_at) where next_scheduled_at is not null;
 create index schedules_listed on schedules (namespace, key) where deleted_at is null;
 create index schedules_owner on schedules (namespace, owner, key) where deleted_at is null;
+create index schedules_name on schedules (namespace, name, key) where deleted_at is null;
+create index schedules_at_rest on schedules (namespace, state, key) where deleted_at is null and state <> 'active';
 create index schedules_counted on schedules (namespace, deleted_at, state);
 create index schedules_id_deleted on schedules (namespace, id, key) where deleted_at is not null;
 create index schedules_deleted on schedules (deleted_at) where deleted_at is not null;
@@ -253,6 +255,17 @@ create table namespace_use (
   minute integer not null default 0, -- since 1970
   starts integer not null default 0 -- runs that were started in that minute
 ) strict, without rowid;
+
+-- Requests that may come again, and what was answered to them.
+create table repeats (
+  id text primary key, -- hash of namespace, key, method, path and Idempotency-Key
+  fingerprint text not null, -- hash of what was sent
+  created_at integer not null,
+  status integer not null default 0,
+  headers text not null default '{}',
+  body text not null default ''
+) strict, without rowid;
+create index repeats_old on repeats (created_at);
 
 insert into namespaces (id, created_at) values ('default', 0);
 insert into namespace_use (namespace) values ('default');
