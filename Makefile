@@ -57,7 +57,7 @@ plans: setup ## what the databases do at 1,000,000 schedules and 10,000,000 runs
 
 lock: setup ## resolve the requirements files anew
 	@$(TOOLS)/bin/uv pip compile --quiet --upgrade pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -o requirements/runtime.txt
-	@$(TOOLS)/bin/uv pip compile --quiet --upgrade pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev -c requirements/runtime.txt -o requirements/dev.txt
+	@$(TOOLS)/bin/uv pip compile --quiet --upgrade pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev --extra otel -c requirements/runtime.txt -o requirements/dev.txt
 
 clean: ## remove what setup and run made, but not the data
 	rm -rf $(VENV) $(TOOLS)

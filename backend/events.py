@@ -62,6 +62,13 @@ class Listening(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerListening(Fact):
+    """Health and metrics of a worker alone can be asked for at `url`."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
 class ScheduleChanged(Fact):
     """A schedule was created, updated, paused, resumed, deleted or completed."""
 
@@ -255,6 +262,40 @@ class LoopFailed(Fact):
     loop: str
     error: str
     traceback: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestAnswered(Fact):
+    """The API answered; `milliseconds` until the answer began, `at` the instant of its end by this machine's clock.
+
+    `route` is the template, empty where none fits; so are `by` without a key, `traceparent` if none came, `run_id` if
+    no run was started.
+    """
+
+    method: str
+    route: str
+    status: int
+    milliseconds: float
+    by: str
+    request_id: str
+    at: int
+    traceparent: str
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class LimitReached(Fact):
+    """A request was refused with 429; `limit` is the quota's name, or `requests_per_second`."""
+
+    namespace: str
+    limit: str
+
+
+@dataclass(frozen=True, slots=True)
+class TracesUnavailable(Fact):
+    """Traces were asked for, but what writes them is not installed."""
+
+    fix: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 PREFIX = "SCHEDULER_"
 DATABASE_ALIASES = ("DIRECT_URL", "DATABASE_URL")
+COLLECTOR_ALIAS = "OTEL_EXPORTER_OTLP_ENDPOINT"
 SQLITE = "sqlite:///"
 POSTGRES = ("postgresql://", "postgres://")
 ENV_FILE = Path(".env")
@@ -35,6 +36,7 @@ NOT_SETTINGS = frozenset({"SCHEDULER_URL", "SCHEDULER_API_KEY", "SCHEDULER_HOST"
 _SERVICE_NAMES = re.compile(
     r"SCHEDULER_(SERVICE_|PORT_).*|SCHEDULER_\w+_(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)"
 )
+_COLLECTOR = re.compile(r"https?://[^\s/]+")
 _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
 
 ZERO, SECOND, MINUTE, HOUR = timedelta(0), timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
@@ -107,6 +109,15 @@ class Settings(BaseSettings):
 
     metrics_public: bool = _switch("Give `/metrics` without a key.")
 
+    worker_port: int | None = _setting(
+        "Port on which a worker alone answers health and metrics; 0 takes any that is free; none unless given.",
+        "a whole number from 0 to 65535",
+        "port",
+        default=None,
+        ge=0,
+        le=65535,
+    )
+
     log_level: LogLevel = _setting(
         "Least severe lines that are written.", "debug, info, warning, error or critical", "level", default="info"
     )
@@ -116,6 +127,17 @@ class Settings(BaseSettings):
     log_file: Path | None = _setting("File the log goes to; stdout unless given.", "a file", "path", default=None)
     log_file_max_bytes: int = _count(10_485_760, "Size at which the log file is rotated.", 4096, 2**40, "bytes")
     log_file_backups: int = _count(5, "Rotated log files that are kept.", 1, 1000, "files")
+
+    log_requests: bool = _setting(
+        "Write a line for each request to the API.", "true or false", "true or false", default=False
+    )
+    otlp_endpoint: str | None = _setting(
+        "Collector that traces are sent to (OTLP over HTTP); no traces unless given.",
+        "an http or https URL, such as http://127.0.0.1:4318",
+        "URL",
+        default=None,
+        repr=False,
+    )
 
     worker_concurrency: int = _count(64, "Attempts in flight at the same time.", 1, 10_000, "attempts")
     shutdown_grace: Duration = _length(30 * SECOND, "Time for running attempts to finish after SIGTERM.", ZERO, HOUR)
@@ -148,6 +170,11 @@ class Settings(BaseSettings):
         """The file that `database_url` names."""
         return Path(self.database_url.removeprefix(SQLITE))
 
+    @property
+    def sqlite_path(self) -> Path | None:
+        """The database's file, if it is one."""
+        return self.database_path if self.database_url.startswith(SQLITE) else None
+
     @field_validator("*", mode="before")
     @classmethod
     def _only_switches_are_booleans(cls, value: object, info: ValidationInfo) -> object:
@@ -174,6 +201,13 @@ class Settings(BaseSettings):
             raise FieldError("it is neither a sqlite:///PATH nor a postgresql:// url", fix)
         if path.startswith(":memory:"):
             raise FieldError("a database in memory would forget its runs", fix)
+        return value
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _names_a_collector(cls, value: str | None) -> str | None:
+        if value is not None and not (_COLLECTOR.match(value) and value.isprintable()):
+            raise FieldError("it is not an http or https URL", "give one such as http://127.0.0.1:4318")
         return value
 
     @model_validator(mode="after")
@@ -266,7 +300,10 @@ def _is_foreign(name: str, value: str) -> bool:
 
 def _aliased(variables: Mapping[str, str | None]) -> dict[str, Any]:
     urls = [url for url in map(variables.get, DATABASE_ALIASES) if url and url.strip()]
-    return {"database_url": urls[0]} if urls else {}
+    found = {"database_url": urls[0]} if urls else {}
+    collector = variables.get(COLLECTOR_ALIAS) or ""
+    # It is meant for many programs, some of which speak another protocol: what we cannot use is no mistake.
+    return found | {"otlp_endpoint": collector} if _COLLECTOR.match(collector) else found
 
 
 def _env_file() -> dict[str, str | None]:

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from backend.api import answers
 from backend.api.context import Context
+from backend.api.request_ids import PREFIX, Observed
 from backend.api.requests import scopes_of
 from backend.api.routes import (
     audit,
@@ -30,16 +31,17 @@ from backend.api.routes import (
     workers,
 )
 from backend.api.schemas import BODIES
+from backend.clock import SystemClock
 from backend.errors import SchedulerError
 from backend.service.last_use import LastUse
 from backend.service.times import PreviewRequest
 
-PREFIX = "/api/v1"
 NOUNS = (schedules, explain, runs, calendars, preview, simulate, audit, workers, namespaces, keys)
 DESCRIPTION = """Schedules in, runs out: every occurrence becomes exactly one recorded run.
 
 Instants are RFC 3339 in UTC. Durations are seconds, or text such as `90s`, `15m`, `2h`, `1d`, `PT15M`.
 Every refusal is a problem document (RFC 9457); on 422 its `errors` name field, rule and fix.
+Every answer has an `X-Request-Id`: yours, if you send one of up to 128 visible ASCII characters.
 """
 TAGS = [
     {
@@ -81,6 +83,9 @@ def create_app(context: Context) -> FastAPI:
     app.add_exception_handler(HTTPException, answers.on_http_exception)
     app.add_exception_handler(RequestValidationError, answers.on_bad_query)
     app.add_exception_handler(Exception, answers.on_defect)
+    stack = app.build_middleware_stack
+    # Around all else: what the framework adds by its own means does not see answers to errors that nobody foresaw.
+    app.build_middleware_stack = lambda: Observed(stack(), SystemClock(), context.around.events)  # type: ignore[method-assign]
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign] # the framework's documented way
     return app
 

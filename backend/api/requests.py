@@ -118,6 +118,7 @@ async def principal(request: Request, wanted: SecurityScopes) -> Principal:
     row, now = await identify(store, _key_of(request))
     request.app.state.last_use.note(store, row, now)
     found = principal_of(row)
+    request.state.by = f"key:{found.key_id}"
     for scope in map(Scope, wanted.scopes):
         if not found.may(scope):
             raise Forbidden(f"the key {found.key_id!r} lacks the scope {scope.value!r}; ask for a key that has it")

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from backend.executor.tracing import tracing
 from backend.process.base import Process
 from backend.process.notify import Notifier
 from backend.settings import Settings, load_settings, service_manager
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 def configured(process: Process, settings: Settings | None) -> Settings:
     """Load settings unless they were given, and let the process's facts be logged."""
-    from backend.observe.logs import configure_logging, log_fact
+    from backend.observe.logs import configure_logging, log_all_but_requests, log_fact
 
     settings = settings or load_settings()
     process.grace = settings.shutdown_grace
@@ -31,7 +32,7 @@ def configured(process: Process, settings: Settings | None) -> Settings:
         backups=settings.log_file_backups,
         service=process.service_name,
     )
-    process.events.subscribe(log_fact)
+    process.events.subscribe(log_fact if settings.log_requests else log_all_but_requests)
     return settings
 
 
@@ -83,7 +84,8 @@ class Role(Process):
         stop = asyncio.Event()
         self._stop = (asyncio.get_running_loop(), stop)
         if not self.stop_requested.is_set():
-            await self.serve(self.settings, stop)
+            async with tracing(self.settings, self.events, self.service_name):
+                await self.serve(self.settings, stop)
 
     async def serve(self, settings: Settings, stop: asyncio.Event) -> None:
         """Serve until `stop` is set: call `ready()` once this serves."""

@@ -54,21 +54,21 @@ class Server(uvicorn.Server):
         yield
 
 
-def open_port(host: str, port: int) -> socket.socket:
+def open_port(host: str, port: int, setting: str = "SCHEDULER_PORT") -> socket.socket:
     """Listen, or raise ConfigurationError; port 0 takes any that is free."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except (OSError, UnicodeError, OverflowError) as error:
-        raise ConfigurationError(_refusal(host, port, error)) from None
+        raise ConfigurationError(_refusal(host, port, error, setting)) from None
 
 
-def _refusal(host: str, port: int, error: Exception) -> str:
+def _refusal(host: str, port: int, error: Exception, setting: str) -> str:
     if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
         other = port + 1 if port < HIGHEST_PORT else port - 1
-        return f"{host}:{port} is in use; stop what uses it, or start with SCHEDULER_PORT={other}"
+        return f"{host}:{port} is in use; stop what uses it, or start with {setting}={other}"
     why = getattr(error, "strerror", None) or error
-    return f"SCHEDULER_BIND_HOST, SCHEDULER_PORT: {host}:{port} cannot be listened on ({why}), so choose another"
+    return f"SCHEDULER_BIND_HOST, {setting}: {host}:{port} cannot be listened on ({why}), so choose another"
 
 
 def server_on(front: Front) -> Server:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,11 +26,14 @@ from backend.engine.tick import Tick
 from backend.engine.tzdata import Tzdata
 from backend.events import Events
 from backend.executor.hatch import BELLS, HEALTH, METRICS, Answers, health_text
+from backend.executor.scrape import Scrape, ask_database, measure_files, page_of
 from backend.observe.metrics import Metrics
+from backend.observe.web_metrics import WebMetrics
 from backend.service.schedules import Surroundings
 from backend.settings import Settings, base_environment
 from backend.store.port import Store
 from backend.store.retention import Retention
+from backend.store.timed import timed
 from backend.store.wakeup import TIMES
 from backend.targets.base import TargetRules, Tools
 from backend.triggers.zones import tzdata_version
@@ -38,7 +41,6 @@ from backend.worker.loop import Worker, WorkerConfig
 
 ENGINE = "engine"
 Ring = Callable[[], None]
-Scrape = Callable[[], Awaitable[tuple[bytes, str]]]
 
 STALLED = timedelta(seconds=30)
 FALTERING = 5.0
@@ -89,14 +91,10 @@ class System:
 
     async def render_metrics(self) -> tuple[bytes, str]:
         """Read the backlog, count the workers, and give all metrics."""
-        backlog = await self.store.admin().backlog()
-        self.metrics.set_backlog(
-            due=backlog.due,
-            age_seconds=backlog.oldest_age / 1_000_000,
-            open_runs=backlog.open_runs,
-            schedules=backlog.schedules,
-        )
-        self.metrics.set_workers(await self.store.admin().count_workers())
+        await ask_database(self.store.admin(), self.metrics)
+        measure_files(self.metrics, self.settings.data_dir, self.settings.sqlite_path)
+        firing = (*self.loops, self.worker.claiming, self.worker.beating)
+        self.metrics.set_silence({loop.name: loop.silence() for loop in firing})
         return self.metrics.render()
 
     def api(self) -> Any:  # noqa: ANN401 - an ASGI application
@@ -171,7 +169,8 @@ async def system_on(
 
     Without a turn for `stalled_after`, or three times the poll interval, it counts as dead.
     """
-    metrics = Metrics()
+    metrics = Metrics(clock)
+    store = timed(store, metrics.stopwatch)
     events.subscribe(metrics.observe)
     async with worker_on(store, settings, clock=clock, events=events) as worker:
         tzdata = Tzdata(store.engine().timezones(), events, tzdata_version())
@@ -210,7 +209,10 @@ def api_on(
     """Build the API, an ASGI application."""
     from backend.api.app import create_app  # dear to import, and not every process has an API
 
-    return create_app(Context(store, around, health, metrics, version_of_this_package(), metrics_public))
+    web = WebMetrics(version_of_this_package())
+    around.events.subscribe(web.observe)
+    page = page_of(metrics, web, health)
+    return create_app(Context(store, around, health, page, version_of_this_package(), metrics_public))
 
 
 def surroundings_of(settings: Settings, events: Events, bell: Callable[[str], Ring]) -> Surroundings:
@@ -270,7 +272,12 @@ def loop_of(name: str, turn: Turn, clock: Clock, events: Events) -> Loop:
 
 def rules_of(settings: Settings) -> TargetRules:
     """Say what targets may do on this server."""
-    return TargetRules(settings.allow_commands, settings.allow_private_urls, settings.python_targets)
+    return TargetRules(
+        settings.allow_commands,
+        settings.allow_private_urls,
+        settings.python_targets,
+        traced=settings.otlp_endpoint is not None,
+    )
 
 
 def worker_name() -> str:

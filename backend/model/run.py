@@ -110,3 +110,5 @@ class Dispatch:
     missed_count: int
     missed_first_at: int | None
     missed_last_at: int | None
+    traceparent: str | None = None
+    """Names the span of this attempt, where traces are on."""

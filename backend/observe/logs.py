@@ -64,6 +64,12 @@ def log_fact(fact: events.Fact) -> None:
         _complain(error)
 
 
+def log_all_but_requests(fact: events.Fact) -> None:
+    """Write the line of a fact, unless it is that a request was answered."""
+    if not isinstance(fact, events.RequestAnswered):
+        log_fact(fact)
+
+
 class _Lines:
     """The end of structlog's chain: a rendered line becomes a record of the one handler that writes."""
 
@@ -258,6 +264,10 @@ def _listening(fact: events.Listening) -> Line:
     return _line("info", "listening", url=fact.url, admin_key_file=fact.key_file)
 
 
+def _worker_listening(fact: events.WorkerListening) -> Line:
+    return _line("info", "worker_listening", url=fact.url)
+
+
 def _schedule_changed(fact: events.ScheduleChanged) -> Line:
     ids = {"namespace": fact.namespace, "schedule_id": fact.schedule_id}
     return _line("info", "schedule_changed", **ids, change=fact.change, by=fact.by)
@@ -382,6 +392,29 @@ def _loop_failed(fact: events.LoopFailed) -> Line:
     return _line("error", "loop_failed", loop=fact.loop, error=fact.error, exception=fact.traceback)
 
 
+def _request_answered(fact: events.RequestAnswered) -> Line:
+    run = {"run_id": fact.run_id} if fact.run_id else {}
+    return _line(
+        "info" if fact.status < 500 else "warning",
+        "request_answered",
+        method=fact.method,
+        route=fact.route or "none",
+        status=fact.status,
+        milliseconds=round(fact.milliseconds, 1),
+        by=fact.by or "nobody",
+        request_id=fact.request_id,
+        **run,
+    )
+
+
+def _limit_reached(fact: events.LimitReached) -> Line:
+    return _line("debug", "limit_reached", namespace=fact.namespace, limit=fact.limit)
+
+
+def _traces_unavailable(fact: events.TracesUnavailable) -> Line:
+    return _line("warning", "traces_unavailable", fix=fact.fix)
+
+
 def _database_awaited(fact: events.DatabaseAwaited) -> Line:
     return _line("warning", "database_awaited", error=fact.error, after_seconds=fact.pause)
 
@@ -393,6 +426,7 @@ WORDINGS: dict[type[events.Fact], Callable[[Any], Line]] = {
     events.ProcessRestarting: _process_restarting,
     events.ProcessKilled: _process_killed,
     events.Listening: _listening,
+    events.WorkerListening: _worker_listening,
     events.ScheduleChanged: _schedule_changed,
     events.CalendarChanged: _calendar_changed,
     events.NamespaceChanged: _namespace_changed,
@@ -413,5 +447,8 @@ WORDINGS: dict[type[events.Fact], Callable[[Any], Line]] = {
     events.ClockHeld: _clock_held,
     events.ClockTrusted: _clock_trusted,
     events.LoopFailed: _loop_failed,
+    events.RequestAnswered: _request_answered,
+    events.LimitReached: _limit_reached,
+    events.TracesUnavailable: _traces_unavailable,
     events.DatabaseAwaited: _database_awaited,
 }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from prometheus_client import (
@@ -17,6 +19,8 @@ from prometheus_client import (
 )
 
 from backend import events
+from backend.clock import Clock, SystemClock
+from backend.errors import StoreUnavailable
 from backend.model.instants import SECOND
 from backend.model.run import FINAL_STATES, RunState
 
@@ -25,10 +29,15 @@ ATTEMPT_BUCKETS = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 180
 TURN_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
 
+STORE_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 20)
+UNKNOWN = math.nan
+
+
 class Metrics:
     """Counts facts, and is told the backlog just before it is scraped. It has a registry of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -61,6 +70,7 @@ class Metrics:
         self, *, due: int, age_seconds: float, open_runs: Mapping[str, int], schedules: Mapping[str, int]
     ) -> None:
         """Take over what the database says: due and unplanned schedules, the oldest one's age, and counts by state."""
+        self._database_up.set(1)
         self._due.set(due)
         self._due_age.set(max(age_seconds, 0))
         _replace(self._open_runs, dict.fromkeys(frozenset(RunState) - FINAL_STATES, 0) | dict(open_runs))
@@ -69,6 +79,38 @@ class Metrics:
     def set_workers(self, counts: Mapping[str, int]) -> None:
         """Take over how many workers the database knows, by what they are doing."""
         _replace(self._workers, dict.fromkeys(("working", "draining", "silent"), 0) | dict(counts))
+
+    def forget_database(self) -> None:
+        """Note that the database does not answer, and that so nobody knows what waits."""
+        self._database_up.set(0)
+        self._due.set(UNKNOWN)
+        self._due_age.set(UNKNOWN)
+        for gauge in (self._open_runs, self._schedules, self._workers):
+            gauge.clear()
+
+    def set_silence(self, seconds: Mapping[str, float]) -> None:
+        """Take over how long ago each loop's last turn ended."""
+        _replace(self._silence, seconds)
+
+    def set_free(self, size: int) -> None:
+        """Take over how many bytes are free under the data."""
+        self._free.set(size)
+
+    def set_wal(self, size: int) -> None:
+        """Take over how many bytes SQLite's write-ahead log holds."""
+        self._wal.set(size)
+
+    @contextmanager
+    def stopwatch(self, access: str) -> Iterator[None]:
+        """Measure one operation of the store, and count it if the store was away."""
+        began = self._clock.monotonic()
+        try:
+            yield
+        except StoreUnavailable:
+            self._store_away[access].inc()
+            raise
+        finally:
+            self._store[access].observe(self._clock.monotonic() - began)
 
     def render(self) -> tuple[bytes, str]:
         """Write all metrics in Prometheus' text format, with its content type."""
@@ -99,6 +141,11 @@ class Metrics:
         self._auto_paused = Counter(
             "scheduler_schedules_auto_paused", "Schedules that paused themselves after failures.", registry=registry
         )
+        away = Counter(
+            "scheduler_store_unavailable", "Operations that the database did not answer.", ["access"], registry=registry
+        )
+        self._store_away = {access: away.labels(access) for access in ("read", "write")}
+        self._audits = Counter("scheduler_audits", "Audits of all ledgers that were completed.", registry=registry)
         self._loop_failures = Counter(
             "scheduler_loop_failures", "Turns of a loop that raised.", ["loop"], registry=registry
         )
@@ -117,6 +164,14 @@ class Metrics:
             buckets=ATTEMPT_BUCKETS,
             registry=self.registry,
         )
+        store = Histogram(
+            "scheduler_store_seconds",
+            "Length of operations on the database, waiting included.",
+            ["access"],
+            buckets=STORE_BUCKETS,
+            registry=self.registry,
+        )
+        self._store = {access: store.labels(access) for access in ("read", "write")}
         self._turns = Histogram(
             "scheduler_turn_seconds",
             "Length of the engine's turns that wrote something.",
@@ -126,6 +181,7 @@ class Metrics:
 
     def _gauges(self) -> None:
         registry = self.registry
+        self._server_gauges(registry)
         self._due = Gauge("scheduler_due_backlog", "Schedules that are due and not yet planned.", registry=registry)
         self._due_age = Gauge("scheduler_due_backlog_age_seconds", "Age of the oldest of them.", registry=registry)
         self._open_runs = Gauge("scheduler_open_runs", "Runs that have not ended.", ["state"], registry=registry)
@@ -146,7 +202,18 @@ class Metrics:
             "scheduler_audit_doubled", "Records without an occurrence in the hour last audited.", registry=registry
         )
 
+    def _server_gauges(self, registry: CollectorRegistry) -> None:
+        self._database_up = Gauge(
+            "scheduler_database_up", "1 when the database answered at this scrape, else 0.", registry=registry
+        )
+        self._silence = Gauge(
+            "scheduler_loop_silence_seconds", "Time since a loop's last good turn.", ["loop"], registry=registry
+        )
+        self._free = Gauge("scheduler_data_free_bytes", "Free on the disk of the data folder.", registry=registry)
+        self._wal = Gauge("scheduler_sqlite_wal_bytes", "SQLite's write-ahead log; else 0.", registry=registry)
+
     def _ledger_audited(self, fact: events.LedgerAudited) -> None:
+        self._audits.inc()
         self._missing.set(fact.missing)
         self._doubled.set(fact.doubled)
 
@@ -178,7 +245,7 @@ class Metrics:
         return self._durations[target]
 
 
-def _replace(gauge: Gauge, counts: Mapping[str, int]) -> None:
+def _replace(gauge: Gauge, counts: Mapping[str, float]) -> None:
     """Set a gauge by state, and forget states that are gone."""
     gauge.clear()
     for state, count in counts.items():

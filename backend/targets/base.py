@@ -54,6 +54,8 @@ class TargetRules:
     allow_private_urls: bool
     python_prefixes: tuple[str, ...] = ()
     """Modules whose callables, and those of the modules below, may be called; none unless given."""
+    traced: bool = False
+    """Targets are told which trace they belong to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ def identity(dispatch: Dispatch) -> dict[str, str]:
         "SCHEDULER_ATTEMPT": str(dispatch.attempt),
         "SCHEDULER_NOMINAL_TIME": rfc3339(dispatch.nominal_at),
         "IDEMPOTENCY_KEY": dispatch.run_id,
-    }
+    } | ({"TRACEPARENT": dispatch.traceparent} if dispatch.traceparent else {})
 
 
 class Target(Protocol):

@@ -101,7 +101,7 @@ def headers_of(dispatch: Dispatch) -> dict[str, str]:
         "X-Nominal-Time": rfc3339(dispatch.nominal_at),
         "User-Agent": user_agent(),
         "Accept-Encoding": "identity",
-    }
+    } | ({"traceparent": dispatch.traceparent} if dispatch.traceparent else {})
 
 
 def body_of(target: HttpTarget, dispatch: Dispatch) -> bytes | None:

@@ -12,6 +12,7 @@ from backend.model.attempt import AttemptResult, Ended, Limits
 from backend.model.ids import RunId
 from backend.model.policies import Delivery, RetryPolicy
 from backend.model.run import AttemptState, ClaimedRun, Dispatch
+from backend.model.trace_ids import traceparent
 from backend.targets.base import Failed, Outcome, Succeeded, Tools
 
 
@@ -39,7 +40,7 @@ async def perform(assignment: Assignment, tools: Tools) -> AttemptResult:
     except ValueError as error:
         text = f"the stored definition cannot be read: {error}"
         return result_of(assignment, None, Failed(text[:2000], permanent=True))
-    dispatch = dispatch_of(assignment, errand)
+    dispatch = dispatch_of(assignment, errand, traced=tools.rules.traced)
     return result_of(assignment, errand, await _perform(errand, dispatch, tools))
 
 
@@ -56,7 +57,7 @@ async def _perform(errand: Errand, dispatch: Dispatch, tools: Tools) -> Outcome 
         return Failed(f"{type(error).__name__}: {error}", permanent=False)
 
 
-def dispatch_of(assignment: Assignment, errand: Errand) -> Dispatch:
+def dispatch_of(assignment: Assignment, errand: Errand, *, traced: bool = False) -> Dispatch:
     """Show the run to its target; the input of a manual trigger goes over the schedule's."""
     run = assignment.run
     return Dispatch(
@@ -72,6 +73,7 @@ def dispatch_of(assignment: Assignment, errand: Errand) -> Dispatch:
         missed_count=run.missed_count,
         missed_first_at=run.missed_first_at,
         missed_last_at=run.missed_last_at,
+        traceparent=traceparent(run.id, run.attempt) if traced else None,
     )
 
 

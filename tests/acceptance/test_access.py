@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from backend.api.app import NOUNS, PREFIX, guarded_operations
+from backend.api.app import NOUNS, guarded_operations
+from backend.api.request_ids import PREFIX
 from backend.model.access import Scope
 from tests.acceptance.api_client import Answer, Client, api_on, ask, draft, segment
 from tests.databases import KINDS, placed

@@ -110,6 +110,9 @@ def test_an_engine_that_stands_still_makes_the_server_not_ready(team: Server) ->
     os.kill(engine, signal.SIGSTOP)
     until("a 503 of /readyz", lambda: team.health("/readyz") == 503)
     assert team.health("/livez") == 200, "restarting it is not called for yet"
+    page = str(team_metrics(team))
+    assert "scheduler_ready 0.0" in page, "the API's part of the page is there without the engine's"
+    assert "scheduler_attempts_total" not in page
     os.kill(engine, signal.SIGCONT)
     team.ready()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.server import Server, is_alive, leased, until
+from tests.acceptance.server import Server, _ask, is_alive, leased, until
 from tests.acceptance.sink import Answer, Sink, listening_sink
 from tests.databases import POSTGRES
 
@@ -89,3 +89,21 @@ def test_a_worker_with_a_refused_setting_ends_with_2(tmp_path: Path) -> None:
     with Server(tmp_path, command=WORKER, lease="0s") as worker:
         assert worker.exit_code() == 2
         assert "SCHEDULER_LEASE" in worker.errors
+
+
+def test_a_worker_tells_of_itself_on_a_port_of_its_own_if_it_has_one(tmp_path: Path, sink: Sink) -> None:
+    with Server(tmp_path, worker_concurrency="1") as server:
+        server.ready()
+        with Server(tmp_path, command=WORKER, worker_port="0") as worker:
+            worker.at(int(worker.heard("worker_listening")["url"].rpartition(":")[2]))
+            until("readiness", lambda: worker.health("/readyz") == 200)
+            assert [worker.health(path) for path in ("/livez", "/metrics", "/api/v1/runs")] == [200, 200, 404]
+            server.create("hook", sink.target(), overlap_policy="allow_all")
+
+            def counted() -> bool:
+                server.post("/schedules/hook/trigger")
+                page = _ask(worker.where, "GET", "/metrics", {}, None).body
+                return 'scheduler_attempts_total{outcome="succeeded",target="http"}' in str(page)
+
+            until("an attempt of the worker", counted)
+            assert worker.stop() == 0
