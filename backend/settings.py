@@ -163,6 +163,7 @@ class Settings(BaseSettings):
     retention_runs: Duration = _length(30 * DAY, "Age at which finished runs are pruned.", SECOND, CENTURY)
     retention_failures: Duration = _length(90 * DAY, "Age at which failed runs are pruned.", SECOND, CENTURY)
     retention_keep: int = _count(1000, "Newest runs of a schedule that are kept beyond a day.", 1, 10**9, "runs")
+    retention_audit: Duration = _length(400 * DAY, "Age at which lines of the audit log are pruned.", SECOND, CENTURY)
     retention_deleted: Duration = _length(30 * DAY, "Age at which deleted schedules are pruned.", SECOND, CENTURY)
 
     @property

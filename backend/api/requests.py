@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Annotated, Any, NamedTuple
 
 import orjson
@@ -15,10 +16,12 @@ from starlette.exceptions import HTTPException
 
 from backend.api.context import Context
 from backend.api.queries import check_query
+from backend.api.request_ids import request_id_of
 from backend.errors import FieldProblem, Forbidden, NotFound, Refused, TooLarge
 from backend.model.access import Principal, Scope
 from backend.model.ids import DEFAULT_NAMESPACE, NamespaceId
 from backend.service.api_keys import Keys, KeyView, key_view
+from backend.service.audit_log import AuditLog
 from backend.service.backfill import Backfills
 from backend.service.calendars import Calendars
 from backend.service.drafts import ANY_REVISION
@@ -85,6 +88,11 @@ class Caller(NamedTuple):
         return Calendars(self.store, self.by, self.context.around)
 
     @property
+    def audit_log(self) -> AuditLog:
+        """Give the audit log: of one namespace, or of all when neither key nor request names one."""
+        return AuditLog(self.context.store.audit(self.principal.namespace or self.chosen))
+
+    @property
     def simulations(self) -> Simulations:
         """Give what foresees the load."""
         return Simulations(self.store)
@@ -142,6 +150,7 @@ async def caller(
     """Find the namespace that the request is about: the key's own, or the one it chooses."""
     check_query(request)
     context: Context = request.app.state.context
+    context = replace(context, store=context.store.signed(principal.by, request_id_of(request)))
     if principal.namespace is not None and namespace not in {None, principal.namespace}:
         raise no_such_namespace(str(namespace))
     chosen = principal.namespace or (None if namespace is None else NamespaceId(namespace))

@@ -16,6 +16,7 @@ from backend.cli import (
     audit,
     backfill,
     calendars,
+    changes,
     crontab,
     explain,
     export,
@@ -75,6 +76,11 @@ scheduler preview --rrule "FREQ=MONTHLY;BYDAY=1MO" --dtstart 2026-01-05T09:00:00
 scheduler preview -f schedules.yaml""",
     ),
     ("audit", audit.audit, "scheduler audit\nscheduler audit digest --from 2026-12-01T00:00:00Z --json"),
+    (
+        "changes",
+        changes.changes,
+        "scheduler changes digest\nscheduler changes --kind key --from 2026-12-01T00:00:00Z --json",
+    ),
     (
         "simulate",
         simulate.simulate,

@@ -244,7 +244,11 @@ def _turns(store: Store, settings: Settings, worker: Worker, guard: ClockGuard) 
     prune = Prune(
         engine,
         Retention(
-            settings.retention_runs, settings.retention_failures, settings.retention_deleted, settings.retention_keep
+            settings.retention_runs,
+            settings.retention_failures,
+            settings.retention_deleted,
+            settings.retention_keep,
+            settings.retention_audit,
         ),
         clock,
     )

@@ -13,6 +13,7 @@ from backend.model.instants import MINUTE, micros
 from backend.model.policies import Reason
 from backend.model.run import FINAL_STATES, AttemptState, ClaimedRun, RunState, TriggerType
 from backend.store.attempts import NewAttempt
+from backend.store.audit_log import Entry, note
 from backend.store.operation import Batch, Operation, Query, now
 from backend.store.planning import drop_waiting, settle_schedules
 from backend.store.workers import Presence, see
@@ -235,7 +236,12 @@ def _count_streaks(accepted: Sequence[Finished], instant: int) -> Operation[list
     rows = yield Query("pause_failing", {"failures": failures, "now": instant, "streak_span": STREAK_SPAN})
     if rows:
         yield Query("insert_pause_revisions", {"schedule_keys": [row[3] for row in rows], "now": instant})
+        yield from note([_auto_paused(*row[:3]) for row in rows], instant)
     return [(row[0], row[1], row[2]) for row in rows]
+
+
+def _auto_paused(namespace: str, id_: str, text: str) -> Entry:
+    return Entry(namespace, "schedule", id_, "paused", {"state": "active"}, {"state": "paused", "note": text})
 
 
 @dataclass(slots=True)

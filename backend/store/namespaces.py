@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from backend.errors import Conflict, NotFound
 from backend.model.ids import DEFAULT_NAMESPACE, NamespaceId
+from backend.store.audit_log import Entry, differing, note
 from backend.store.operation import Operation, Query, Runner, now
 
 MOST_NAMESPACES = 10_000
@@ -38,6 +40,7 @@ def create_namespace(id_: NamespaceId, timezone: str, limits: str) -> Operation[
     row = NamespaceRow(id_, (yield from now()), timezone, limits)
     if not (yield Query("insert_namespace", row._asdict())):
         raise Conflict(f"the namespace {id_!r} exists; choose another id, or PATCH it")
+    yield from note([Entry(id_, "namespace", id_, "created", None, _document(row))], row.created_at)
     return row
 
 
@@ -58,8 +61,12 @@ def list_namespaces(*, after: str, limit: int) -> Operation[list[NamespaceRow]]:
 def change_namespace(namespace: str, decide: Decide) -> Operation[NamespaceRow]:
     """Let `decide` say what holds for a namespace from now on; what it raises changes nothing."""
     yield from hold_namespace(namespace)
-    row = decide((yield from get_namespace(namespace)))
+    current = yield from get_namespace(namespace)
+    row = decide(current)
     yield Query("update_namespace", {"namespace": namespace, "timezone": row.timezone, "limits": row.limits})
+    before, after = differing(_document(current), _document(row))
+    if after:
+        yield from note([Entry(namespace, "namespace", namespace, "updated", before, after)], (yield from now()))
     return row
 
 
@@ -67,6 +74,7 @@ def delete_namespace(namespace: str) -> Operation[None]:
     """Forget an empty namespace, with its keys that are no longer in force; Conflict while anything is in it."""
     # What is made in a namespace holds its row as well: nothing can come into it between look and deletion.
     yield from hold_namespace(namespace)
+    row = yield from get_namespace(namespace)
     if namespace == DEFAULT_NAMESPACE:
         raise Conflict(f"the namespace {DEFAULT_NAMESPACE!r} always exists")
     rows = yield Query("namespace_contents", {"namespace": namespace, "now": (yield from now())})
@@ -74,6 +82,11 @@ def delete_namespace(namespace: str) -> Operation[None]:
         raise Conflict(f"the namespace {namespace!r} still has {', '.join(row[0] for row in rows)}; delete them first")
     yield Query("delete_keys_of", {"namespace": namespace})
     yield Query("delete_namespace", {"namespace": namespace})
+    yield from note([Entry(namespace, "namespace", namespace, "deleted", _document(row))], (yield from now()))
+
+
+def _document(row: NamespaceRow) -> dict[str, Any]:
+    return {"timezone": row.timezone, "limits": json.loads(row.limits)}
 
 
 def no_such_namespace(namespace: str) -> NotFound:

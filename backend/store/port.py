@@ -6,6 +6,7 @@
     HistoryStore    the past of a namespace, or of all (history.py)
     CalendarStore   the named calendars of one namespace (calendars.py)
     KeyStore        the keys of one namespace, or all of them (keys.py)
+    AuditStore      the audit log of one namespace, or of all (audit_log.py)
     NamespacesStore the namespaces themselves (namespaces.py)
     TimezoneStore   changes of the time zone database (tzdata.py)
     AdminStore      what belongs to no namespace: who comes in, backlog, workers
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from backend.errors import StoreUnavailable
@@ -29,6 +30,7 @@ from backend.model.schedule import Schedule
 from backend.store import admin, keys, leasing, namespaces, planning, retention, workers
 from backend.store import runs as run_operations
 from backend.store import schedules as schedule_operations
+from backend.store.audit_log import AuditStore, Signature, SignedRunner
 from backend.store.calendars import CalendarStore
 from backend.store.history import HistoryStore
 from backend.store.operation import Runner, now
@@ -235,6 +237,14 @@ class Store:
     def keys(self, reach: NamespaceId | None) -> keys.KeyStore:
         """Give the port of the keys of one namespace, or with None of all."""
         return keys.KeyStore(self.runner, reach)
+
+    def audit(self, reach: NamespaceId | None) -> AuditStore:
+        """Give the port of the audit log of one namespace, or with None of all."""
+        return AuditStore(self.runner, reach)
+
+    def signed(self, by: str, request_id: str) -> Store:
+        """Give the same store for somebody: the audit log names them below what they change."""
+        return replace(self, runner=SignedRunner(self.runner, Signature(by, request_id)))
 
     def namespaces(self) -> namespaces.NamespacesStore:
         """Give the port of the namespaces themselves."""

@@ -319,4 +319,27 @@ exception when lock_not_available then
   return 0;
 end $$;
 
+-- Who changed what, when, and by which request. Lines are added, and deleted when they are old; none is ever changed.
+create table audit (
+  key bigint generated always as identity primary key,
+  changed_at bigint not null,
+  namespace text, -- null: it belongs to none
+  changed_by text not null,
+  request_id text not null,
+  verb text not null,
+  kind text not null,
+  object_id text not null,
+  was text, -- JSON
+  became text -- JSON
+);
+create index audit_listed on audit (namespace, changed_at, key);
+create index audit_of on audit (object_id, changed_at, key);
+create index audit_at on audit (changed_at, key);
+
+create function refuse_change() returns trigger language plpgsql as $$
+begin
+  raise exception 'the audit log is only ever added to';
+end $$;
+create trigger audit_stays before update on audit execute function refuse_change();
+
 insert into namespaces (id, created_at) values ('default', 0);

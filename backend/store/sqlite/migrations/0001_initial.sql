@@ -216,4 +216,24 @@ create table workers (
   draining integer not null default 0
 ) strict, without rowid;
 
+-- Who changed what, when, and by which request. Lines are added, and deleted when they are old; none is ever changed.
+create table audit (
+  key integer primary key autoincrement,
+  changed_at integer not null,
+  namespace text, -- null: it belongs to none
+  changed_by text not null,
+  request_id text not null,
+  verb text not null,
+  kind text not null,
+  object_id text not null,
+  was text, -- JSON
+  became text -- JSON
+) strict;
+create index audit_listed on audit (namespace, changed_at, key);
+create index audit_of on audit (object_id, changed_at, key);
+create index audit_at on audit (changed_at, key);
+create trigger audit_stays before update on audit begin
+  select raise(abort, 'the audit log is only ever added to');
+end;
+
 insert into namespaces (id, created_at) values ('default', 0);
