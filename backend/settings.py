@@ -118,6 +118,15 @@ class Settings(BaseSettings):
         le=65535,
     )
 
+    smtp_url: str | None = _setting(
+        "Server that takes e-mail; without it none is sent.",
+        "smtp://USER:PASSWORD@HOST:587, with ?starttls=false for none, or smtps://…",
+        "URL",
+        default=None,
+        repr=False,
+    )
+    smtp_from: str | None = _setting("Whom e-mail comes from.", "an e-mail address", "address", default=None)
+
     log_level: LogLevel = _setting(
         "Least severe lines that are written.", "debug, info, warning, error or critical", "level", default="info"
     )

@@ -24,6 +24,7 @@ from backend.api.routes import (
     health,
     keys,
     namespaces,
+    notifications,
     preview,
     runs,
     schedules,
@@ -36,7 +37,7 @@ from backend.errors import SchedulerError
 from backend.service.last_use import LastUse
 from backend.service.times import PreviewRequest
 
-NOUNS = (schedules, explain, runs, calendars, preview, simulate, audit, workers, namespaces, keys)
+NOUNS = (schedules, explain, runs, calendars, preview, simulate, audit, workers, namespaces, keys, notifications)
 DESCRIPTION = """Schedules in, runs out: every occurrence becomes exactly one recorded run.
 
 Instants are RFC 3339 in UTC. Durations are seconds, or text such as `90s`, `15m`, `2h`, `1d`, `PT15M`.
@@ -54,6 +55,7 @@ TAGS = [
     {"name": "workers", "description": "Who is at work, on which host, and on how many runs."},
     {"name": "namespaces", "description": "Tenants: nothing in one is seen from another."},
     {"name": "keys", "description": "Who may come in, to which namespace, to do what, and until when."},
+    {"name": "notifications", "description": "Who is told what, and how; and what has been sent."},
     {"name": "preview", "description": "Try triggers out; nothing is stored."},
     {"name": "simulate", "description": "Foresee the load of a range; nothing fires."},
     {"name": "health", "description": "For whoever watches the server. Open without a key."},

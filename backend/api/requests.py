@@ -27,6 +27,7 @@ from backend.service.calendars import Calendars
 from backend.service.drafts import ANY_REVISION
 from backend.service.keys import identify, principal_of
 from backend.service.namespaces import Namespaces
+from backend.service.notifications import Notifications
 from backend.service.runs import Runs
 from backend.service.schedules import Schedules
 from backend.service.simulate import Simulations
@@ -91,6 +92,11 @@ class Caller(NamedTuple):
     def audit_log(self) -> AuditLog:
         """Give the audit log: of one namespace, or of all when neither key nor request names one."""
         return AuditLog(self.context.store.audit(self.principal.namespace or self.chosen))
+
+    @property
+    def notifications(self) -> Notifications:
+        """Give the use cases on notifications."""
+        return Notifications(self.store, self.by, self.context.around)
 
     @property
     def simulations(self) -> Simulations:

@@ -13,6 +13,7 @@ from backend.service.api_keys import KeyBody, RotateBody
 from backend.service.backfill import BackfillRequest
 from backend.service.calendars import CalendarBody
 from backend.service.namespaces import NamespaceBody, NamespacePatch
+from backend.service.notifications import RouteBody
 from backend.service.simulate import SimulateRequest
 
 
@@ -90,6 +91,13 @@ NAMESPACE_EXAMPLE: Mapping[str, Any] = {
 }
 NAMESPACE_PATCH_EXAMPLE: Mapping[str, Any] = {"limits": {"schedules": 2000, "minimum_interval": None}}
 KEY_EXAMPLE: Mapping[str, Any] = {"namespace": "growth", "name": "newsletter", "scopes": ["read", "write"]}
+ROUTE_EXAMPLE: Mapping[str, Any] = {
+    "id": "growth-failures",
+    "events": ["failure", "recovery", "auto_pause"],
+    "tag": "team:growth",
+    "after_failures": 2,
+    "target": {"kind": "http", "url": "https://example.org/alerts"},
+}
 BACKFILL_EXAMPLE: Mapping[str, Any] = {"from": "2026-11-01T00:00:00Z", "to": "2026-11-08T00:00:00Z", "dry_run": True}
 PREVIEW_EXAMPLE: Mapping[str, Any] = {"triggers": SCHEDULE_EXAMPLE["triggers"], "count": 3}
 _REFUSED: Mapping[str, Any] = {
@@ -133,6 +141,7 @@ BODIES: tuple[type[BaseModel], ...] = (
     NamespacePatch,
     KeyBody,
     RotateBody,
+    RouteBody,
 )
 
 _WORDS = {

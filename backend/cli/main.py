@@ -23,6 +23,7 @@ from backend.cli import (
     keys,
     local,
     namespaces,
+    notifications,
     preview,
     runs,
     schedules,
@@ -132,6 +133,18 @@ NAMESPACE_COMMANDS: tuple[tuple[str, Command, str], ...] = (
     ("set", namespaces.set_, "scheduler namespaces set growth --limit minimum_interval=1m --limit schedules=none"),
     ("delete", namespaces.delete, "scheduler namespaces delete growth"),
 )
+NOTIFICATION_COMMANDS: tuple[tuple[str, Command, str], ...] = (
+    ("list", notifications.list_, "scheduler notifications list"),
+    (
+        "add",
+        notifications.add,
+        """scheduler notifications add oncall --event failure --event recovery --http https://example.org/alerts
+scheduler notifications add growth --event auto_pause --tag team:growth --email ops@example.org""",
+    ),
+    ("test", notifications.send_test, "scheduler notifications test oncall"),
+    ("runs", notifications.runs, "scheduler notifications runs oncall -n 20"),
+    ("delete", notifications.delete, "scheduler notifications delete oncall"),
+)
 DB_COMMANDS: tuple[tuple[str, Command, str], ...] = (
     ("migrate", local.migrate, "scheduler db migrate"),
     ("check", local.check, "scheduler db check --json"),
@@ -141,6 +154,7 @@ GROUPS = (
     ("import", "Schedules from elsewhere.", IMPORT_COMMANDS),
     ("calendars", "Days such as holidays, kept once, which schedules exclude by name.", CALENDAR_COMMANDS),
     ("keys", "Who may come in, to which namespace, to do what, and until when.", KEY_COMMANDS),
+    ("notifications", "Who is told what, and how.", NOTIFICATION_COMMANDS),
     ("namespaces", "The tenants of a server.", NAMESPACE_COMMANDS),
     ("db", "The database itself.", DB_COMMANDS),
 )

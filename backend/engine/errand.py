@@ -13,7 +13,8 @@ from backend.engine.cache import cached_if_short
 from backend.engine.definition import VERSION
 from backend.model.policies import Delivery, RetryPolicy
 from backend.targets.base import Target
-from backend.targets.registry import AnyTarget
+from backend.targets.http import HttpTarget
+from backend.targets.registry import ErrandTarget
 
 
 class Errand(NamedTuple):
@@ -27,10 +28,10 @@ class Errand(NamedTuple):
 
 
 @lru_cache(maxsize=1)
-def _adapter() -> TypeAdapter[tuple[int, AnyTarget, dict[str, Any], Duration, RetryPolicy, Delivery]]:
+def _adapter() -> TypeAdapter[tuple[int, ErrandTarget, dict[str, Any], Duration, RetryPolicy, Delivery]]:
     # Messages go into attempts, logs and notes: they must not quote what may be a secret.
     return TypeAdapter(
-        tuple[int, AnyTarget, dict[str, Any], Duration, RetryPolicy, Delivery],
+        tuple[int, ErrandTarget, dict[str, Any], Duration, RetryPolicy, Delivery],
         config=ConfigDict(hide_input_in_errors=True),
     )
 
@@ -51,3 +52,14 @@ def _read(text: str) -> Errand:
     if version != VERSION:
         raise ValueError(f"it is of version {version}, this program reads {VERSION}")
     return Errand(target, given, timeout, retry, delivery)
+
+
+CLOUD_EVENT = "application/cloudevents+json; charset=utf-8"
+
+
+def telling(errand: Errand, cloud_event: dict[str, Any]) -> Errand:
+    """Give the errand of a notification: an http target is sent the CloudEvent itself, in structured mode."""
+    if not isinstance(errand.target, HttpTarget):
+        return errand
+    headers = {"Content-Type": CLOUD_EVENT} | errand.target.headers
+    return errand._replace(target=errand.target.model_copy(update={"body": cloud_event, "headers": headers}))

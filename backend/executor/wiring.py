@@ -18,6 +18,7 @@ from backend.api.context import Context, Health
 from backend.clock import Clock
 from backend.engine.auditor import Auditor
 from backend.engine.clock_guard import ClockGuard
+from backend.engine.lateness import Lateness
 from backend.engine.loop import FIRING_PAUSE, LONGEST_PAUSE, Doorbell, Loop, Turn
 from backend.engine.plan import plan_all
 from backend.engine.prune import Prune
@@ -26,6 +27,7 @@ from backend.engine.tick import Tick
 from backend.engine.tzdata import Tzdata
 from backend.events import Events
 from backend.executor.hatch import BELLS, HEALTH, METRICS, Answers, health_text
+from backend.executor.mail import mailer_of
 from backend.executor.scrape import Scrape, ask_database, measure_files, page_of
 from backend.observe.metrics import Metrics
 from backend.observe.web_metrics import WebMetrics
@@ -186,7 +188,12 @@ async def system_on(
 @asynccontextmanager
 async def worker_on(store: Store, settings: Settings, *, clock: Clock, events: Events) -> AsyncIterator[Worker]:
     """Build a worker with its tools; its leases are kept until the block is left."""
-    tools = Tools.open(rules_of(settings), concurrency=settings.worker_concurrency, base_env=base_environment())
+    tools = Tools.open(
+        rules_of(settings),
+        concurrency=settings.worker_concurrency,
+        base_env=base_environment(),
+        mailer=mailer_of(settings),
+    )
     async with tools as lent:
         poll = settings.poll_interval.total_seconds()
         config = WorkerConfig(
@@ -253,6 +260,7 @@ def _turns(store: Store, settings: Settings, worker: Worker, guard: ClockGuard) 
         clock,
     )
 
+    lateness = Lateness(engine, worker.wake)
     auditor = Auditor(engine.history(), clock, events)
 
     async def beat_then_reap() -> float:
@@ -265,6 +273,7 @@ def _turns(store: Store, settings: Settings, worker: Worker, guard: ClockGuard) 
         "reaper": guard.before(beat_then_reap),
         "pruner": guard.before(prune.turn),
         "auditor": auditor.turn,
+        "lateness": guard.before(lateness.turn),
     }
 
 
@@ -280,6 +289,7 @@ def rules_of(settings: Settings) -> TargetRules:
         settings.allow_commands,
         settings.allow_private_urls,
         settings.python_targets,
+        mail=settings.smtp_url is not None,
         traced=settings.otlp_endpoint is not None,
     )
 

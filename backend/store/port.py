@@ -4,6 +4,7 @@
     WorkerStore     claim runs, keep their leases, write results back
     NamespaceStore  schedules and runs of one namespace, which it is born with: no method can name another
     HistoryStore    the past of a namespace, or of all (history.py)
+    RouteStore      the notification routes of one namespace (notification_routes.py)
     CalendarStore   the named calendars of one namespace (calendars.py)
     KeyStore        the keys of one namespace, or all of them (keys.py)
     AuditStore      the audit log of one namespace, or of all (audit_log.py)
@@ -33,6 +34,8 @@ from backend.store import schedules as schedule_operations
 from backend.store.audit_log import AuditStore, Signature, SignedRunner
 from backend.store.calendars import CalendarStore
 from backend.store.history import HistoryStore
+from backend.store.notices import look_for_late
+from backend.store.notification_routes import RouteStore
 from backend.store.operation import Runner, now
 from backend.store.runs import Place, RunFilter, RunRecord, RunRow
 from backend.store.schedules import DryRun, Listed, ScheduleFilter, Wish
@@ -63,6 +66,10 @@ class EngineStore:
             with suppress(StoreUnavailable):
                 await self.runner.write(retention.keep_ranges(keep))
         return await self.runner.write(retention.prune(keep, after_key, limit))
+
+    async def look_for_late(self) -> int:
+        """Tell of runs that should have begun by now; answers how many notifications."""
+        return await self.runner.write(look_for_late())
 
     def timezones(self) -> TimezoneStore:
         """Give the port for changes of the time zone database."""
@@ -130,6 +137,10 @@ class NamespaceStore:
     async def beside(self, instant: int, id_: str) -> int:
         """Count the other schedules that fire next at the same place within an hour, of the newest thousand."""
         return await self.runner.read(schedules_beside(self.namespace, instant, id_))
+
+    def notifications(self) -> RouteStore:
+        """Give the port of the namespace's notification routes."""
+        return RouteStore(self.runner, self.namespace)
 
     def calendars(self) -> CalendarStore:
         """Give the port of the namespace's named calendars."""

@@ -107,7 +107,7 @@ def list_runs(namespace: str, wanted: RunFilter, *, after: Place | None, limit: 
         before = after.id if after else ceiling
         params |= {"namespace": namespace, "before": before, "floor": floor}
         rows = yield Query(_LISTS[_sort_of(wanted.state)], params)
-    return (yield from _with_attempts(rows, "attempts_in_brief"))
+    return (yield from with_attempts(rows, "attempts_in_brief"))
 
 
 _LISTS = {"any": "list_runs", "open": "list_open_runs", "unsuccessful": "list_unsuccessful_runs"}
@@ -139,10 +139,11 @@ def get_run(namespace: str, id_: str) -> Operation[RunRecord]:
     rows = yield Query("run_by_id", {"namespace": namespace, "id": id_})
     if not rows:
         raise NotFound(f"there is no run {id_!r} in this namespace")
-    return (yield from _with_attempts(rows, "attempts_of"))[0]
+    return (yield from with_attempts(rows, "attempts_of"))[0]
 
 
-def _with_attempts(rows: Sequence[Row], query: str) -> Operation[list[RunRecord]]:
+def with_attempts(rows: Sequence[Row], query: str) -> Operation[list[RunRecord]]:
+    """Add their ended attempts to runs."""
     runs = [RunRow._make(row) for row in rows]
     attempts: dict[int, list[AttemptRow]] = {}
     for row in (yield Query(query, {"run_keys": [run.key for run in runs if run.attempt]})):

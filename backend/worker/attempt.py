@@ -7,11 +7,11 @@ import json
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from backend.engine.errand import Errand, load_errand
+from backend.engine.errand import Errand, load_errand, telling
 from backend.model.attempt import AttemptResult, Ended, Limits
 from backend.model.ids import RunId
 from backend.model.policies import Delivery, RetryPolicy
-from backend.model.run import AttemptState, ClaimedRun, Dispatch
+from backend.model.run import AttemptState, ClaimedRun, Dispatch, TriggerType
 from backend.model.trace_ids import traceparent
 from backend.targets.base import Failed, Outcome, Succeeded, Tools
 
@@ -40,6 +40,8 @@ async def perform(assignment: Assignment, tools: Tools) -> AttemptResult:
     except ValueError as error:
         text = f"the stored definition cannot be read: {error}"
         return result_of(assignment, None, Failed(text[:2000], permanent=True))
+    if assignment.run.trigger_type == TriggerType.NOTIFICATION:
+        errand = telling(errand, json.loads(assignment.run.input or "{}"))
     dispatch = dispatch_of(assignment, errand, traced=tools.rules.traced)
     return result_of(assignment, errand, await _perform(errand, dispatch, tools))
 

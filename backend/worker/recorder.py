@@ -10,7 +10,8 @@ from backend.engine.retry import settle
 from backend.errors import StoreUnavailable
 from backend.events import AttemptFinished, Events, LeaseLost, LoopFailed, ScheduleChanged, SchedulePaused
 from backend.model.attempt import AttemptResult
-from backend.store.leasing import Finish, Finished
+from backend.store.endings import Finished
+from backend.store.leasing import Finish
 from backend.store.port import WorkerStore
 
 PAUSE = 0.2

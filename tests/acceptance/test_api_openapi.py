@@ -72,7 +72,7 @@ def test_every_route_of_this_version_is_there(document):
         + [f"{method} {PREFIX}/schedules/{{id}}" for method in ("GET", "PUT", "PATCH", "DELETE")]
         + [f"POST {PREFIX}/schedules/{{id}}/{verb}" for verb in ("pause", "resume", "trigger", "backfill")]
         + [f"GET {PREFIX}/schedules/{{id}}/{part}" for part in ("upcoming", "runs", "explain")]
-        + [f"GET {PREFIX}/audit/occurrences", f"GET {PREFIX}/workers"]
+        + [f"GET {PREFIX}/audit", f"GET {PREFIX}/audit/occurrences", f"GET {PREFIX}/workers"]
         + [f"POST {PREFIX}/schedules/batch", f"POST {PREFIX}/preview"]
         + [f"GET {PREFIX}/calendars", f"POST {PREFIX}/simulate"]
         + [f"{method} {PREFIX}/calendars/{{id}}" for method in ("GET", "PUT", "DELETE")]
@@ -81,6 +81,9 @@ def test_every_route_of_this_version_is_there(document):
         + [f"{method} {PREFIX}/keys" for method in ("GET", "POST")]
         + [f"{method} {PREFIX}/keys/{{id}}" for method in ("GET", "DELETE")]
         + [f"GET {PREFIX}/keys/self", f"POST {PREFIX}/keys/{{id}}/rotate"]
+        + [f"{method} {PREFIX}/notifications" for method in ("GET", "POST")]
+        + [f"{method} {PREFIX}/notifications/{{id}}" for method in ("GET", "PUT", "DELETE")]
+        + [f"POST {PREFIX}/notifications/{{id}}/test", f"GET {PREFIX}/notifications/{{id}}/runs"]
         + [f"GET {PREFIX}/runs", f"GET {PREFIX}/runs/{{id}}"]
         + [f"POST {PREFIX}/runs/{{id}}/{verb}" for verb in ("cancel", "retry")]
     )

@@ -38,13 +38,17 @@ def audit_filter(
 
 def as_lines(
     format: Annotated[Literal["json", "ndjson"], Query(description="`ndjson`: all of it, line by line.")] = "json",
-    accept: Annotated[str, Header(max_length=500)] = "",
+    accept: Annotated[str, Header(max_length=500, description="`application/x-ndjson`: the same.")] = "",
 ) -> bool:
     """Tell whether all of it is asked for, as lines of JSON."""
     return format == "ndjson" or NDJSON in accept
 
 
-@router.get("", responses=responses({200: Page[ChangeView]}))
+DOCUMENTED = responses({200: Page[ChangeView]})
+DOCUMENTED[200]["content"] = {NDJSON: {"schema": {"type": "string"}}}
+
+
+@router.get("", responses=DOCUMENTED)
 async def list_changes(
     caller: Administers,
     wanted: Annotated[AuditFilter, Depends(audit_filter)],
