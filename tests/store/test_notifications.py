@@ -1,4 +1,4 @@
-"""Notifications: runs that are recorded with what they tell; none is lost, none is sent twice, and none begets another."""
+"""Notifications: runs that are recorded with what they tell; none is lost, doubled, or begets another."""
 
 from __future__ import annotations
 
