@@ -20,6 +20,7 @@ from backend.api.requests import scopes_of
 from backend.api.routes import (
     audit,
     calendars,
+    events,
     explain,
     health,
     keys,
@@ -37,7 +38,20 @@ from backend.errors import SchedulerError
 from backend.service.last_use import LastUse
 from backend.service.times import PreviewRequest
 
-NOUNS = (schedules, explain, runs, calendars, preview, simulate, audit, workers, namespaces, keys, notifications)
+NOUNS = (
+    schedules,
+    explain,
+    runs,
+    calendars,
+    preview,
+    simulate,
+    audit,
+    workers,
+    namespaces,
+    keys,
+    notifications,
+    events,
+)
 DESCRIPTION = """Schedules in, runs out: every occurrence becomes exactly one recorded run.
 
 Instants are RFC 3339 in UTC. Durations are seconds, or text such as `90s`, `15m`, `2h`, `1d`, `PT15M`.
@@ -56,6 +70,7 @@ TAGS = [
     {"name": "namespaces", "description": "Tenants: nothing in one is seen from another."},
     {"name": "keys", "description": "Who may come in, to which namespace, to do what, and until when."},
     {"name": "notifications", "description": "Who is told what, and how; and what has been sent."},
+    {"name": "events", "description": "What happens, as it happens."},
     {"name": "preview", "description": "Try triggers out; nothing is stored."},
     {"name": "simulate", "description": "Foresee the load of a range; nothing fires."},
     {"name": "health", "description": "For whoever watches the server. Open without a key."},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -30,4 +31,6 @@ class Context:
     metrics: Callable[[], Awaitable[tuple[bytes, str]]]
     version: str
     metrics_public: bool = False
+    streams: Counter[str] = field(default_factory=Counter)
+    """Streams of events that are open, by key."""
     simulating: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -153,6 +153,7 @@ _WORDS = {
     412: "If-Match names another revision.",
     413: "The body is over its limit.",
     422: "A field breaks a rule.",
+    429: "Too much at once.",
     503: "Starting, or the database does not answer.",
 }
 _HEADERS = {
@@ -183,7 +184,7 @@ def _refusal(status: int) -> dict[str, Any]:
     content: dict[str, Any] = {"schema": {"$ref": f"#/components/schemas/{ProblemBody.__name__}"}}
     if status == 422:
         content["example"] = _REFUSED
-    names = {401: ("WWW-Authenticate",), 503: ("Retry-After",)}.get(status, ())
+    names = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}.get(status, ())
     return {"description": _WORDS[status], "content": {PROBLEM: content}, "headers": _headers(*names)}
 
 

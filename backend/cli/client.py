@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
@@ -79,6 +79,21 @@ class Client:
             cursor = page.get("next_cursor")
         return {"items": items, "next_cursor": cursor}
 
+    def events(self, query: Query, last: str | None) -> Iterator[dict[str, str]]:
+        """Follow events until the server ends the stream; each has `id` and `data`, a sign of life neither."""
+        connection = _connect(self._parts, PATIENCE)
+        headers = self._headers | {"Accept": "text/event-stream"} | ({"Last-Event-ID": last} if last else {})
+        try:
+            connection.request("GET", self._target(("events",), query), headers=headers)
+            response = connection.getresponse()
+            if response.status != http.client.OK:
+                _read(self.url, _Answer(response.status, None, response.read(LARGEST_ANSWER)))
+            yield from events_in(response)
+        except (OSError, http.client.HTTPException) as error:
+            raise Unreachable(_no_answer(self.url, error)) from error
+        finally:
+            connection.close()
+
     def _call(
         self,
         method: str,
@@ -112,6 +127,24 @@ class Client:
             return _Answer(response.status, response.getheader("Location"), response.read(LARGEST_ANSWER))
         finally:
             connection.close()
+
+
+def events_in(lines: Iterable[bytes]) -> Iterator[dict[str, str]]:
+    r"""Read server-sent events.
+
+    >>> list(events_in([b"id: 7\n", b'data: {}\n', b"\n", b": still here\n", b"\n"]))
+    [{'id': '7', 'data': '{}'}, {'id': '', 'data': ''}]
+    """
+    one = {"id": "", "data": ""}
+    for raw in lines:
+        line = raw.decode().rstrip("\r\n")
+        if not line:
+            yield one
+            one = {"id": "", "data": ""}
+            continue
+        name, _, value = line.partition(":")
+        if name in one:
+            one[name] = value.removeprefix(" ")
 
 
 def _encoded(body: Json | str | None) -> tuple[str, bytes | None]:

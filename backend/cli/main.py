@@ -18,6 +18,7 @@ from backend.cli import (
     calendars,
     changes,
     crontab,
+    events,
     explain,
     export,
     keys,
@@ -68,6 +69,7 @@ scheduler backfill digest --from 2026-11-01T00:00:00Z --to 2026-11-08T00:00:00Z 
     ("upcoming", schedules.upcoming, "scheduler upcoming digest -n 10"),
     ("explain", explain.explain, "scheduler explain digest --at 2026-12-01T09:00:00"),
     ("runs", runs.runs, "scheduler runs --schedule digest --state failed\nscheduler runs --watch -v"),
+    ("events", events.events, "scheduler events --kind run.finished --json"),
     ("workers", workers.workers, "scheduler workers --json"),
     (
         "preview",

@@ -5,6 +5,7 @@
     NamespaceStore  schedules and runs of one namespace, which it is born with: no method can name another
     HistoryStore    the past of a namespace, or of all (history.py)
     RouteStore      the notification routes of one namespace (notification_routes.py)
+    FeedStore       what happens in one namespace, in order (feed.py)
     CalendarStore   the named calendars of one namespace (calendars.py)
     KeyStore        the keys of one namespace, or all of them (keys.py)
     AuditStore      the audit log of one namespace, or of all (audit_log.py)
@@ -33,6 +34,7 @@ from backend.store import runs as run_operations
 from backend.store import schedules as schedule_operations
 from backend.store.audit_log import AuditStore, Signature, SignedRunner
 from backend.store.calendars import CalendarStore
+from backend.store.feed import FeedStore
 from backend.store.history import HistoryStore
 from backend.store.notices import look_for_late
 from backend.store.notification_routes import RouteStore
@@ -141,6 +143,10 @@ class NamespaceStore:
     def notifications(self) -> RouteStore:
         """Give the port of the namespace's notification routes."""
         return RouteStore(self.runner, self.namespace)
+
+    def feed(self) -> FeedStore:
+        """Give the port of what happens in the namespace."""
+        return FeedStore(self.runner, self.namespace)
 
     def calendars(self) -> CalendarStore:
         """Give the port of the namespace's named calendars."""

@@ -65,7 +65,8 @@ class Stage:
 
 
 def _needed(path: str) -> dict[str, str]:
-    return {"at": "2026-12-01T09:00:00Z"} if path.endswith("/explain") else {}
+    needed = {"/explain": {"at": "2026-12-01T09:00:00Z"}, "/events": {"follow": "false"}}
+    return next((query for end, query in needed.items() if path.endswith(end)), {})
 
 
 def _example(document: Mapping[str, Any], method: str, path: str) -> Any:

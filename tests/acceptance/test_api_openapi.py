@@ -72,7 +72,7 @@ def test_every_route_of_this_version_is_there(document):
         + [f"{method} {PREFIX}/schedules/{{id}}" for method in ("GET", "PUT", "PATCH", "DELETE")]
         + [f"POST {PREFIX}/schedules/{{id}}/{verb}" for verb in ("pause", "resume", "trigger", "backfill")]
         + [f"GET {PREFIX}/schedules/{{id}}/{part}" for part in ("upcoming", "runs", "explain")]
-        + [f"GET {PREFIX}/audit", f"GET {PREFIX}/audit/occurrences", f"GET {PREFIX}/workers"]
+        + [f"GET {PREFIX}/audit", f"GET {PREFIX}/audit/occurrences", f"GET {PREFIX}/workers", f"GET {PREFIX}/events"]
         + [f"POST {PREFIX}/schedules/batch", f"POST {PREFIX}/preview"]
         + [f"GET {PREFIX}/calendars", f"POST {PREFIX}/simulate"]
         + [f"{method} {PREFIX}/calendars/{{id}}" for method in ("GET", "PUT", "DELETE")]

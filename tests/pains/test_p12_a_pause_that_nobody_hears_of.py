@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,11 @@ async def refused_twice(api: Client, sink: Sink) -> None:
     assert (await api.post("/schedules", document)).status == 201
     for _ in range(2):
         run = (await api.post("/schedules/job/trigger")).json["id"]
-        await eventually(lambda run=run: ended(api, run))
+        await eventually(partial(ended, api, run))
 
 
 async def ended(api: Client, run: str) -> bool:
-    return (await api.get(f"/runs/{run}")).json["state"] == "failed"
+    return bool((await api.get(f"/runs/{run}")).json["state"] == "failed")
 
 
 async def test_it_pauses_with_a_reason_tells_it_and_is_resumed_by_one_request(folder: Path) -> None:

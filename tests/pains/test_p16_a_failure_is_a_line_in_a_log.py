@@ -77,12 +77,12 @@ async def test_every_attempt_has_its_outcome_and_the_end_is_told_until_somebody_
 
 
 async def _in_state(api: Client, run: str, state: str) -> bool:
-    return (await api.get(f"/runs/{run}")).json["state"] == state
+    return bool((await api.get(f"/runs/{run}")).json["state"] == state)
 
 
 async def _refused_once(api: Client) -> bool:
     [told] = (await api.get("/notifications/oncall/runs")).json["items"]
-    return told["state"] == "retrying" and told["attempts"][0]["status_code"] == 500
+    return bool(told["state"] == "retrying" and told["attempts"][0]["status_code"] == 500)
 
 
 async def test_a_failure_is_told_by_e_mail_too(folder: Path, letters: tuple[Letters, int]) -> None:

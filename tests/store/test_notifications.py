@@ -19,7 +19,7 @@ from tests.store.world import World
 
 pytestmark = pytest.mark.anyio
 FAILED, SUCCEEDED = AttemptState.FAILED, AttemptState.SUCCEEDED
-ONCE = {"retry": {"max_attempts": 1}, "pause_after_failures": 0}
+ONCE: dict[str, Any] = {"retry": {"max_attempts": 1}, "pause_after_failures": 0}
 EVERYTHING = ["failure", "recovery", "missed", "late", "overlap", "auto_pause", "error"]
 
 
