@@ -51,7 +51,7 @@ class RouteBody(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    id: PublicId
+    id: PublicId | None = Field(default=None, description="Unique in its namespace; a PUT has it in its path.")
     events: tuple[NoticeEvent, ...] = Field(min_length=1, max_length=20, description="What is told.")
     tag: Annotated[str, Field(max_length=300), AfterValidator(_tag)] | None = Field(
         default=None, description="`name:value`: only of schedules with this tag."
@@ -77,6 +77,7 @@ class RouteBody(BaseModel):
 class RouteView(RouteBody):
     """A notification route."""
 
+    id: str
     created_at: str
     created_by: str
     updated_at: str
@@ -93,13 +94,16 @@ class Notifications:
     async def create(self, document: object) -> dict[str, Any]:
         """Make a route; Conflict when its id exists."""
         body = self._read(document)
+        id_ = body.id
+        if id_ is None:
+            raise Refused([FieldProblem("id", "it is absent", 'give one such as "oncall"')])
 
         def decide(current: RouteRow | None, now: int) -> RouteRow:
             if current is not None:
-                raise Conflict(f"the notification route {body.id!r} exists; choose another id, or PUT it")
+                raise Conflict(f"the notification route {id_!r} exists; choose another id, or PUT it")
             return self._row(body, None, now)
 
-        return _view((await self.store.notifications().put(body.id, decide)).route)
+        return _view((await self.store.notifications().put(id_, decide)).route)
 
     async def put(self, id_: str, document: object) -> tuple[dict[str, Any], bool]:
         """Make or replace a route; answers whether it is new."""
@@ -124,7 +128,7 @@ class Notifications:
         return RouteRow(
             key=current.key if current else 0,
             namespace=self.store.namespace,
-            id=body.id,
+            id=str(body.id),
             origin=current.origin if current else secrets.token_hex(16),
             events=" ".join(body.events),
             tag=body.tag,
