@@ -158,6 +158,15 @@ class Settings(BaseSettings):
         le=65535,
     )
 
+    smtp_url: str | None = _setting(
+        "Server that takes e-mail; without it none is sent.",
+        "smtp://USER:PASSWORD@HOST:587, with ?starttls=false for none, or smtps://…",
+        "URL",
+        default=None,
+        repr=False,
+    )
+    smtp_from: str | None = _setting("Whom e-mail comes from.", "an e-mail address", "address", default=None)
+
     log_level: LogLevel = _setting(
         "Least severe lines that are written.", "debug, info, warning, error or critical", "level", default="info"
     )
@@ -211,6 +220,7 @@ class Settings(BaseSettings):
     retention_runs: Duration = _length(30 * DAY, "Age at which finished runs are pruned.", SECOND, CENTURY)
     retention_failures: Duration = _length(90 * DAY, "Age at which failed runs are pruned.", SECOND, CENTURY)
     retention_keep: int = _count(1000, "Newest runs of a schedule that are kept beyond a day.", 1, 10**9, "runs")
+    retention_audit: Duration = _length(400 * DAY, "Age at which lines of the audit log are pruned.", SECOND, CENTURY)
     retention_deleted: Duration = _length(30 * DAY, "Age at which deleted schedules are pruned.", SECOND, CENTURY)
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -32,4 +33,6 @@ class Context:
     metrics_public: bool = False
     requests_per_second: int = 0
     """Of one key; 0: as many as it likes."""
+    streams: Counter[str] = field(default_factory=Counter)
+    """Streams of events that are open, by key."""
     simulating: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -14,10 +14,12 @@ from fastapi.security import SecurityScopes
 from backend.api.bodies import BATCH_LIMIT, BODY_LIMIT, read_body, read_json
 from backend.api.context import Context
 from backend.api.queries import check_query
+from backend.api.request_ids import request_id_of
 from backend.errors import FieldProblem, Forbidden, NotFound, Refused
 from backend.model.access import Principal, Scope
 from backend.model.ids import DEFAULT_NAMESPACE, NamespaceId
 from backend.service.api_keys import Keys, KeyView, key_view
+from backend.service.audit_log import AuditLog
 from backend.service.backfill import Backfills
 from backend.service.calendars import Calendars
 from backend.service.drafts import ANY_REVISION
@@ -25,6 +27,7 @@ from backend.service.egress import Allowances
 from backend.service.keys import identify, principal_of
 from backend.service.maintenance import Maintenance
 from backend.service.namespaces import Namespaces
+from backend.service.notifications import Notifications
 from backend.service.runs import Runs
 from backend.service.schedules import Schedules
 from backend.service.secrets import Secrets
@@ -99,6 +102,16 @@ class Caller(NamedTuple):
         return Secrets(self.store, self.by, self.context.around)
 
     @property
+    def audit_log(self) -> AuditLog:
+        """Give the audit log: of one namespace, or of all when neither key nor request names one."""
+        return AuditLog(self.context.store.audit(self.principal.namespace or self.chosen))
+
+    @property
+    def notifications(self) -> Notifications:
+        """Give the use cases on notifications."""
+        return Notifications(self.store, self.by, self.context.around)
+
+    @property
     def simulations(self) -> Simulations:
         """Give what foresees the load."""
         return Simulations(self.store)
@@ -162,6 +175,7 @@ async def caller(
     """Find the namespace that the request is about: the key's own, or the one it chooses."""
     check_query(request)
     context: Context = request.app.state.context
+    context = replace(context, store=context.store.signed(principal.by, request_id_of(request)))
     if principal.namespace is not None and namespace not in {None, principal.namespace}:
         raise no_such_namespace(str(namespace))
     chosen = principal.namespace or (None if namespace is None else NamespaceId(namespace))

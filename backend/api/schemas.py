@@ -16,6 +16,7 @@ from backend.service.callbacks import CompleteBody
 from backend.service.egress import EgressBody
 from backend.service.maintenance import PauseManyBody, ResumeManyBody
 from backend.service.namespaces import NamespaceBody, NamespacePatch
+from backend.service.notifications import RouteBody
 from backend.service.secrets import SecretBody
 from backend.service.simulate import SimulateRequest
 
@@ -84,6 +85,13 @@ KEY_EXAMPLE: Mapping[str, Any] = {"namespace": "growth", "name": "newsletter", "
 COMPLETE_EXAMPLE: Mapping[str, Any] = {"state": "succeeded", "output": {"rows": 1200}}
 PAUSE_MANY_EXAMPLE: Mapping[str, Any] = {"filter": {"tag": "team:growth"}, "note": "database upgrade"}
 RESUME_MANY_EXAMPLE: Mapping[str, Any] = {"filter": {"tag": "team:growth"}, "note": "database upgrade"}
+ROUTE_EXAMPLE: Mapping[str, Any] = {
+    "id": "growth-failures",
+    "events": ["failure", "recovery", "auto_pause"],
+    "tag": "team:growth",
+    "after_failures": 2,
+    "target": {"kind": "http", "url": "https://example.org/alerts"},
+}
 BACKFILL_EXAMPLE: Mapping[str, Any] = {"from": "2026-11-01T00:00:00Z", "to": "2026-11-08T00:00:00Z", "dry_run": True}
 PREVIEW_EXAMPLE: Mapping[str, Any] = {"triggers": SCHEDULE_EXAMPLE["triggers"], "count": 3}
 _REFUSED: Mapping[str, Any] = {
@@ -132,6 +140,7 @@ BODIES: tuple[type[BaseModel], ...] = (
     KeyBody,
     RotateBody,
     CompleteBody,
+    RouteBody,
 )
 
 _WORDS = {
@@ -143,7 +152,7 @@ _WORDS = {
     412: "If-Match names another revision.",
     413: "The body is over its limit.",
     422: "A field breaks a rule.",
-    429: "A quota or rate is used up; `limit` names it.",
+    429: "A quota or rate is used up, which `limit` names; or too much at once.",
     503: "Starting, or the database does not answer.",
 }
 _HEADERS = {

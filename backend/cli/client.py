@@ -6,13 +6,14 @@ It is `backend.client` without its models, which are slow to import, and without
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 from urllib.parse import SplitResult
 
 from backend import client as api
 from backend.cli.failures import Missing, Refused, Unreachable, WrongUsage
 from backend.client import wire
+from backend.client.events import Event, FollowedEvents
 from backend.client.flow import Call, Pages
 
 LONG_PATIENCE = 300.0
@@ -72,6 +73,14 @@ class Client:
             items += page["items"]
             cursor = page.get("next_cursor")
         return {"items": items, "next_cursor": cursor}
+
+    def events(self, query: Query, last: str | None) -> Iterator[Sequence[Event]]:
+        """Follow events until the server ends the stream, after the one whose id is `last`; none is a sign of life."""
+        request = wire.Request(method="GET", path=("events",), query=query)
+        try:
+            yield from self._api.pieces(FollowedEvents(request, self._api.terms, last))
+        except api.ClientError as error:
+            _fail(error, self.url)
 
     def _ask(
         self,

@@ -16,12 +16,15 @@ from backend.cli import (
     audit,
     backfill,
     calendars,
+    changes,
     crontab,
+    events,
     explain,
     export,
     keys,
     local,
     namespaces,
+    notifications,
     preview,
     runs,
     schedules,
@@ -68,6 +71,7 @@ scheduler backfill digest --from 2026-11-01T00:00:00Z --to 2026-11-08T00:00:00Z 
     ("upcoming", schedules.upcoming, "scheduler upcoming digest -n 10"),
     ("explain", explain.explain, "scheduler explain digest --at 2026-12-01T09:00:00"),
     ("runs", runs.runs, "scheduler runs --schedule digest --state failed\nscheduler runs --watch -v"),
+    ("events", events.events, "scheduler events --kind run.finished --json"),
     ("workers", workers.workers, "scheduler workers --json"),
     ("stats", stats.stats, "scheduler stats"),
     (
@@ -78,6 +82,11 @@ scheduler preview --rrule "FREQ=MONTHLY;BYDAY=1MO" --dtstart 2026-01-05T09:00:00
 scheduler preview -f schedules.yaml""",
     ),
     ("audit", audit.audit, "scheduler audit\nscheduler audit digest --from 2026-12-01T00:00:00Z --json"),
+    (
+        "changes",
+        changes.changes,
+        "scheduler changes digest\nscheduler changes --kind key --from 2026-12-01T00:00:00Z --json",
+    ),
     (
         "simulate",
         simulate.simulate,
@@ -136,6 +145,18 @@ NAMESPACE_COMMANDS: tuple[tuple[str, Command, str], ...] = (
     ("set", namespaces.set_, "scheduler namespaces set growth --limit minimum_interval=1m --limit schedules=none"),
     ("delete", namespaces.delete, "scheduler namespaces delete growth"),
 )
+NOTIFICATION_COMMANDS: tuple[tuple[str, Command, str], ...] = (
+    ("list", notifications.list_, "scheduler notifications list"),
+    (
+        "add",
+        notifications.add,
+        """scheduler notifications add oncall --event failure --event recovery --http https://example.org/alerts
+scheduler notifications add growth --event auto_pause --tag team:growth --email ops@example.org""",
+    ),
+    ("test", notifications.send_test, "scheduler notifications test oncall"),
+    ("runs", notifications.runs, "scheduler notifications runs oncall -n 20"),
+    ("delete", notifications.delete, "scheduler notifications delete oncall"),
+)
 DB_COMMANDS: tuple[tuple[str, Command, str], ...] = (
     ("migrate", local.migrate, "scheduler db migrate"),
     ("check", local.check, "scheduler db check --json"),
@@ -146,6 +167,7 @@ GROUPS = (
     ("calendars", "Days such as holidays, kept once, which schedules exclude by name.", CALENDAR_COMMANDS),
     ("secrets", "Values that targets refer to by name; kept encrypted, never shown.", SECRET_COMMANDS),
     ("keys", "Who may come in, to which namespace, to do what, and until when.", KEY_COMMANDS),
+    ("notifications", "Who is told what, and how.", NOTIFICATION_COMMANDS),
     ("namespaces", "The tenants of a server.", NAMESPACE_COMMANDS),
     ("db", "The database itself.", DB_COMMANDS),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from ssl import SSLContext
 from typing import Self, TypeVar
@@ -76,10 +76,15 @@ class Client(Operations, Blocking):
                 self._never.wait(following.pause(error))
 
     def _streamed(self, following: Following[T]) -> Iterator[T]:
+        for found in self.pieces(following):
+            yield from found
+
+    def pieces(self, following: Following[T]) -> Iterator[Sequence[T]]:
+        """Follow one connection until it ends; each piece that comes has items, or none as a sign of life."""
         with closing(self._connections.stream(following.wire(), SILENCE)) as pieces:
             for piece in pieces:
                 if isinstance(piece, Unreachable):
                     raise piece
                 if piece.status != 200:
                     raise following.refused(piece)
-                yield from following.feed(piece.content)
+                yield following.feed(piece.content)

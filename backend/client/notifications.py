@@ -11,6 +11,8 @@ from backend.client.operation import Speaking, operation, walk
 from backend.client.wire import Json, Query, Request
 
 if TYPE_CHECKING:
+    from backend.service.audit_log import ChangeView
+    from backend.service.notifications import RouteView
     from backend.service.views import Page, RunView
 
 
@@ -29,29 +31,29 @@ class Notifications(Speaking):
     """Notification routes, which say who hears of what, and the log of all changes."""
 
     @operation
-    def create_route(self, route: Draft) -> Call[Json]:
+    def create_route(self, route: Draft) -> Call[RouteView]:
         """Create a notification route; Conflict when it exists."""
-        return Call(_at("POST", body=document(route)), readers.reading(readers.raw))
+        return Call(_at("POST", body=document(route)), readers.reading(readers.route))
 
     @operation
-    def put_route(self, id: str, route: Draft) -> Call[Json]:
+    def put_route(self, id: str, route: Draft) -> Call[RouteView]:
         """Create or replace a notification route."""
-        return Call(_at("PUT", id, body=document(route)), readers.reading(readers.raw))
+        return Call(_at("PUT", id, body=document(route)), readers.reading(readers.route))
 
     @operation
-    def get_route(self, id: str) -> Call[Json]:
+    def get_route(self, id: str) -> Call[RouteView]:
         """Show a notification route."""
-        return Call(_at("GET", id), readers.reading(readers.raw))
+        return Call(_at("GET", id), readers.reading(readers.route))
 
     @operation
-    def list_routes(self, *, limit: int = 50, cursor: str | None = None) -> Call[Page[Json]]:
+    def list_routes(self, *, limit: int = 50, cursor: str | None = None) -> Call[Page[RouteView]]:
         """Read one page of notification routes, by id."""
-        return Call(_at("GET", query={"limit": limit, "cursor": cursor}), readers.page_of(readers.raw))
+        return Call(_at("GET", query={"limit": limit, "cursor": cursor}), readers.page_of(readers.route))
 
     @walk
-    def iterate_routes(self, *, limit: int | None = None) -> Listing[Json]:
+    def iterate_routes(self, *, limit: int | None = None) -> Listing[RouteView]:
         """Read all notification routes, by id."""
-        return Listing(_at("GET"), readers.raw, limit)
+        return Listing(_at("GET"), readers.route, limit)
 
     @operation
     def delete_route(self, id: str) -> Call[None]:
@@ -77,15 +79,15 @@ class Notifications(Speaking):
     @operation
     def list_changes(
         self, *, limit: int = 50, cursor: str | None = None, **filters: Unpack[ChangeFilters]
-    ) -> Call[Page[Json]]:
+    ) -> Call[Page[ChangeView]]:
         """Read one page of who changed what, newest first."""
         query = {**_changes(filters), "limit": limit, "cursor": cursor}
-        return Call(Request(method="GET", path=("audit",), query=query), readers.page_of(readers.raw))
+        return Call(Request(method="GET", path=("audit",), query=query), readers.page_of(readers.change))
 
     @walk
-    def iterate_changes(self, *, limit: int | None = None, **filters: Unpack[ChangeFilters]) -> Listing[Json]:
+    def iterate_changes(self, *, limit: int | None = None, **filters: Unpack[ChangeFilters]) -> Listing[ChangeView]:
         """Read all that was changed and by whom, newest first."""
-        return Listing(Request(method="GET", path=("audit",), query=_changes(filters)), readers.raw, limit)
+        return Listing(Request(method="GET", path=("audit",), query=_changes(filters)), readers.change, limit)
 
 
 def _changes(filters: ChangeFilters) -> dict[str, Any]:

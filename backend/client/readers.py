@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 
     from backend.service.api_keys import KeyView, NewKeyView
     from backend.service.audit import AuditView
+    from backend.service.audit_log import ChangeView
     from backend.service.backfill import BackfillView
     from backend.service.calendars import CalendarAnswer, CalendarView
     from backend.service.callbacks import HeartbeatView
     from backend.service.egress import EgressView
     from backend.service.explain_views import ExplanationView
     from backend.service.namespaces import NamespaceView
+    from backend.service.notifications import RouteView
     from backend.service.secrets import SecretView
     from backend.service.simulate_views import Simulation
     from backend.service.stats import StatsView
@@ -81,6 +83,20 @@ def run(document: Json) -> RunView:
     from backend.service.views import RunView
 
     return model_of(RunView, document)
+
+
+def route(document: Json) -> RouteView:
+    """Read who is told of what."""
+    from backend.service.notifications import RouteView
+
+    return model_of(RouteView, document)
+
+
+def change(document: Json) -> ChangeView:
+    """Read who changed what."""
+    from backend.service.audit_log import ChangeView
+
+    return model_of(ChangeView, document)
 
 
 def heartbeat(document: Json) -> HeartbeatView:

@@ -13,7 +13,8 @@ from backend.engine.cache import cached_if_short
 from backend.engine.definition import VERSION
 from backend.model.policies import Completion, Delivery, RetryPolicy
 from backend.targets.base import Target
-from backend.targets.registry import AnyTarget
+from backend.targets.http import HttpTarget
+from backend.targets.registry import ErrandTarget
 
 
 class Errand(NamedTuple):
@@ -28,7 +29,7 @@ class Errand(NamedTuple):
     heartbeat_timeout: timedelta | None = None
 
 
-_Read = tuple[int, AnyTarget, dict[str, Any], Duration, RetryPolicy, Delivery, Completion | None, Duration | None]
+_Read = tuple[int, ErrandTarget, dict[str, Any], Duration, RetryPolicy, Delivery, Completion | None, Duration | None]
 
 
 @lru_cache(maxsize=1)
@@ -56,3 +57,14 @@ def _read(text: str) -> Errand:
     if version != VERSION:
         raise ValueError(f"it is of version {version}, this program reads {VERSION}")
     return Errand(target, given, timeout, retry, delivery, completion or Completion.RESPONSE, silence)
+
+
+CLOUD_EVENT = "application/cloudevents+json; charset=utf-8"
+
+
+def telling(errand: Errand, cloud_event: dict[str, Any]) -> Errand:
+    """Give the errand of a notification: an http target is sent the CloudEvent itself, in structured mode."""
+    if not isinstance(errand.target, HttpTarget):
+        return errand
+    headers = {"Content-Type": CLOUD_EVENT} | errand.target.headers
+    return errand._replace(target=errand.target.model_copy(update={"body": cloud_event, "headers": headers}))

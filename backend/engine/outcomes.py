@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from backend.events import AttemptFinished, Fact, LeaseLost, RunDeclined, RunHandedOver, ScheduleChanged, SchedulePaused
 from backend.model.run import RunState
-from backend.store.leasing import Finish, Finished, begun
+from backend.store.endings import Finished
+from backend.store.leasing import Finish, begun
 
 
 def facts_of(finish: Finish) -> Iterator[Fact]:

@@ -19,6 +19,7 @@ from backend.clock import Clock
 from backend.engine.auditor import Auditor
 from backend.engine.callbacks import Listening
 from backend.engine.clock_guard import ClockGuard
+from backend.engine.lateness import Lateness
 from backend.engine.loop import FIRING_PAUSE, LONGEST_PAUSE, Doorbell, Loop, Turn
 from backend.engine.prune import Prune
 from backend.engine.reap import BATCH as REAPED
@@ -27,6 +28,7 @@ from backend.engine.tick import Tick
 from backend.engine.tzdata import Tzdata
 from backend.events import Events
 from backend.executor.hatch import BELLS, HEALTH, METRICS, Answers, health_text
+from backend.executor.mail import mailer_of
 from backend.executor.scrape import Scrape, ask_database, measure_files, page_of
 from backend.observe.metrics import Metrics
 from backend.observe.outages import Outages
@@ -193,7 +195,12 @@ async def system_on(
 @asynccontextmanager
 async def worker_on(store: Store, settings: Settings, *, clock: Clock, events: Events) -> AsyncIterator[Worker]:
     """Build a worker with its tools; its leases are kept until the block is left."""
-    tools = Tools.open(rules_of(settings), concurrency=settings.worker_concurrency, base_env=base_environment())
+    tools = Tools.open(
+        rules_of(settings),
+        concurrency=settings.worker_concurrency,
+        base_env=base_environment(),
+        mailer=mailer_of(settings),
+    )
     async with tools as lent:
         poll = settings.poll_interval.total_seconds()
         config = WorkerConfig(
@@ -277,11 +284,16 @@ def _turns(store: Store, settings: Settings, worker: Worker, guard: ClockGuard, 
     prune = Prune(
         engine,
         Retention(
-            settings.retention_runs, settings.retention_failures, settings.retention_deleted, settings.retention_keep
+            settings.retention_runs,
+            settings.retention_failures,
+            settings.retention_deleted,
+            settings.retention_keep,
+            settings.retention_audit,
         ),
         clock,
     )
 
+    lateness = Lateness(engine, worker.wake)
     auditor = Auditor(engine.history(), clock, events)
 
     async def beat_then_reap() -> float:
@@ -296,6 +308,7 @@ def _turns(store: Store, settings: Settings, worker: Worker, guard: ClockGuard, 
         "pruner": guard.around(prune.turn),
         "auditor": guard.before(auditor.turn, store.admin().now),
         "tzdata": guard.before(tzdata.turn, store.admin().now),
+        "lateness": guard.before(lateness.turn, store.admin().now),
         CLOCK: guard.noting(store),
     }
 
@@ -312,6 +325,7 @@ def rules_of(settings: Settings) -> TargetRules:
         settings.allow_commands,
         settings.allow_private_urls,
         settings.python_targets,
+        mail=settings.smtp_url is not None,
         traced=settings.otlp_endpoint is not None,
         public_url=settings.public_url,
     )

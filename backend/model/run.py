@@ -75,6 +75,7 @@ class TriggerType(StrEnum):
     MANUAL = "manual"
     BACKFILL = "backfill"
     RETRY = "retry"
+    NOTIFICATION = "notification"
 
 
 class ClaimedRun(NamedTuple):

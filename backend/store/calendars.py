@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -9,6 +10,7 @@ from typing import NamedTuple
 from backend.errors import Conflict, NotFound
 from backend.model.change import Change, Revise
 from backend.model.ids import NamespaceId
+from backend.store.audit_log import Entry, note
 from backend.store.namespaces import hold_namespace
 from backend.store.operation import Operation, Query, Runner, now
 from backend.store.schedules import Wish, calendar_days, change_schedules
@@ -59,6 +61,10 @@ def put_calendar(namespace: str, store_id: str, wanted: Replacement) -> Operatio
         yield from _check_number(namespace)
     row = CalendarRow(wanted.id, wanted.days, (yield from now()), wanted.by)
     yield Query("put_calendar", {"namespace": namespace, **row._asdict()})
+    before = {"days": json.loads(known[0][1])} if known else None
+    verb = "updated" if known else "created"
+    entry = Entry(namespace, "calendar", wanted.id, verb, before, {"days": json.loads(wanted.days)}, wanted.by)
+    yield from note([entry], row.updated_at)
     users = yield from calendar_users(namespace, wanted.id, ALL)
     changes = yield from change_schedules(namespace, store_id, Wish(users, wanted.revise, calendars=None))
     return Replaced(row, changes, created=not known)
@@ -93,12 +99,14 @@ def calendar_users(namespace: str, id_: str, limit: int) -> Operation[list[str]]
 def delete_calendar(namespace: str, id_: str) -> Operation[None]:
     """Forget a calendar; Conflict while schedules use it, NotFound if there is none."""
     yield from hold_namespace(namespace)
-    yield from get_calendar(namespace, id_)
+    calendar = yield from get_calendar(namespace, id_)
     users = yield from calendar_users(namespace, id_, NAMED + 1)
     if users:
         named = ", ".join(users[:NAMED]) + (" and more" if len(users) > NAMED else "")
         raise Conflict(f"schedules use the calendar {id_!r}: {named}; take it out of their exclusions first")
     yield Query("delete_calendar", {"namespace": namespace, "id": id_})
+    gone = Entry(namespace, "calendar", id_, "deleted", {"days": json.loads(calendar.days)})
+    yield from note([gone], (yield from now()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from functools import lru_cache
 from backend.errors import FieldError
 from backend.model.egress import ANYWHERE, Egress, read_egress
 from backend.model.ids import NamespaceId
-from backend.store.operation import Operation, Query, Runner
+from backend.store.audit_log import Entry, note
+from backend.store.operation import Operation, Query, Runner, now
 
 
 def get_egress(namespace: str) -> Operation[list[str] | None]:
@@ -21,8 +22,12 @@ def get_egress(namespace: str) -> Operation[list[str] | None]:
 
 def put_egress(namespace: str, hosts: Sequence[str] | None) -> Operation[None]:
     """Replace the allow-list of a namespace; None takes it away."""
+    before = yield from get_egress(namespace)
     text = None if hosts is None else json.dumps(list(hosts))
     yield Query("put_egress", {"namespace": namespace, "egress": text})
+    after = None if hosts is None else list(hosts)
+    entry = Entry(namespace, "egress", namespace, "updated", {"allowed_hosts": before}, {"allowed_hosts": after})
+    yield from note([entry], (yield from now()))
 
 
 @lru_cache(maxsize=256)

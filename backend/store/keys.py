@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from backend.errors import Conflict, NotFound
 from backend.model.ids import NamespaceId
-from backend.model.instants import micros
+from backend.model.instants import micros, rfc3339_or_none
+from backend.store.audit_log import Entry, note
 from backend.store.namespaces import hold_namespace
 from backend.store.operation import Operation, Query, Runner, now
 from backend.store.repeats import Noting, Show, shown, write
@@ -73,10 +74,14 @@ def adopt_key(hash_: str, source: str) -> Operation[KeyRow]:
     """Let the key of a file in as an admin of everything, in place of the one that the file held before."""
     instant = yield from now()
     # One transaction: nobody ever sees the old key and the new one in force, or neither.
-    yield Query("revoke_replaced_keys", {"hash": hash_, "source": source, "now": instant})
+    known = yield Query("key_candidates", {"id": None, "hash": hash_})
+    replaced = yield Query("revoke_replaced_keys", {"hash": hash_, "source": source, "now": instant})
     yield Query("adopt_key", {"hash": hash_, "source": source, "now": instant})
-    rows = yield Query("key_candidates", {"id": None, "hash": hash_})
-    return KeyRow._make(rows[0])
+    row = KeyRow._make((yield Query("key_candidates", {"id": None, "hash": hash_}))[0])
+    entries = [Entry(None, "key", id_, "revoked", by="file") for (id_,) in replaced]
+    entries += [] if known else [Entry(None, "key", row.id, "adopted", None, _document(row), "file")]
+    yield from note(entries, instant)
+    return row
 
 
 def create_key(wanted: NewKey) -> Operation[KeyRow]:
@@ -102,7 +107,12 @@ def _room(namespace: NamespaceId | None) -> Operation[int]:
 
 def _insert(row: KeyRow) -> Operation[KeyRow]:
     yield Query("insert_key", row._asdict())
+    yield from note([Entry(row.namespace, "key", row.id, "created", None, _document(row))], row.created_at)
     return row
+
+
+def _document(row: KeyRow) -> dict[str, Any]:
+    return {"name": row.name, "scopes": row.scopes.split(), "expires_at": rfc3339_or_none(row.expires_at)}
 
 
 def get_key(reach: NamespaceId | None, id_: str) -> Operation[KeyRow]:
@@ -125,6 +135,8 @@ def revoke_key(reach: NamespaceId | None, id_: str) -> Operation[bool]:
     row = yield from get_key(reach, id_)
     instant = yield from now()
     yield Query("revoke_key", {"id": id_, "now": instant})
+    if row.revoked_at is None:
+        yield from note([Entry(row.namespace, "key", id_, "revoked", _document(row))], instant)
     return row.in_force(instant)
 
 
@@ -138,6 +150,7 @@ def rotate_key(reach: NamespaceId | None, id_: str, successor: Successor) -> Ope
     # The row itself decides: of two who rotate at once, only one makes a successor.
     if not (yield Query("replace_key", end)):
         raise Conflict(f"the key {id_!r} is no longer in force, or has a successor already; create a new one")
+    yield from note([Entry(old.namespace, "key", id_, "rotated", None, {"successor": successor.id})], instant)
     life = None if old.expires_at is None else instant + old.expires_at - old.created_at
     made = NewKey(
         successor.id, old.namespace, old.name, successor.hash, old.scopes, successor.created_by, expires_at=life

@@ -13,7 +13,10 @@ from backend.model.instants import MINUTE, SECOND, micros
 from backend.model.policies import Reason
 from backend.model.run import FINAL_STATES, AttemptState, ClaimedRun, RunState, TriggerType
 from backend.store.attempts import NewAttempt
-from backend.store.operation import Batch, Operation, Query, now, steady_now
+from backend.store.audit_log import Entry, note
+from backend.store.endings import Finished, facts_of, pause_fact
+from backend.store.notices import notify, route_errands
+from backend.store.operation import Batch, Operation, Query, Row, now, steady_now
 from backend.store.planning import drop_waiting, settle_schedules
 from backend.store.quotas import rooms_at_work
 from backend.store.secrets import Sealed, secrets_for
@@ -22,6 +25,10 @@ from backend.store.workers import Presence, see
 
 STREAK_SPAN = 60 * MINUTE
 """Failures that are not permanent pause a schedule only if they span at least this long."""
+
+
+UNCOUNTED = frozenset({TriggerType.BACKFILL, TriggerType.NOTIFICATION})
+"""Runs that say nothing of how a schedule fares."""
 
 
 class Served(NamedTuple):
@@ -78,6 +85,7 @@ def claim_runs(lessee: Lessee, limit: int, backfills: int | None = None) -> Oper
     runs = [*(runs or ()), *(later or ())]
     keys = sorted({run.schedule_key for run in runs})
     errands = (yield Query("errands_of", {"schedule_keys": keys})) if keys else []
+    errands += yield from route_errands(keys)
     next_at = yield from _next_at(kinds, instant, with_backfills=backfills is None or backfills > 0)
     if idle and next_at is not None and next_at <= instant:
         # What waits is held by a limit: whoever ends a run there looks again, and everybody does from time to time.
@@ -161,15 +169,6 @@ def extend_leases(
     return Extended({row[0] for row in rows}, {row[0] for row in rows if row[1]})
 
 
-class Finished(NamedTuple):
-    """A result, what it made of the run, and whether it was accepted: False means the lease was lost."""
-
-    result: AttemptResult
-    settled: Settled
-    accepted: bool
-    at: int
-
-
 class Finish(NamedTuple):
     """What a batch of results did."""
 
@@ -186,7 +185,7 @@ def finish_attempts(results: Sequence[AttemptResult], settle: Settler) -> Operat
     (or, if it may be asked only once, the run ends as lost).
     """
     # Of two runs of a schedule that end at once, one has to be the last: it queues what waits.
-    yield Query("hold_schedules", {"schedule_keys": sorted({result.run.schedule_key for result in results})})
+    expected = yield Query("hold_schedules", {"schedule_keys": sorted({result.run.schedule_key for result in results})})
     instant = yield from steady_now()
     settled = [settle(result.ended, result.limits, instant) for result in results]
     pairs = list(zip(results, settled, strict=True))
@@ -200,10 +199,13 @@ def finish_attempts(results: Sequence[AttemptResult], settle: Settler) -> Operat
     waiting = {f.result.run.schedule_key for f in accepted if f.settled.state not in FINAL_STATES}
     dropped = yield from drop_waiting(waiting, instant)
     finished = [_dropped(f) if f.accepted and f.result.run.key in dropped else f for f in finished]
-    paused = yield from _count_streaks(accepted, instant)
+    counted = [f for f in accepted if f.result.run.trigger_type not in UNCOUNTED]
+    paused, streaks = yield from _count_streaks(counted, instant)
+    facts = list(facts_of(counted, streaks, {row[0] for row in expected}, instant))
+    yield from notify([*facts, *(pause_fact(row[3], row[2], instant) for row in paused)], instant)
     over = {f.result.run.schedule_key for f in accepted if f.settled.state in FINAL_STATES}
     completed = yield from settle_schedules(over, instant)
-    return Finish(finished, paused, completed)
+    return Finish(finished, [(row[0], row[1], row[2]) for row in paused], completed)
 
 
 def begun(finished: Finished) -> bool:
@@ -261,19 +263,27 @@ def _attempt(result: AttemptResult, instant: int) -> NewAttempt:
     )
 
 
-def _count_streaks(accepted: Sequence[Finished], instant: int) -> Operation[list[tuple[str, str, str]]]:
-    """Count failed runs in a row, and pause the schedules for which they are too many; backfills do not count."""
-    streaks = _fold([f for f in accepted if f.result.run.trigger_type != TriggerType.BACKFILL])
+def _count_streaks(counted: Sequence[Finished], instant: int) -> Operation[tuple[list[Row], dict[int, int]]]:
+    """Count failed runs in a row, and pause the schedules for which they are too many.
+
+    Answers (namespace, id, note, key) of these, and how many failed in a row by schedule key.
+    """
+    streaks = _fold(counted)
     if ended := sorted(key for key, streak in streaks.items() if not streak.failures):
         yield Query("end_streaks", {"schedule_keys": ended})
     failures = [streak.row(key, instant) for key, streak in streaks.items() if streak.failures]
     if not failures:
-        return []
-    yield Batch("lengthen_streaks", failures)
+        return [], {}
+    lengths = yield Batch("lengthen_streaks", failures)
     rows = yield Query("pause_failing", {"failures": failures, "now": instant, "streak_span": STREAK_SPAN})
     if rows:
         yield Query("insert_pause_revisions", {"schedule_keys": [row[3] for row in rows], "now": instant})
-    return [(row[0], row[1], row[2]) for row in rows]
+        yield from note([_auto_paused(*row[:3]) for row in rows], instant)
+    return rows, {row[0]: row[1] for row in lengths}
+
+
+def _auto_paused(namespace: str, id_: str, text: str) -> Entry:
+    return Entry(namespace, "schedule", id_, "paused", {"state": "active"}, {"state": "paused", "note": text})
 
 
 @dataclass(slots=True)

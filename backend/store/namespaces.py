@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from backend.errors import Conflict, NotFound
 from backend.model.ids import DEFAULT_NAMESPACE, NamespaceId
+from backend.store.audit_log import Entry, differing, note
 from backend.store.operation import Operation, Query, Runner, now
 from backend.store.repeats import Noting, Show, shown, write
 
@@ -40,6 +42,7 @@ def create_namespace(id_: NamespaceId, timezone: str, limits: str) -> Operation[
     if not (yield Query("insert_namespace", row._asdict())):
         raise Conflict(f"the namespace {id_!r} exists; choose another id, or PATCH it")
     yield Query("insert_use", {"namespace": id_})
+    yield from note([Entry(id_, "namespace", id_, "created", None, _document(row))], row.created_at)
     return row
 
 
@@ -60,8 +63,12 @@ def list_namespaces(*, after: str, limit: int) -> Operation[list[NamespaceRow]]:
 def change_namespace(namespace: str, decide: Decide) -> Operation[NamespaceRow]:
     """Let `decide` say what holds for a namespace from now on; what it raises changes nothing."""
     yield from hold_namespace(namespace)
-    row = decide((yield from get_namespace(namespace)))
+    current = yield from get_namespace(namespace)
+    row = decide(current)
     yield Query("update_namespace", {"namespace": namespace, "timezone": row.timezone, "limits": row.limits})
+    before, after = differing(_document(current), _document(row))
+    if after:
+        yield from note([Entry(namespace, "namespace", namespace, "updated", before, after)], (yield from now()))
     return row
 
 
@@ -69,6 +76,7 @@ def delete_namespace(namespace: str) -> Operation[None]:
     """Forget an empty namespace, with its keys that are no longer in force; Conflict while anything is in it."""
     # What is made in a namespace holds its row as well: nothing can come into it between look and deletion.
     yield from hold_namespace(namespace)
+    row = yield from get_namespace(namespace)
     if namespace == DEFAULT_NAMESPACE:
         raise Conflict(f"the namespace {DEFAULT_NAMESPACE!r} always exists")
     rows = yield Query("namespace_contents", {"namespace": namespace, "now": (yield from now())})
@@ -76,6 +84,11 @@ def delete_namespace(namespace: str) -> Operation[None]:
         raise Conflict(f"the namespace {namespace!r} still has {', '.join(row[0] for row in rows)}; delete them first")
     yield Query("delete_keys_of", {"namespace": namespace})
     yield Query("delete_namespace", {"namespace": namespace})
+    yield from note([Entry(namespace, "namespace", namespace, "deleted", _document(row))], (yield from now()))
+
+
+def _document(row: NamespaceRow) -> dict[str, Any]:
+    return {"timezone": row.timezone, "limits": json.loads(row.limits)}
 
 
 def no_such_namespace(namespace: str) -> NotFound:

@@ -7,13 +7,15 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from backend.model.attempt import LostSettler, Reaped
-from backend.model.instants import DAY, micros
+from backend.model.instants import DAY, micros, rfc3339
+from backend.model.notices import NoticeEvent, NoticeFact
 from backend.model.plan import Planned, Planner, Standing
 from backend.model.policies import Delivery, Reason
 from backend.model.run import FINAL_STATES, AttemptState, RunState
 from backend.model.schedule import Schedule, ScheduleState
 from backend.store.attempts import NewAttempt
 from backend.store.displacing import ERROR, displace
+from backend.store.notices import missed_facts, notify, planning_facts
 from backend.store.operation import Batch, Operation, Query, Row, now
 from backend.store.quotas import hold_starts, note_planned
 
@@ -82,17 +84,20 @@ def take_turn(plan: Planner, store_id: str, limit: int) -> Operation[Turn]:
     recorded = yield from write_plans(planned, instant)
     completed = [(p.schedule.namespace, p.schedule.id) for p in planned if p.schedule.state == ScheduleState.COMPLETED]
     completed += yield from settle_schedules({p.schedule.key for p in planned if _finite(p)}, instant)
+    streaks = [p.schedule for d, p in zip(due, planned, strict=False) if _reached(p.schedule) > _reached(d.schedule)]
+    quarantined = [(p.schedule, p.failure) for p in planned if p.failure]
+    told = yield from notify(planning_facts(streaks, quarantined, instant), instant)
     next_at = (yield Query("next_due"))[0][0]
     return Turn(
         now=instant,
         schedules=len(planned),
-        runs=recorded.runs,
+        runs=recorded.runs + told,
         dropped=recorded.dropped,
-        quarantined=[(p.schedule, p.failure) for p in planned if p.failure],
+        quarantined=quarantined,
         completed=completed,
         next_at=next_at,
         displaced=sum(p.displaces is not None for p in planned),
-        streaks=[p.schedule for d, p in zip(due, planned, strict=False) if _reached(p.schedule) > _reached(d.schedule)],
+        streaks=streaks,
     )
 
 
@@ -119,8 +124,9 @@ def write_plans(planned: Sequence[Planned], instant: int) -> Operation[Recorded]
     extensions = [p.extension for p in planned if p.extension]
     yield Batch("extend_range", [extension._asdict() for extension in extensions])
     yield Batch("advance_schedules", [p.schedule._asdict() for p in planned])
-    runs = sum(state not in FINAL_STATES for state, _ in new)
-    dropped = sum(max(missed, 1) for state, missed in new if state in FINAL_STATES)
+    yield from notify(missed_facts(new, instant), instant)
+    runs = sum(state not in FINAL_STATES for state, _, _ in new)
+    dropped = sum(max(missed, 1) for state, missed, _ in new if state in FINAL_STATES)
     return Recorded(runs, dropped + sum(extension.added for extension in extensions))
 
 
@@ -181,6 +187,7 @@ def reap(settle: LostSettler, limit: int, lease: timedelta, after_key: int = 0) 
     settled = [(row, _settled(row, settle)) for row in expired]
     yield Batch("insert_attempts", [_lost(row, instant)._asdict() for row in expired])
     yield Batch("reap_runs", [_reaped_run(row, reaped, instant) for row, reaped in settled])
+    yield from notify([_lost_fact(row, reaped, instant) for row, reaped in settled if _is_over(reaped)], instant)
     over = {row[1] for row in expired}
     dropped = yield from drop_waiting(over, instant)
     yield from settle_schedules(over, instant)
@@ -208,6 +215,16 @@ def _settled(row: Row, settle: LostSettler) -> Reaped:
 
 def _lost(row: Row, instant: int) -> NewAttempt:
     return NewAttempt(row[0], row[2], AttemptState.LOST, row[4], instant, worker=row[5], error=LOST)
+
+
+def _is_over(reaped: Reaped) -> bool:
+    return reaped.state in {RunState.DEAD, RunState.FAILED}
+
+
+def _lost_fact(row: Row, reaped: Reaped, instant: int) -> NoticeFact:
+    run = {"id": row[8], "nominal_time": rfc3339(row[9]), "state": reaped.state, "attempt": row[2]}
+    details = {"run": {**run, "error": reaped.error or LOST}}
+    return NoticeFact(NoticeEvent.FAILURE, row[1], instant, str(row[8]), details)
 
 
 def _reaped_run(row: Row, reaped: Reaped, instant: int) -> dict[str, object]:

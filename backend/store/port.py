@@ -4,10 +4,13 @@
     WorkerStore     claim runs, keep their leases, write results back
     NamespaceStore  schedules and runs of one namespace, which it is born with: no method can name another
     HistoryStore    the past of a namespace, or of all (history.py)
+    RouteStore      the notification routes of one namespace (notification_routes.py)
+    FeedStore       what happens in one namespace, in order (feed.py)
     CalendarStore   the named calendars of one namespace (calendars.py)
     SecretStore     the secrets of one namespace, encrypted (secrets.py)
     EgressStore     the hosts that one namespace may call (egress.py)
     KeyStore        the keys of one namespace, or all of them (keys.py)
+    AuditStore      the audit log of one namespace, or of all (audit_log.py)
     NamespacesStore the namespaces themselves (namespaces.py)
     RepeatStore     what was answered to requests that may come again (repeats.py)
     TimezoneStore   changes of the time zone database (tzdata.py)
@@ -19,7 +22,7 @@ They stand on a Runner, of which there is one per database.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -32,9 +35,13 @@ from backend.model.schedule import Schedule
 from backend.store import admin, callbacks, keys, leasing, namespaces, planning, repeats, retention, stats, workers
 from backend.store import runs as run_operations
 from backend.store import schedules as schedule_operations
+from backend.store.audit_log import AuditStore, Signature, SignedRunner
 from backend.store.calendars import CalendarStore
 from backend.store.egress import EgressStore
+from backend.store.feed import FeedStore
 from backend.store.history import HistoryStore
+from backend.store.notices import look_for_late
+from backend.store.notification_routes import RouteStore
 from backend.store.operation import Runner, now
 from backend.store.runs import Place, RunFilter, RunRecord, RunRow
 from backend.store.schedules import DryRun, Listed, ScheduleFilter, Wish
@@ -79,6 +86,10 @@ class EngineStore:
     async def forgive_silence(self) -> None:
         """Count the silence of all callees from now on."""
         await self.runner.write(callbacks.forgive_silence())
+
+    async def look_for_late(self) -> int:
+        """Tell of runs that should have begun by now; answers how many notifications."""
+        return await self.runner.write(look_for_late())
 
     def timezones(self) -> TimezoneStore:
         """Give the port for changes of the time zone database."""
@@ -169,6 +180,14 @@ class NamespaceStore:
     async def beside(self, instant: int, id_: str) -> int:
         """Count the other schedules that fire next at the same place within an hour, of the newest thousand."""
         return await self.runner.read(schedules_beside(self.namespace, instant, id_))
+
+    def notifications(self) -> RouteStore:
+        """Give the port of the namespace's notification routes."""
+        return RouteStore(self.runner, self.namespace)
+
+    def feed(self) -> FeedStore:
+        """Give the port of what happens in the namespace."""
+        return FeedStore(self.runner, self.namespace)
 
     def calendars(self) -> CalendarStore:
         """Give the port of the namespace's named calendars."""
@@ -335,6 +354,14 @@ class Store:
     def keys(self, reach: NamespaceId | None) -> keys.KeyStore:
         """Give the port of the keys of one namespace, or with None of all."""
         return keys.KeyStore(self.runner, reach, self.noting)
+
+    def audit(self, reach: NamespaceId | None) -> AuditStore:
+        """Give the port of the audit log of one namespace, or with None of all."""
+        return AuditStore(self.runner, reach)
+
+    def signed(self, by: str, request_id: str) -> Store:
+        """Give the same store for somebody: the audit log names them below what they change."""
+        return replace(self, runner=SignedRunner(self.runner, Signature(by, request_id)))
 
     def namespaces(self) -> namespaces.NamespacesStore:
         """Give the port of the namespaces themselves."""

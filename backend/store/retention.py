@@ -18,6 +18,8 @@ class Retention(NamedTuple):
     failures: timedelta
     deleted: timedelta
     keep: int
+    audit: timedelta = timedelta(days=400)
+    """How long the audit log is kept."""
 
 
 class Pruned(NamedTuple):
@@ -45,6 +47,7 @@ def prune(retention: Retention, after_key: int, limit: int) -> Operation[Pruned]
     surplus, next_key = yield from _prune_surplus(retention, after_key, limit, instant)
     before = {"deleted_before": instant - micros(retention.deleted), "limit": limit}
     forgotten = yield Query("prune_deleted_schedules", before)
+    yield Query("prune_audit", {"before": instant - micros(retention.audit), "limit": limit})
     yield Query("prune_workers", {"silent_before": instant - REMEMBERED})
     repeats = yield Query("prune_repeats", {"before": instant - KEPT, "limit": limit})
     return Pruned(len(old) + surplus, len(forgotten), next_key, len(repeats))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from backend.errors import Conflict, NotFound
 from backend.model.ids import uuid7
+from backend.model.instants import rfc3339
 from backend.model.plan import NewRun
 from backend.model.run import FINAL_STATES, OPEN_STATES, AttemptState, RunState
 from backend.model.schedule import Schedule
 from backend.store.attempts import NewAttempt
+from backend.store.audit_log import Entry, note
 from backend.store.operation import Batch, Operation, Query, Row, now
 from backend.store.planning import promote, settle_schedules, with_open_run
 from backend.store.quotas import take_start
@@ -113,7 +116,7 @@ def list_runs(namespace: str, wanted: RunFilter, *, after: Place | None, limit: 
         before = after.id if after else ceiling
         params |= {"namespace": namespace, "before": before, "floor": floor}
         rows = yield Query(_LISTS[_sort_of(wanted.state)], params)
-    return (yield from _with_attempts(rows, "attempts_in_brief"))
+    return (yield from with_attempts(rows, "attempts_in_brief"))
 
 
 _LISTS = {"any": "list_runs", "open": "list_open_runs", "unsuccessful": "list_unsuccessful_runs"}
@@ -145,10 +148,11 @@ def get_run(namespace: str, id_: str) -> Operation[RunRecord]:
     rows = yield Query("run_by_id", {"namespace": namespace, "id": id_})
     if not rows:
         raise NotFound(f"there is no run {id_!r} in this namespace")
-    return (yield from _with_attempts(rows, "attempts_of"))[0]
+    return (yield from with_attempts(rows, "attempts_of"))[0]
 
 
-def _with_attempts(rows: Sequence[Row], query: str) -> Operation[list[RunRecord]]:
+def with_attempts(rows: Sequence[Row], query: str) -> Operation[list[RunRecord]]:
+    """Add their ended attempts to runs."""
     runs = [RunRow._make(row) for row in rows]
     attempts: dict[int, list[AttemptRow]] = {}
     for row in (yield Query(query, {"run_keys": [run.key for run in runs if run.attempt]})):
@@ -165,6 +169,9 @@ def start_manual_run(namespace: str, schedule_id: str, make: Callable[[Schedule,
     yield from take_start(namespace, instant)
     run = make(with_open_run(rows[0])[0], instant)
     yield Batch("insert_runs", [run._asdict()])
+    given = json.loads(run.input) if run.input else {}
+    asked = {"schedule_id": schedule_id, "input": given}
+    yield from note([Entry(namespace, "run", run.id, "triggered", None, asked)], instant)
     return (yield from get_run(namespace, run.id))
 
 
@@ -180,6 +187,8 @@ def retry_run(namespace: str, id_: str, make: Callable[[Schedule, RunRow, int], 
     yield from take_start(namespace, instant)
     run = make(with_open_run(rows[0])[0], record.run, instant)
     yield Batch("insert_runs", [run._asdict()])
+    asked = {"schedule_id": record.run.schedule_id, "retry_of": id_}
+    yield from note([Entry(namespace, "run", run.id, "retried", None, asked)], instant)
     return (yield from get_run(namespace, run.id))
 
 
@@ -191,9 +200,18 @@ def start_backfill(
     if not rows:
         raise no_such_schedule(schedule_id)
     instant = yield from now()
-    made = yield Batch("insert_runs", [run._asdict() for run in make(with_open_run(rows[0])[0], instant)])
+    runs = make(with_open_run(rows[0])[0], instant)
+    made = yield Batch("insert_runs", [run._asdict() for run in runs])
+    yield from note([_backfilled(namespace, schedule_id, runs)], instant)
     yield from promote([rows[0][0]], instant)
     return len(made)
+
+
+def _backfilled(namespace: str, schedule_id: str, runs: Sequence[NewRun]) -> Entry:
+    times = [run.nominal_at for run in runs]
+    first, last = (rfc3339(min(times)), rfc3339(max(times))) if times else (None, None)
+    asked = {"backfill_id": runs[0].backfill_id if runs else None, "runs": len(runs), "first": first, "last": last}
+    return Entry(namespace, "schedule", schedule_id, "backfilled", None, asked)
 
 
 def count_recorded(namespace: str, schedule_id: str, instants: Sequence[int]) -> Operation[int]:
@@ -215,6 +233,8 @@ def cancel_run(namespace: str, id_: str, by: str) -> Operation[RunRecord]:
         raise Conflict(f"run {id_} is {record.run.state} already; there is nothing to cancel")
     if record.run.state == RunState.RUNNING:
         yield Batch("insert_attempts", [_cancelled(record.run, instant, error)._asdict()])
+    states = {"state": record.run.state}, {"state": RunState.CANCELLED.value}
+    yield from note([Entry(namespace, "run", id_, "cancelled", *states, by)], instant)
     yield from settle_schedules([rows[0][1]], instant)
     return (yield from get_run(namespace, id_))
 

@@ -10,6 +10,7 @@ from backend.model.change import Change, Moment, Revise
 from backend.model.limits import NO_LIMITS
 from backend.model.plan import Standing
 from backend.model.schedule import Schedule, ScheduleState
+from backend.store.audit_log import note, schedule_entries
 from backend.store.namespaces import hold_namespace
 from backend.store.operation import Batch, Operation, Query, Row, now
 from backend.store.planning import drop_waiting, settle_schedules, standing, write_plans
@@ -61,6 +62,8 @@ def change_schedules(namespace: str, store_id: str, wish: Wish) -> Operation[lis
     yield from check_schedules(namespace, limits, changes)
     written = yield from _write(changes, moment.now)
     yield from _retarget(changes, kinds)
+    before = {id_: one.schedule for id_, one in current.items()}
+    yield from note(schedule_entries(written, before), moment.now)
     if wish.dry_run:
         raise DryRun(written)
     return written

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from backend.errors import Conflict, NotFound
 from backend.model.ids import NamespaceId
 from backend.model.secret import references_of
+from backend.store.audit_log import Entry, note
 from backend.store.namespaces import hold_namespace
 from backend.store.operation import Operation, Query, Runner, now
 
@@ -51,7 +52,10 @@ def put_secret(namespace: str, wanted: NewValue) -> Operation[tuple[SecretRow, b
     known = yield Query("secret_by_name", {"namespace": namespace, "name": wanted.name})
     if not known:
         yield from _check_number(namespace)
-    yield Query("put_secret", {"namespace": namespace, "now": (yield from now()), **wanted._asdict()})
+    instant = yield from now()
+    yield Query("put_secret", {"namespace": namespace, "now": instant, **wanted._asdict()})
+    verb = "updated" if known else "created"
+    yield from note([Entry(namespace, "secret", wanted.name, verb, None, {"key_id": wanted.key_id})], instant)
     return (yield from get_secret(namespace, wanted.name)), not known
 
 
@@ -83,6 +87,7 @@ def delete_secret(namespace: str, name: str) -> Operation[None]:
         named = ", ".join(users[:NAMED]) + (" and more" if len(users) > NAMED else "")
         raise Conflict(f"schedules use the secret {name!r}: {named}; take it out of their targets first")
     yield Query("delete_secret", {"namespace": namespace, "name": name})
+    yield from note([Entry(namespace, "secret", name, "deleted")], (yield from now()))
 
 
 def secret_users(namespace: str, name: str) -> Operation[list[str]]:

@@ -6,9 +6,9 @@ import json
 from typing import NamedTuple
 
 from backend.targets.base import TargetRules
-from backend.targets.registry import KINDS
+from backend.targets.registry import ERRAND_KINDS
 
-TOLD = ("allow_commands", "allow_private_urls", "python_prefixes")
+TOLD = ("allow_commands", "allow_private_urls", "python_prefixes", "mail")
 
 
 class Abilities(NamedTuple):
@@ -27,7 +27,7 @@ def abilities_of(rules: TargetRules) -> Abilities:
     >>> abilities_of(TargetRules(allow_commands=True, allow_private_urls=False)).kinds
     ('http', 'command')
     """
-    return Abilities(tuple(kind for kind, target in KINDS.items() if target.is_on(rules)), rules)
+    return Abilities(tuple(kind for kind, target in ERRAND_KINDS.items() if target.is_on(rules)), rules)
 
 
 def write_abilities(abilities: Abilities) -> str:
@@ -44,6 +44,7 @@ def read_abilities(text: str) -> Abilities:
             allow_commands=bool(told.get("allow_commands")),
             allow_private_urls=bool(told.get("allow_private_urls")),
             python_prefixes=tuple(map(str, told.get("python_prefixes", ()))),
+            mail=bool(told.get("mail")),
         )
         return Abilities(tuple(map(str, told.get("kinds", ()))), rules)
     except (ValueError, TypeError, AttributeError):

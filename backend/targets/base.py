@@ -13,6 +13,7 @@ import anyio
 from backend.model.egress import ANYWHERE, Egress
 from backend.model.instants import rfc3339
 from backend.model.run import Dispatch
+from backend.targets.mailer import Mailer
 from backend.targets.pool import PythonPool
 from backend.targets.sender import Sender
 from backend.targets.wards import Warden
@@ -57,6 +58,8 @@ class TargetRules:
     allow_private_urls: bool
     python_prefixes: tuple[str, ...] = ()
     """Modules whose callables, and those of the modules below, may be called; none unless given."""
+    mail: bool = False
+    """There is a server for e-mail."""
     traced: bool = False
     """Targets are told which trace they belong to."""
     egress: Egress = ANYWHERE
@@ -74,18 +77,23 @@ class Tools:
     warden: Warden
     python: PythonPool
     base_env: Mapping[str, str]
+    mailer: Mailer | None = None
 
     @staticmethod
     @asynccontextmanager
     async def open(
-        rules: TargetRules, *, concurrency: int = 64, base_env: Mapping[str, str] = BARE_ENVIRONMENT
+        rules: TargetRules,
+        *,
+        concurrency: int = 64,
+        base_env: Mapping[str, str] = BARE_ENVIRONMENT,
+        mailer: Mailer | None = None,
     ) -> AsyncIterator[Tools]:
         """Lend tools for up to `concurrency` attempts at a time; `base_env` is what every command inherits."""
         warden = Warden()
         python = PythonPool(warden, base_env)
         try:
             async with Sender.open(concurrency=concurrency, allow_private=rules.allow_private_urls) as sender:
-                yield Tools(rules, sender, warden, python, base_env)
+                yield Tools(rules, sender, warden, python, base_env, mailer)
         finally:
             with anyio.CancelScope(shield=True):
                 await python.close()

@@ -9,14 +9,24 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter
 
 from backend.targets.command import CommandTarget
+from backend.targets.email import EmailTarget
 from backend.targets.http import HttpTarget
 from backend.targets.python import PythonTarget
 
 AnyTarget = Annotated[HttpTarget | CommandTarget | PythonTarget, Field(discriminator="kind")]
+NoticeTarget = Annotated[HttpTarget | EmailTarget, Field(discriminator="kind")]
+"""What notifications may be sent to."""
+ErrandTarget = Annotated[HttpTarget | CommandTarget | PythonTarget | EmailTarget, Field(discriminator="kind")]
+"""Whatever a worker may be asked to invoke."""
 KINDS: Mapping[str, type[HttpTarget | CommandTarget | PythonTarget]] = {
     "http": HttpTarget,
     "command": CommandTarget,
     "python": PythonTarget,
+}
+
+ERRAND_KINDS: Mapping[str, type[HttpTarget | CommandTarget | PythonTarget | EmailTarget]] = {
+    **KINDS,
+    "email": EmailTarget,
 }
 
 

@@ -10,13 +10,13 @@ from secrets import token_urlsafe
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from backend.engine.errand import Errand, load_errand
+from backend.engine.errand import Errand, load_errand, telling
 from backend.model.attempt import AttemptResult, Declined, Ended, Limits
 from backend.model.callback import SECRET_BYTES, Expectation, callback_token, hash_of_token
 from backend.model.ids import RunId
 from backend.model.instants import micros
 from backend.model.policies import Completion, Delivery, RetryPolicy
-from backend.model.run import AttemptState, Callback, ClaimedRun, Dispatch
+from backend.model.run import AttemptState, Callback, ClaimedRun, Dispatch, TriggerType
 from backend.model.secret import Secret, references_of
 from backend.model.trace_ids import traceparent
 from backend.store.egress import load_egress
@@ -75,6 +75,7 @@ async def perform(
     except SecretProblem as problem:
         return result_of(assignment, errand, Failed(str(problem), problem.permanent))
     with redacting(secrets) as redaction:
+        errand = _worded(assignment, errand)
         dispatch = dispatch_of(assignment, errand, secrets, traced=tools.rules.traced)
         if errand.completion is Completion.CALLBACK:
             dispatch = replace(dispatch, callback=_callback(assignment.run, tools.rules.public_url))
@@ -85,6 +86,12 @@ async def perform(
     if isinstance(outcome, Failed) and outcome.barred:
         return _barred(assignment, errand, outcome, fleet)
     return result_of(assignment, errand, outcome)
+
+
+def _worded(assignment: Assignment, errand: Errand) -> Errand:
+    if assignment.run.trigger_type != TriggerType.NOTIFICATION:
+        return errand
+    return telling(errand, json.loads(assignment.run.input or "{}"))
 
 
 def _barred(assignment: Assignment, errand: Errand, failed: Failed, fleet: Fleet) -> AttemptResult:

@@ -136,7 +136,7 @@ class Client:
             return
         media = answer.headers["content-type"].partition(";")[0]
         assert media in content, f"documented with {list(content)}: {where}"
-        if media.endswith("json"):
+        if media.endswith(("/json", "+json")):
             wrong = list(mismatches(answer.json, content[media]["schema"], self.document()))
             assert not wrong, f"{wrong[:5]} in {where}"
 

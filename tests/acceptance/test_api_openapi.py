@@ -72,7 +72,8 @@ def test_every_route_of_this_version_is_there(document):
         + [f"{method} {PREFIX}/schedules/{{id}}" for method in ("GET", "PUT", "PATCH", "DELETE")]
         + [f"POST {PREFIX}/schedules/{{id}}/{verb}" for verb in ("pause", "resume", "trigger", "backfill")]
         + [f"GET {PREFIX}/schedules/{{id}}/{part}" for part in ("upcoming", "runs", "explain")]
-        + [f"GET {PREFIX}/audit/occurrences", f"GET {PREFIX}/workers", f"GET {PREFIX}/stats"]
+        + [f"GET {PREFIX}/audit", f"GET {PREFIX}/audit/occurrences", f"GET {PREFIX}/workers", f"GET {PREFIX}/events"]
+        + [f"GET {PREFIX}/stats"]
         + [f"POST {PREFIX}/schedules/batch", f"POST {PREFIX}/preview"]
         + [f"POST {PREFIX}/schedules/{verb}" for verb in ("pause", "resume")]
         + [f"GET {PREFIX}/calendars", f"POST {PREFIX}/simulate"]
@@ -84,6 +85,9 @@ def test_every_route_of_this_version_is_there(document):
         + [f"{method} {PREFIX}/keys" for method in ("GET", "POST")]
         + [f"{method} {PREFIX}/keys/{{id}}" for method in ("GET", "DELETE")]
         + [f"GET {PREFIX}/keys/self", f"POST {PREFIX}/keys/{{id}}/rotate"]
+        + [f"{method} {PREFIX}/notifications" for method in ("GET", "POST")]
+        + [f"{method} {PREFIX}/notifications/{{id}}" for method in ("GET", "PUT", "DELETE")]
+        + [f"POST {PREFIX}/notifications/{{id}}/test", f"GET {PREFIX}/notifications/{{id}}/runs"]
         + [f"GET {PREFIX}/runs", f"GET {PREFIX}/runs/{{id}}"]
         + [f"POST {PREFIX}/runs/{{id}}/{verb}" for verb in ("cancel", "retry", "heartbeat", "complete")]
     )
@@ -122,7 +126,7 @@ def test_what_is_made_says_what_can_be_done_with_it(document):
 
 def test_every_body_has_an_example_that_fits_its_schema(document):
     bodies = [(n, o["requestBody"]["content"]) for n, o in operations(document) if "requestBody" in o]
-    assert len(bodies) == 20
+    assert len(bodies) == 22
     for name, content in bodies:
         for media in content.values():
             assert list(mismatches(media["example"], media["schema"], document)) == [], name

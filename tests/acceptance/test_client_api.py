@@ -104,6 +104,7 @@ async def test_each_method_sends_what_its_operation_takes(tmp_path: Path, monkey
         await guards(client)
         await many(client)
         await callbacks(client)
+        await told(client)
         await system(client)
         documented = {
             (method.upper(), path)
@@ -140,6 +141,22 @@ async def schedules(client: Within) -> None:
     await client.delete_schedule("b")
     with pytest.raises(NotFound):
         await client.get_schedule("b")
+
+
+async def told(client: Within) -> None:
+    route = {"id": "ops", "events": ["failure"], "target": {"kind": "http", "url": "https://example.org/x"}}
+    made = await client.create_route(route)
+    assert await client.get_route("ops") == made
+    await client.put_route("ops", route)
+    assert [one.id for one in await items(client.iterate_routes())] == ["ops"]
+    assert (await client.list_routes()).items[0].id == "ops"
+    run = await client.try_route("ops")
+    assert [one.id for one in await items(client.iterate_notifications("ops"))] == [run.id]
+    assert (await client.list_notifications("ops")).items[0].id == run.id
+    await client.delete_route("ops")
+    day = datetime.now(UTC) - timedelta(days=1)
+    assert await items(client.iterate_changes(kind="schedule", id="digest", from_=day))
+    assert (await client.list_changes(limit=1)).next_cursor
 
 
 async def callbacks(client: Within) -> None:
@@ -241,7 +258,8 @@ async def guards(client: Within) -> None:
 
 
 async def system(client: Within) -> None:
-    assert (await client.list_workers()).items == await items(client.iterate_workers())
+    named = [worker.name for worker in (await client.list_workers()).items]
+    assert [worker.name for worker in await items(client.iterate_workers())] == named
     assert (await client.call("GET", "schedules", "digest"))["id"] == "digest"
     assert (await client.call("POST", "schedules", "digest", "pause"))["state"] == "paused"
     assert [one["id"] for one in await items(client.iterate("schedules", limit=1))] == ["digest"]

@@ -40,9 +40,14 @@ select (extract(epoch from clock_timestamp()) * 1000000)::bigint
 -- Nobody else changes schedules or calendars of this namespace until we are done.
 select 1 from namespaces where id = :namespace for no key update
 
--- name: hold_schedules
+-- lock: hold_schedules
 -- Nobody else changes these schedules, or what waits for the end of their runs, until we are done.
 select key from schedules where key = any(:schedule_keys::bigint[]) order by key for no key update
+
+-- name: hold_schedules
+-- Which of these schedules somebody is to hear of when they succeed.
+select distinct m.schedule_key from notification_marks m
+where m.schedule_key = any(:schedule_keys::bigint[]) and m.is_open = 1
 
 -- lock: claim_due
 -- What another engine plans, or somebody changes just now, is passed over.
@@ -83,13 +88,14 @@ select (range_of(x.nominal_at) << 40) | nextval('run_numbers'),
        x.id, x.schedule_key, x.namespace, x.nominal_at, x.backfill_id, x.trigger_type, x.state, x.reason,
        x.scheduled_at, x.queued_at, x.available_at, x.finished_at, x.retry_until_at, x.chained, x.missed_count,
        x.missed_first_at, x.missed_last_at, x.input, x.revision, case x.trigger_type when 'backfill' then 1 else 0 end,
-       (select target_kind from schedules s where s.key = x.schedule_key)
+       coalesce((select target_kind from schedules s where s.key = x.schedule_key),
+                (select n.errand::json #>> '{1,kind}' from notification_routes n where n.key = -x.schedule_key))
 from json_to_recordset(:rows::json) as x (
   id text, schedule_key bigint, namespace text, nominal_at bigint, backfill_id text, trigger_type text, state text,
   reason text, scheduled_at bigint, queued_at bigint, available_at bigint, finished_at bigint, retry_until_at bigint,
   chained integer, missed_count bigint, missed_first_at bigint, missed_last_at bigint, input text, revision integer)
 on conflict (schedule_key, nominal_at, backfill_id) do nothing
-returning state, missed_count
+returning state, missed_count, schedule_key
 
 -- name: extend_range
 -- Add occurrences that did not run to the range row that stands already.
@@ -122,10 +128,11 @@ for no key update skip locked
 
 -- name: expired_leases
 -- Running runs whose worker has fallen silent.
-select r.key, r.schedule_key, r.attempt, r.losses, r.attempt_started_at, r.worker, r.delivery, r.cancel_requested
+select r.key, r.schedule_key, r.attempt, r.losses, r.attempt_started_at, r.worker, r.delivery, r.cancel_requested,
+       r.id, r.nominal_at
 from runs r
 where r.state = 'running' and r.lease_until < :now::bigint and r.lease_token is distinct from r.callback_hash
-  and r.schedule_key = any(:locked::bigint[])
+  and (r.schedule_key = any(:locked::bigint[]) or r.schedule_key < 0) -- a notification has no schedule
 order by r.lease_until
 limit :limit::bigint
 for no key update skip locked

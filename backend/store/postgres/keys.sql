@@ -21,6 +21,7 @@ on conflict (hash) do update set source = excluded.source
 -- A file that holds another key now: the one it held before lets nobody in any more.
 update api_keys set revoked_at = :now::bigint
 where source = :source::text and hash <> :hash::text and revoked_at is null
+returning id
 
 -- name: insert_key
 -- A key that somebody has asked for.

@@ -33,6 +33,8 @@ select kind from (
   select 'the history of deleted schedules', exists (
     select 1 from schedules where namespace = :namespace::text and deleted_at is not null)
   union all
+  select 'notification routes', exists (select 1 from notification_routes where namespace = :namespace)
+  union all
   select 'calendars', exists (select 1 from calendars where namespace = :namespace::text)
   union all
   select 'secrets', exists (select 1 from secrets where namespace = :namespace::text)

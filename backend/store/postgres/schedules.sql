@@ -171,8 +171,8 @@ cross join lateral (
 -- name: retarget_runs
 -- Of schedules whose kind of target has changed, runs that are not over are for workers that may perform the new one.
 with open_runs as materialized (
-  select r.key, r.nominal_at, s.target_kind
-  from runs r join schedules s on s.key = r.schedule_key
+  select r.key, r.nominal_at, coalesce(s.target_kind, n.errand::json #>> '{1,kind}') as target_kind
+  from runs r left join schedules s on s.key = r.schedule_key left join notification_routes n on n.key = -r.schedule_key
   where r.schedule_key = any(:schedule_keys::bigint[])
     and r.state in ('buffered', 'held', 'queued', 'running', 'retrying')
   order by r.key

@@ -114,7 +114,8 @@ x as (  -- arrays, since the planner would take a limit it does not know for a t
 update runs r
 set state = 'running', attempt = r.attempt + 1, started_at = coalesce(r.started_at, :now::bigint),
     attempt_started_at = :now::bigint, lease_token = :token, lease_until = :until, worker = :worker, callback_hash = null,
-    (delivery, revision) = (select s.delivery, s.revision from schedules s where s.key = r.schedule_key)
+    (delivery, revision) = (select s.delivery, s.revision from schedules s where s.key = r.schedule_key
+                            union all select null, r.revision where r.schedule_key < 0)
 from x
 where r.key = x.key and r.nominal_at = x.nominal_at
 returning r.key, r.id, r.schedule_key, r.namespace, r.nominal_at, r.scheduled_at, r.attempt_started_at, r.attempt,
@@ -204,6 +205,7 @@ set failure_streak = x.failures + case when x.after_success then 0 else s.failur
 from json_to_recordset(:rows::json) as x (
   schedule_key bigint, failures bigint, permanent bigint, all_permanent boolean, after_success boolean, now bigint)
 where s.key = x.schedule_key
+returning s.key, s.failure_streak
 
 -- name: pause_failing
 -- Pause schedules whose streak is long enough, with a note that says why.

@@ -30,8 +30,9 @@ select cast(unixepoch('subsec') * 1000000 as integer)
 select 1 from namespaces where id = :namespace
 
 -- name: hold_schedules
--- Nothing to do: writers take turns.
-select 1 where false
+-- Which of these schedules somebody is to hear of when they succeed; there is nothing to hold, as writers take turns.
+select distinct m.schedule_key from notification_marks m
+where m.schedule_key in (select value from json_each(:schedule_keys)) and m.is_open = 1
 
 -- name: hold_open_runs
 -- Nothing to do: writers take turns.
@@ -65,9 +66,10 @@ insert into runs (id, schedule_key, namespace, nominal_at, backfill_id, trigger_
 values (:id, :schedule_key, :namespace, :nominal_at, :backfill_id, :trigger_type, :state, :reason, :scheduled_at,
         :queued_at, :available_at, :finished_at, :retry_until_at, :chained, :missed_count, :missed_first_at,
         :missed_last_at, :input, :revision, case :trigger_type when 'backfill' then 1 else 0 end,
-        (select target_kind from schedules where key = :schedule_key))
+        coalesce((select target_kind from schedules where key = :schedule_key),
+                 (select errand ->> '$[1].kind' from notification_routes where key = -:schedule_key)))
 on conflict (schedule_key, nominal_at, backfill_id) do nothing
-returning state, missed_count
+returning state, missed_count, schedule_key
 
 -- name: extend_range
 -- Add occurrences that did not run to the range row that stands already.
@@ -86,7 +88,8 @@ where key = :key
 
 -- name: expired_leases
 -- Running runs whose worker has fallen silent.
-select r.key, r.schedule_key, r.attempt, r.losses, r.attempt_started_at, r.worker, r.delivery, r.cancel_requested
+select r.key, r.schedule_key, r.attempt, r.losses, r.attempt_started_at, r.worker, r.delivery, r.cancel_requested,
+       r.id, r.nominal_at
 from runs r
 where r.state = 'running' and r.lease_until < :now and r.lease_token is not r.callback_hash
 order by r.lease_until

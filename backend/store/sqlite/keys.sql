@@ -18,6 +18,7 @@ on conflict (hash) do update set source = excluded.source
 -- A file that holds another key now: the one it held before lets nobody in any more.
 update api_keys set revoked_at = :now
 where source = :source and hash <> :hash and revoked_at is null
+returning id
 
 -- name: insert_key
 -- A key that somebody has asked for.

@@ -143,6 +143,7 @@ from json_each(:schedule_keys) k join runs r on r.key = (
 
 -- name: retarget_runs
 -- Of schedules whose kind of target has changed, runs that are not over are for workers that may perform the new one.
-update runs set target_kind = (select s.target_kind from schedules s where s.key = runs.schedule_key)
+update runs set target_kind = coalesce((select s.target_kind from schedules s where s.key = runs.schedule_key),
+                                  (select n.errand ->> '$[1].kind' from notification_routes n where n.key = -runs.schedule_key))
 where schedule_key in (select value from json_each(:schedule_keys))
   and state in ('buffered', 'held', 'queued', 'running', 'retrying')

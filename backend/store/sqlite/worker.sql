@@ -78,7 +78,8 @@ from ready order by namespace <= :after, namespace limit :limit
 update runs
 set state = 'running', attempt = attempt + 1, started_at = coalesce(started_at, :now), attempt_started_at = :now,
     lease_token = :token, lease_until = :until, worker = :worker, callback_hash = null,
-    (delivery, revision) = (select s.delivery, s.revision from schedules s where s.key = runs.schedule_key)
+    (delivery, revision) = (select s.delivery, s.revision from schedules s where s.key = runs.schedule_key
+                            union all select null, runs.revision where runs.schedule_key < 0)
 where key in (
   select key from (
     select w.key, turn.key as turn, row_number() over (partition by turn.key order by w.available_at) as place
@@ -157,6 +158,7 @@ set failure_streak = :failures + case when :after_success then 0 else failure_st
     permanent_streak = :permanent + case when :all_permanent and not :after_success then permanent_streak else 0 end,
     streak_since_at = case when :after_success then :now else coalesce(streak_since_at, :now) end
 where key = :schedule_key
+returning key, failure_streak
 
 -- name: pause_failing
 -- Pause schedules whose streak is long enough, with a note that says why.

@@ -154,11 +154,11 @@ create function range_until(run_key bigint) returns bigint
 create table runs (
   key bigint not null,
   id text collate "C" not null,
-  schedule_key bigint not null,
+  schedule_key bigint not null, -- negative: a notification
   namespace text not null,
   nominal_at bigint not null,
   backfill_id text not null,
-  trigger_type text not null check (trigger_type in ('schedule', 'manual', 'backfill', 'retry')),
+  trigger_type text not null check (trigger_type in ('schedule', 'manual', 'backfill', 'retry', 'notification')),
   state text not null check (state in ('buffered', 'held', 'queued', 'running', 'retrying', 'succeeded', 'failed',
                                        'timed_out', 'cancelled', 'dead', 'skipped', 'missed')),
   reason text,
@@ -396,6 +396,60 @@ create table repeats (
   body text not null default ''
 );
 create index repeats_old on repeats (created_at);
+
+-- Who changed what, when, and by which request. Lines are added, and deleted when they are old; none is ever changed.
+create table audit (
+  key bigint generated always as identity primary key,
+  changed_at bigint not null,
+  namespace text, -- null: it belongs to none
+  changed_by text not null,
+  request_id text not null,
+  verb text not null,
+  kind text not null,
+  object_id text not null,
+  was text, -- JSON
+  became text -- JSON
+);
+create index audit_listed on audit (namespace, changed_at, key);
+create index audit_of on audit (object_id, changed_at, key);
+create index audit_at on audit (changed_at, key);
+
+create function refuse_change() returns trigger language plpgsql as $$
+begin
+  raise exception 'the audit log is only ever added to';
+end $$;
+create trigger audit_stays before update on audit execute function refuse_change();
+
+-- Who is told what. A notification is a run whose schedule_key is the key of its route, negated.
+create table notification_routes (
+  key bigint generated always as identity primary key, -- never reused
+  namespace text not null references namespaces (id),
+  id text collate "C" not null,
+  origin text not null, -- random: names the route beyond this database
+  events text not null, -- words
+  tag text, -- 'name:value'; null: every schedule
+  owner text,
+  after_failures integer not null,
+  late_by bigint,
+  every bigint not null,
+  definition text not null, -- JSON, as it is shown
+  errand text not null, -- JSON, as workers read it
+  created_at bigint not null,
+  created_by text not null,
+  updated_at bigint not null,
+  unique (namespace, id)
+);
+
+-- When a route was last told of an event of a schedule, and whether it is to hear of a recovery.
+create table notification_marks (
+  schedule_key bigint not null references schedules (key) on delete cascade,
+  route_key bigint not null references notification_routes (key) on delete cascade,
+  event text not null,
+  sent_at bigint not null,
+  is_open integer not null,
+  primary key (schedule_key, route_key, event)
+);
+create index notification_marks_of_route on notification_marks (route_key);
 
 insert into namespaces (id, created_at) values ('default', 0);
 insert into namespace_use (namespace) values ('default');

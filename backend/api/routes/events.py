@@ -1,0 +1,63 @@
+"""`/api/v1/events`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Response
+from starlette.exceptions import HTTPException
+
+from backend.api.event_stream import EventStream, Seat, written_news
+from backend.api.requests import Caller, Reads
+from backend.api.schemas import refusals
+from backend.errors import FieldProblem, Refused
+from backend.service.feed import Taste, feed_from
+
+router = APIRouter(prefix="/events", tags=["events"])
+MOST_OF_A_KEY, MOST = 8, 200
+DOCUMENTED = refusals(401, 403, 404, 422, 429, 503) | {
+    200: {"description": "Events as they happen.", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
+}
+
+
+@router.get("", response_class=Response, responses=DOCUMENTED)
+async def follow_events(
+    caller: Reads,
+    schedule: Annotated[str | None, Query(max_length=200, description="Only of the schedule of this id.")] = None,
+    kind: Annotated[
+        str | None, Query(max_length=100, description="Only of this kind, such as `run.finished`, or `run` for all.")
+    ] = None,
+    *,
+    follow: Annotated[bool, Query(description="false: end when all that has happened is told.")] = True,
+    last_event_id: Annotated[
+        str | None, Header(max_length=100, description="Go on after the event of this id; else from now on.")
+    ] = None,
+) -> Response:
+    """Follow what happens to schedules and runs, as server-sent events."""
+    last = _last(last_event_id)
+    seat = _seat(caller)
+    feed = feed_from(caller.store.feed(), Taste(schedule, kind), last, await caller.now())
+    health = caller.context.health
+    return EventStream(written_news(feed, lambda: health().status == "draining", follow=follow), seat, endless=follow)
+
+
+def _last(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) < 19):
+        raise Refused([FieldProblem("Last-Event-ID", "it is not the id of an event", "repeat one as it was")])
+    return int(text)
+
+
+def _seat(caller: Caller) -> Seat:
+    streams, key = caller.context.streams, caller.principal.key_id
+    if streams[key] >= MOST_OF_A_KEY or streams.total() >= MOST:
+        text = f"a key follows events {MOST_OF_A_KEY} times at most, all keys together {MOST} times; end another first"
+        raise HTTPException(429, text, {"Retry-After": "10"})
+
+    def leave() -> None:
+        streams[key] -= 1
+        if streams[key] <= 0:
+            del streams[key]
+
+    return Seat(lambda: streams.update([key]), leave)

@@ -1,0 +1,206 @@
+"""The audit log: who changed what, when and by which request, written in the transaction that changes it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, TypeVar
+
+import orjson
+
+from backend.model.change import Change
+from backend.model.ids import NamespaceId
+from backend.model.masking import masked
+from backend.model.schedule import Schedule
+from backend.store.operation import Batch, Operation, Query, Row, Runner, Statement
+
+T = TypeVar("T")
+SERVER = "scheduler"
+"""Stands for the server itself, where nobody asked."""
+NEWEST = 2**62
+NOTE = "insert_audit"
+
+
+class Entry(NamedTuple):
+    """One change. `before` and `after` are documents; of a change both name only what differs."""
+
+    namespace: str | None
+    kind: str
+    id: str
+    verb: str
+    before: Mapping[str, Any] | None = None
+    after: Mapping[str, Any] | None = None
+    by: str | None = None
+    """None: whoever has signed the operation, else the server."""
+
+
+class Signature(NamedTuple):
+    """Who asks for an operation, and by which request."""
+
+    by: str
+    request_id: str
+
+
+def note(entries: Sequence[Entry], instant: int) -> Operation[None]:
+    """Write changes into the log; what may be a secret is masked."""
+    yield Batch(NOTE, [_row(entry, instant) for entry in entries])
+
+
+def _row(entry: Entry, instant: int) -> dict[str, Any]:
+    return {
+        "changed_at": instant,
+        "namespace": entry.namespace,
+        "changed_by": entry.by,
+        "request_id": "",
+        "verb": entry.verb,
+        "kind": entry.kind,
+        "object_id": entry.id,
+        "was": _text(entry.before),
+        "became": _text(entry.after),
+    }
+
+
+def _text(document: Mapping[str, Any] | None) -> str | None:
+    return None if document is None else orjson.dumps(masked(dict(document))).decode()
+
+
+def differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Give of two documents what is not the same in both.
+
+    >>> differing({"a": 1, "b": 2}, {"a": 1, "b": 3, "c": 4})
+    ({'b': 2, 'c': None}, {'b': 3, 'c': 4})
+    """
+    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    return {name: before.get(name) for name in names}, {name: after.get(name) for name in names}
+
+
+def schedule_entries(changes: Sequence[Change], current: Mapping[str, Schedule]) -> list[Entry]:
+    """Say what changes made of schedules; `current` holds those that were there before, by id."""
+    return [_entry(change, current.get(change.schedule.id)) for change in changes if change.verb != "unchanged"]
+
+
+def _entry(change: Change, current: Schedule | None) -> Entry:
+    namespace, id_ = change.schedule.namespace, change.schedule.id
+    if change.verb == "created" or current is None:
+        return Entry(namespace, "schedule", id_, change.verb, None, _snapshot(change.schedule), change.by)
+    if change.verb == "deleted":
+        return Entry(namespace, "schedule", id_, change.verb, _snapshot(current), None, change.by)
+    before, after = differing(_snapshot(current), _snapshot(change.schedule))
+    return Entry(namespace, "schedule", id_, change.verb, before, after, change.by)
+
+
+def _snapshot(schedule: Schedule) -> dict[str, Any]:
+    try:
+        stored = orjson.loads(schedule.definition)
+    except orjson.JSONDecodeError:
+        stored = None
+    definition = stored.get("definition") if isinstance(stored, dict) else None
+    shown = definition if isinstance(definition, dict) else {}
+    return {**shown, "state": schedule.state, "note": schedule.note, "source": schedule.source}
+
+
+def signed_operation(operation: Operation[T], signature: Signature) -> Generator[Statement, list[Row], T]:
+    """Give the same operation, with the signature below whatever it writes into the log."""
+    try:
+        statement = next(operation)
+        while True:
+            statement = operation.send((yield _signed(statement, signature)))
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    finally:
+        operation.close()
+
+
+def _signed(statement: Statement, signature: Signature) -> Statement:
+    if not isinstance(statement, Batch) or statement.name != NOTE:
+        return statement
+    rows = [
+        {**row, "changed_by": row["changed_by"] or signature.by, "request_id": signature.request_id}
+        for row in statement.rows
+    ]
+    return replace(statement, rows=rows)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRunner:
+    """Runs operations for somebody: the log names them, whichever port the operation came through."""
+
+    runner: Runner
+    signature: Signature
+
+    async def write(self, operation: Operation[T]) -> T:
+        return await self.runner.write(signed_operation(operation, self.signature))
+
+    async def read(self, operation: Operation[T]) -> T:
+        return await self.runner.read(operation)
+
+
+class AuditRow(NamedTuple):
+    """A line of the log as it is stored; `was` and `became` are JSON."""
+
+    key: int
+    changed_at: int
+    namespace: str | None
+    changed_by: str
+    request_id: str
+    verb: str
+    kind: str
+    object_id: str
+    was: str | None
+    became: str | None
+
+
+class AuditFilter(NamedTuple):
+    """Which lines to list; None does not count. Instants from `from_at` (inclusive) to `to_at` (exclusive)."""
+
+    kind: str | None = None
+    id: str | None = None
+    by: str | None = None
+    verb: str | None = None
+    from_at: int | None = None
+    to_at: int | None = None
+
+
+class AuditPlace(NamedTuple):
+    """Where a page begins: after this line, in the order newest first."""
+
+    changed_at: int
+    key: int
+
+
+def list_audit(
+    reach: NamespaceId | None, wanted: AuditFilter, *, after: AuditPlace | None, limit: int
+) -> Operation[list[AuditRow]]:
+    """Read one page of the log of a namespace, or with None of all, newest first."""
+    first = AuditPlace(NEWEST if wanted.to_at is None else wanted.to_at, 0)
+    place = after or first
+    params = {
+        "namespace": reach,
+        "kind": wanted.kind,
+        "by": wanted.by,
+        "verb": wanted.verb,
+        "from": wanted.from_at or 0,
+        "before_at": place.changed_at,
+        "before_key": place.key,
+        "limit": limit,
+    }
+    if wanted.id is not None:
+        rows = yield Query("list_audit_of", {**params, "id": wanted.id})
+    elif reach is not None:
+        rows = yield Query("list_audit", params)
+    else:
+        rows = yield Query("list_whole_audit", {name: params[name] for name in params if name != "namespace"})
+    return [AuditRow._make(row) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class AuditStore:
+    """The log within reach: of one namespace, or with None of all. It can only be read."""
+
+    runner: Runner
+    reach: NamespaceId | None
+
+    async def page(self, wanted: AuditFilter, *, after: AuditPlace | None, limit: int) -> list[AuditRow]:
+        """Read one page, newest first."""
+        return await self.runner.read(list_audit(self.reach, wanted, after=after, limit=limit))
