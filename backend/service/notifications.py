@@ -15,7 +15,7 @@ from backend.engine.definition import VERSION, Name, PublicId
 from backend.errors import Conflict, FieldError, FieldProblem, Refused
 from backend.model.instants import micros, rfc3339
 from backend.model.notices import NoticeEvent
-from backend.model.policies import Delivery, RetryPolicy
+from backend.model.policies import Completion, Delivery, RetryPolicy
 from backend.service.cursors import read_cursor, write_cursor
 from backend.service.schedules import Surroundings
 from backend.service.validation import joined, parse
@@ -124,7 +124,8 @@ class Notifications:
 
     def _row(self, body: RouteBody, current: RouteRow | None, now: int) -> RouteRow:
         target = body.target.model_dump(mode="json")
-        errand = [VERSION, target, {}, TIMEOUT, PATIENCE.model_dump(mode="json"), Delivery.AT_LEAST_ONCE]
+        errand: list[Any] = [VERSION, target, {}, TIMEOUT, PATIENCE.model_dump(mode="json"), Delivery.AT_LEAST_ONCE]
+        errand += [Completion.RESPONSE, None]
         return RouteRow(
             key=current.key if current else 0,
             namespace=self.store.namespace,

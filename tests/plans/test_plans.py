@@ -80,7 +80,10 @@ USED = [
     ("list_schedules", ["s USING INDEX schedules_listed (namespace=? AND key>?)", "t USING PRIMARY KEY"]),
     ("list_schedules_of_owner", ["s USING INDEX schedules_owner (namespace=? AND owner=? AND key>?)"]),
     ("list_schedules_named", ["s USING INDEX schedules_name (namespace=? AND name=? AND key>?)"]),
-    ("list_schedules_at_rest", ["s USING INDEX schedules_at_rest (namespace=? AND state=? AND key>?)"]),
+    (
+        "list_schedules_at_rest",
+        ["s USING INDEX schedules_counted (namespace=? AND deleted_at=? AND state=? AND rowid>?)"],
+    ),
     (
         "list_schedules_of_tag",
         ["g USING PRIMARY KEY (namespace=? AND tag=? AND schedule_key>?)", "s USING INTEGER PRIMARY KEY"],
