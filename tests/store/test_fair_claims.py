@@ -111,6 +111,19 @@ async def test_a_retry_has_its_turn_however_many_older_ones_another_namespace_ha
     assert shares([await claim(world, 9, Served("m"))]) == {"heavy": 3, "a": 1, "z": 1}
 
 
+@pytest.mark.parametrize("state", ["queued", "retrying"])
+async def test_a_namespace_that_may_have_no_more_at_work_stands_in_nobody_s_way(world: World, state: str) -> None:
+    await world.put()
+    waiting(world, "full", 300, state=state)
+    await world.store.namespaces().change("full", lambda row: row._replace(limits='{"concurrent_runs": 1}'))
+    world.sql("insert into namespace_use (namespace) values ('full')")
+    waiting(world, "default", 1, state=state)
+    found = [await claim(world, 1) for _ in range(3)]
+    assert shares(found) == {"full": 1, "default": 1}
+    assert found[-1].next_at is not None
+    assert found[-1].next_at > found[-1].now, "nobody asks in a circle"
+
+
 async def test_backfills_take_turns_among_themselves_and_after_what_is_live(world: World) -> None:
     await world.put()
     waiting(world, "a", 30, lane=BACKFILL)

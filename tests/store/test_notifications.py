@@ -12,10 +12,12 @@ from backend.model.ids import DEFAULT_NAMESPACE
 from backend.model.run import AttemptState
 from backend.service.notifications import Notifications
 from backend.service.schedules import Surroundings
+from backend.store.leasing import Lessee
 from backend.store.runs import RunRecord
+from backend.store.secrets import NewValue
 from backend.targets.base import TargetRules
 from backend.worker.attempt import Assignment, dispatch_of
-from tests.store.world import World
+from tests.store.world import LEASE, World
 
 pytestmark = pytest.mark.anyio
 FAILED, SUCCEEDED = AttemptState.FAILED, AttemptState.SUCCEEDED
@@ -221,6 +223,28 @@ def _every_line() -> Any:
     from backend.store.audit_log import AuditFilter
 
     return AuditFilter()
+
+
+async def test_what_a_route_s_target_refers_to_and_whom_it_may_call_comes_with_the_claim(world: World) -> None:
+    ours = world.store.namespace(DEFAULT_NAMESPACE)
+    await ours.secrets().put(NewValue("hook", "sealed", "k1", "tester"))
+    await ours.egress().put(["example.org"])
+    target = {"kind": "http", "url": "https://example.org/hook", "signing_secret": {"secret": "hook"}}
+    await route(world, target=target)
+    await use_cases(world).test("oncall")
+    claim = await world.claim()
+    assert claim.secrets == {DEFAULT_NAMESPACE: {"hook": "sealed"}}
+    assert claim.egress == {DEFAULT_NAMESPACE: '["example.org"]'}
+
+
+async def test_notifications_wait_for_workers_that_send_e_mail(world: World) -> None:
+    await route(world, target={"kind": "http", "url": "http://127.0.0.1:9/hook"})
+    await use_cases(world).test("oncall")
+    world.sql('update notification_routes set errand = replace(errand, \'"kind":"http"\', \'"kind":"email"\')')
+    await use_cases(world).test("oncall")
+    worker = world.store.worker()
+    claims = [await worker.claim(Lessee("w1", "t1", LEASE, kinds=[kind]), 9) for kind in ("command", "http", "email")]
+    assert [len(claim.runs) for claim in claims] == [0, 1, 1]
 
 
 async def test_a_worker_sends_the_cloud_event_itself(world: World) -> None:

@@ -65,11 +65,15 @@ def test_the_commands_are_those_of_the_reference():
             "runs",
             "workers",
             "preview",
+            "stats",
+            "changes",
+            "events",
         ),
         *("run show", "run cancel", "run retry", "apply", "export", "import crontab", "db migrate", "db check"),
         *("keys create", "keys list", "keys revoke", "keys rotate"),
         *(f"namespaces {verb}" for verb in ("create", "list", "show", "set", "delete")),
         *(f"secrets {verb}" for verb in ("put", "list", "delete", "make-key", "reencrypt")),
+        *(f"notifications {verb}" for verb in ("list", "add", "test", "runs", "delete")),
         *("simulate", "calendars list", "calendars show", "calendars put", "calendars delete"),
     }
 
