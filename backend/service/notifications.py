@@ -22,6 +22,7 @@ from backend.service.validation import joined, parse
 from backend.service.views import RunView, run_view
 from backend.store.notification_routes import RouteRow
 from backend.store.port import NamespaceStore
+from backend.store.repeats import shown
 from backend.store.runs import Place
 from backend.targets.http import HttpTarget
 from backend.targets.registry import NoticeTarget
@@ -103,7 +104,8 @@ class Notifications:
                 raise Conflict(f"the notification route {id_!r} exists; choose another id, or PUT it")
             return self._row(body, None, now)
 
-        return _view((await self.store.notifications().put(id_, decide)).route)
+        done = await self.store.notifications().put(id_, decide, shown(lambda done: _view(done.route)))
+        return _view(done.route)
 
     async def put(self, id_: str, document: object) -> tuple[dict[str, Any], bool]:
         """Make or replace a route; answers whether it is new."""
@@ -161,7 +163,7 @@ class Notifications:
 
     async def test(self, id_: str) -> RunView:
         """Send a notification that tells nothing but that it came."""
-        record = await self.store.notifications().test(id_, secrets.token_hex(8))
+        record = await self.store.notifications().test(id_, secrets.token_hex(8), shown(run_view))
         self.around.wake_workers()
         return run_view(record)
 

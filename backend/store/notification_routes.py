@@ -14,11 +14,13 @@ from backend.store.audit_log import Entry, differing, note
 from backend.store.namespaces import hold_namespace
 from backend.store.notices import run_of
 from backend.store.operation import Batch, Operation, Query, Runner, now
+from backend.store.repeats import Noting, Show, shown, write
 from backend.store.runs import LAST_ID, Place, RunRecord, with_attempts
 
 MOST_ROUTES = 100
 """Routes of one namespace: each is looked at whenever something happens there."""
 LATEST = 2**62
+_ITSELF: Show[Any] = shown(lambda result: result)
 
 
 class RouteRow(NamedTuple):
@@ -146,10 +148,11 @@ class RouteStore:
 
     runner: Runner
     namespace: NamespaceId
+    noting: Noting | None = None
 
-    async def put(self, id_: str, decide: Decide) -> PutRoute:
+    async def put(self, id_: str, decide: Decide, show: Show[PutRoute] = _ITSELF) -> PutRoute:
         """Make or replace a route."""
-        return await self.runner.write(put_route(self.namespace, id_, decide))
+        return await write(self.runner, self.noting, put_route(self.namespace, id_, decide), show)
 
     async def get(self, id_: str) -> RouteRow:
         """Read one route, or raise NotFound."""
@@ -163,9 +166,9 @@ class RouteStore:
         """Forget a route."""
         await self.runner.write(delete_route(self.namespace, id_))
 
-    async def test(self, id_: str, unique: str) -> RunRecord:
+    async def test(self, id_: str, unique: str, show: Show[RunRecord] = _ITSELF) -> RunRecord:
         """Send a test; `unique` tells it from others."""
-        return await self.runner.write(send_test(self.namespace, id_, unique))
+        return await write(self.runner, self.noting, send_test(self.namespace, id_, unique), show)
 
     async def runs(self, id_: str, *, after: Place | None, limit: int) -> list[RunRecord]:
         """Read one page of what was sent, newest first."""

@@ -183,7 +183,7 @@ class NamespaceStore:
 
     def notifications(self) -> RouteStore:
         """Give the port of the namespace's notification routes."""
-        return RouteStore(self.runner, self.namespace)
+        return RouteStore(self.runner, self.namespace, self.noting)
 
     def feed(self) -> FeedStore:
         """Give the port of what happens in the namespace."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
 
 from backend.api.answers import answer
+from backend.api.once import REPLAYED, Repeatable
 from backend.api.requests import Administers, Cursor, Document, Limit, some
 from backend.api.schemas import ROUTE_EXAMPLE, body, responses
 from backend.service.notifications import RouteBody, RouteView
@@ -20,12 +21,15 @@ RouteId = Annotated[str, Path(description="The id of a notification route.")]
 @router.post(
     "",
     status_code=201,
-    responses=responses({201: RouteView}, 400, 409, 413, headers=("Location",)),
+    responses=responses({201: RouteView}, 400, 409, 413, headers=("Location", REPLAYED)),
     openapi_extra=body(RouteBody, example=ROUTE_EXAMPLE),
 )
-async def create_route(caller: Administers, given: Document) -> Response:
+async def create_route(caller: Administers, given: Document, once: Repeatable) -> Response:
     """Create a notification route; 409 when it exists."""
-    view = await caller.notifications.create(some(given))
+    return await once(caller, lambda its: its.notifications.create(some(given)), _created)
+
+
+def _created(view: dict[str, Any]) -> Response:
     return answer(view, 201, {"Location": f"/api/v1/notifications/{view['id']}"})
 
 
@@ -65,10 +69,10 @@ async def delete_route(caller: Administers, id: RouteId) -> Response:
     return Response(status_code=204)
 
 
-@router.post("/{id}/test", status_code=202, responses=responses({202: RunView}))
-async def try_route(caller: Administers, id: RouteId) -> Response:
+@router.post("/{id}/test", status_code=202, responses=responses({202: RunView}, headers=(REPLAYED,)))
+async def try_route(caller: Administers, id: RouteId, once: Repeatable) -> Response:
     """Send a notification that tells nothing but that it came."""
-    return answer(await caller.notifications.test(id), 202)
+    return await once(caller, lambda its: its.notifications.test(id), lambda run: answer(run, 202))
 
 
 @router.get("/{id}/runs", responses=responses({200: Page[RunView]}))
