@@ -45,7 +45,7 @@ def url(tmp_path: Path) -> Iterator[str]:
 @pytest.fixture
 async def slow(url: str, world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PostgresRunner]:
     """Another server, on which a transaction may stand open for as long as a test likes."""
-    monkeypatch.setattr("backend.store.postgres.session.IDLE_TIMEOUT", "60s")
+    monkeypatch.setattr("backend.store.postgres.session.IDLE_TIMEOUT", 60.0)
     runner = await open_runner(read_url(url), clock=world.clock)
     yield runner
     runner.close()
