@@ -211,5 +211,8 @@ async def test_changes_that_cross_leave_every_schedule_with_the_days_of_the_cale
         await put_days(api, "2098-12-24")
         puts = [api.put(f"/schedules/job-{n}", daily()) for n in range(10)]
         await asyncio.gather(*puts[:5], put_days(api, "2098-12-25"), *puts[5:], put_days(api, "2098-12-26"))
+        # Whichever of the two came last: with a server for a database, that is nobody's choice.
+        (free,) = (await api.get("/calendars/uk")).json["days"]
+        left = [day for day in ("2098-12-24", "2098-12-25", "2098-12-26", "2098-12-27") if day != free][:3]
         for n in range(10):
-            assert await upcoming(api, f"job-{n}") == ["2098-12-24", "2098-12-25", "2098-12-27"]
+            assert await upcoming(api, f"job-{n}") == left

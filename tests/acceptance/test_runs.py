@@ -14,7 +14,8 @@ from tests.acceptance.sink import Answer, Sink, listening_sink
 
 
 @pytest.fixture(scope="module")
-def sink() -> Iterator[Sink]:
+def sink(database_of_servers: str) -> Iterator[Sink]:
+    assert database_of_servers  # one for each kind of database: what was asked of it is counted
     with listening_sink() as sink:
         yield sink
 
