@@ -13,7 +13,8 @@ import structlog
 
 from backend import events
 from backend.errors import ConfigurationError
-from backend.observe.logs import LEVELS, WORDINGS, configure_logging, log_fact
+from backend.observe.logs import LEVELS, configure_logging, log_fact
+from backend.observe.wording import WORDINGS
 
 ATTEMPT = events.AttemptFinished(
     namespace="default",
