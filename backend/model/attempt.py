@@ -18,6 +18,8 @@ class Declined(NamedTuple):
     """Another worker that is there may do it."""
     unable_since_at: int | None
     """Since when no worker could."""
+    ability: str | None = None
+    """What the other worker may do and this one may not; only who may it too is offered the run again."""
 
 
 class Ended(NamedTuple):

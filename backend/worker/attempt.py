@@ -53,9 +53,10 @@ class Colleague(NamedTuple):
     name: str
     abilities: Abilities
 
-    def may(self, target: Target) -> bool:
-        """Say whether it may do what another found barred."""
-        return target.kind in self.abilities.kinds and target.lets_through(self.abilities.rules)
+    def ability(self, target: Target) -> str | None:
+        """Name by which ability it may do what another found barred; None: it may not."""
+        ability = target.ability(self.abilities.rules)
+        return ability if ability in self.abilities.kinds else None
 
 
 async def perform(
@@ -75,21 +76,21 @@ async def perform(
         dispatch = dispatch_of(assignment, errand, secrets, traced=tools.rules.traced)
         outcome = clean(await _perform(errand, dispatch, tools), redaction)
     if isinstance(outcome, Failed) and outcome.barred:
-        able = [colleague.name for colleague in colleagues if colleague.may(errand.target)]
+        able = {one.name: ability for one in colleagues if (ability := one.ability(errand.target))}
         return _barred(assignment, errand, outcome, able)
     return result_of(assignment, errand, outcome)
 
 
-def _barred(assignment: Assignment, errand: Errand, failed: Failed, able: Sequence[str]) -> AttemptResult:
+def _barred(assignment: Assignment, errand: Errand, failed: Failed, able: Mapping[str, str]) -> AttemptResult:
     """Leave it to a worker that may; what is barred for good fails when none is there."""
     if able:
-        error = f"worker {assignment.worker} may not run this ({failed.error}); it waits for {_named(able)}"
-        return _declined(assignment, errand, replace(failed, error=error), elsewhere=True)
+        error = f"worker {assignment.worker} may not run this ({failed.error}); it waits for {_named([*able])}"
+        return _declined(assignment, errand, replace(failed, error=error), next(iter(able.values())))
     if failed.permanent:
         error = f"{failed.error} (worker {assignment.worker}, and no other may)"
         return result_of(assignment, errand, replace(failed, error=error))
     error = f"no worker may run this; worker {assignment.worker}: {failed.error}"
-    return _declined(assignment, errand, replace(failed, error=error), elsewhere=False)
+    return _declined(assignment, errand, replace(failed, error=error))
 
 
 def _named(workers: Sequence[str]) -> str:
@@ -97,9 +98,9 @@ def _named(workers: Sequence[str]) -> str:
     return f"{names} and {len(workers) - 3} more" if len(workers) > 3 else names
 
 
-def _declined(assignment: Assignment, errand: Errand, failed: Failed, *, elsewhere: bool) -> AttemptResult:
+def _declined(assignment: Assignment, errand: Errand, failed: Failed, ability: str | None = None) -> AttemptResult:
     result = _result(assignment, errand, AttemptState.RELEASED, failed)
-    declined = Declined(assignment.run.declined, elsewhere, assignment.run.unable_since_at)
+    declined = Declined(assignment.run.declined, ability is not None, assignment.run.unable_since_at, ability)
     return result._replace(ended=result.ended._replace(declined=declined, permanent=True))
 
 

@@ -51,8 +51,8 @@ NAMESPACES = 10_000
 DELAYED = f"""
 insert into runs (key, id, schedule_key, namespace, nominal_at, backfill_id, trigger_type, state, scheduled_at,
   queued_at, available_at, retry_until_at, chained, lane, revision, target_kind)
-select ({OLD + 1}::bigint << 40) | ({MANY_RUNS} + i), 'd' || i, 1 + i / 4, 'n-' || i % {NAMESPACES}, {WAITING_FROM} + i, 'd',
-  'backfill', 'retrying', {START}, {START}, {LATER} + i, {LATER}, 0, 1, 1, 'http'
+select ({OLD + 1}::bigint << 40) | ({MANY_RUNS} + i), 'd' || i, 1 + i / 4, 'n-' || i % {NAMESPACES}, {WAITING_FROM} + i,
+  'd', 'backfill', 'retrying', {START}, {START}, {LATER} + i, {LATER}, 0, 1, 1, 'http'
 from generate_series(0::bigint, {MANY_RUNS} - 1) i
 """
 UNCHAINED = "update runs set chained = 0 where state = 'queued'"
