@@ -20,6 +20,8 @@ class Declined(NamedTuple):
     """Since when no worker could."""
     available_at: int
     """Since when it has waited to be claimed."""
+    ability: str | None = None
+    """What the other worker may do and this one may not; only who may it too is offered the run again."""
 
 
 class Ended(NamedTuple):

@@ -234,6 +234,7 @@ def _run_row(result: AttemptResult, settled: Settled, instant: int) -> dict[str,
         "released": int(result.ended.state is AttemptState.RELEASED and result.ended.declined is None),
         "declined": int(result.ended.declined is not None),
         "unable_since_at": settled.unable_since_at,
+        "ability": result.ended.declined and result.ended.declined.ability,
     }
 
 

@@ -15,6 +15,7 @@ class Abilities(NamedTuple):
     """The kinds of target that are not switched off on a worker, and its rules for what each names."""
 
     kinds: tuple[str, ...]
+    """Narrower ones too, such as `python:app.jobs`: they are for runs that another worker has given back."""
     rules: TargetRules
 
 
@@ -27,7 +28,7 @@ def abilities_of(rules: TargetRules) -> Abilities:
     >>> abilities_of(TargetRules(allow_commands=True, allow_private_urls=False)).kinds
     ('http', 'command')
     """
-    return Abilities(tuple(kind for kind, target in ERRAND_KINDS.items() if target.is_on(rules)), rules)
+    return Abilities(tuple(one for target in ERRAND_KINDS.values() for one in target.abilities(rules)), rules)
 
 
 def write_abilities(abilities: Abilities) -> str:

@@ -129,12 +129,12 @@ class Target(Protocol):
         ...
 
     @staticmethod
-    def is_on(rules: TargetRules) -> bool:
-        """Say whether the rules let any target of this kind be performed."""
+    def abilities(rules: TargetRules) -> tuple[str, ...]:
+        """Name what a worker with these rules may do: this kind, if it is on, then what of it others may not."""
         ...
 
-    def lets_through(self, rules: TargetRules) -> bool:
-        """Say whether a worker with these rules may do what another found barred."""
+    def ability(self, rules: TargetRules) -> str | None:
+        """Name by which of its abilities a worker with these rules may do what another found barred, if it may."""
         ...
 
     def model_dump(self, *, mode: str) -> dict[str, Any]:

@@ -81,13 +81,13 @@ class CommandTarget(BaseModel):
         return cwd
 
     @staticmethod
-    def is_on(rules: TargetRules) -> bool:
+    def abilities(rules: TargetRules) -> tuple[str, ...]:
         """Commands are off unless the rules allow them."""
-        return rules.allow_commands
+        return ("command",) if rules.allow_commands else ()
 
-    def lets_through(self, rules: TargetRules) -> bool:
+    def ability(self, rules: TargetRules) -> str | None:
         """All of them, or none."""
-        return rules.allow_commands
+        return "command" if rules.allow_commands else None
 
     def check(self, rules: TargetRules) -> None:
         """Refuse commands unless the rules allow them."""

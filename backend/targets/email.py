@@ -39,13 +39,13 @@ class EmailTarget(BaseModel):
     )
 
     @staticmethod
-    def is_on(rules: TargetRules) -> bool:
+    def abilities(rules: TargetRules) -> tuple[str, ...]:
         """Workers that know a server for e-mail send it."""
-        return rules.mail
+        return ("email",) if rules.mail else ()
 
-    def lets_through(self, rules: TargetRules) -> bool:
+    def ability(self, rules: TargetRules) -> str | None:
         """Ask for a server for e-mail, and no more."""
-        return rules.mail
+        return "email" if rules.mail else None
 
     def check(self, rules: TargetRules) -> None:
         """Refuse e-mail where the operator has set no server for it."""

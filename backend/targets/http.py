@@ -27,6 +27,7 @@ from backend.targets.signing import signature_headers
 
 RETRY_AFTER_SECONDS = 86400.0
 TRANSIENT = frozenset({408, 429})
+PRIVATE = "http:private"
 OFF = "set SCHEDULER_ALLOW_PRIVATE_URLS=true on the server"
 _CHARSETS = frozenset({"utf-8", "us-ascii", "iso-8859-1", "latin-1", "windows-1252"})
 _JSON_TYPE = re.compile(r"application/json|[^;]*\+json", re.IGNORECASE)
@@ -84,13 +85,13 @@ class HttpTarget(BaseModel):
         return self
 
     @staticmethod
-    def is_on(rules: TargetRules) -> bool:  # noqa: ARG004 - of this kind, some are allowed everywhere
+    def abilities(rules: TargetRules) -> tuple[str, ...]:
         """Every worker sends to public addresses."""
-        return True
+        return ("http", PRIVATE) if rules.allow_private_urls else ("http",)
 
-    def lets_through(self, rules: TargetRules) -> bool:
+    def ability(self, rules: TargetRules) -> str | None:
         """Private addresses, if the rules allow them."""
-        return rules.allow_private_urls
+        return PRIVATE if rules.allow_private_urls else None
 
     @property
     def signers(self) -> tuple[SecretRef, ...]:

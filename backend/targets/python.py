@@ -65,13 +65,13 @@ class PythonTarget(BaseModel):
         return self.callable.partition(":")[0]
 
     @staticmethod
-    def is_on(rules: TargetRules) -> bool:
+    def abilities(rules: TargetRules) -> tuple[str, ...]:
         """Callables are off unless the rules name modules."""
-        return bool(rules.python_prefixes)
+        return ("python", *(f"python:{one}" for one in rules.python_prefixes)) if rules.python_prefixes else ()
 
-    def lets_through(self, rules: TargetRules) -> bool:
+    def ability(self, rules: TargetRules) -> str | None:
         """Those below the modules that the rules name."""
-        return within(self.module, rules.python_prefixes)
+        return next((f"python:{one}" for one in rules.python_prefixes if within(self.module, (one,))), None)
 
     def check(self, rules: TargetRules) -> None:
         """Refuse callables unless their module is allowed."""

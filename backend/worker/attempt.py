@@ -96,16 +96,16 @@ def _worded(assignment: Assignment, errand: Errand) -> Errand:
 
 def _barred(assignment: Assignment, errand: Errand, failed: Failed, fleet: Fleet) -> AttemptResult:
     """Leave it to a worker that may; what is barred for good fails at once where there never is another."""
-    if able := [colleague.name for colleague in fleet.colleagues if colleague.may(errand.target)]:
-        error = f"worker {assignment.worker} may not run this ({failed.error}); it waits for {_named(able)}"
-        return _declined(assignment, errand, replace(failed, error=error), elsewhere=True)
+    if able := {one.name: ability for one in fleet.colleagues if (ability := one.ability(errand.target))}:
+        error = f"worker {assignment.worker} may not run this ({failed.error}); it waits for {_named([*able])}"
+        return _declined(assignment, errand, replace(failed, error=error), next(iter(able.values())))
     if not failed.permanent:
         error = f"no worker may run this; worker {assignment.worker}: {failed.error}"
-        return _declined(assignment, errand, replace(failed, error=error), elsewhere=False)
+        return _declined(assignment, errand, replace(failed, error=error))
     failed = replace(failed, error=f"{failed.error} (worker {assignment.worker}, and no other may)")
     if fleet.alone:
         return result_of(assignment, errand, failed)
-    return _declined(assignment, errand, failed, elsewhere=False)
+    return _declined(assignment, errand, failed)
 
 
 def _named(workers: Sequence[str]) -> str:
@@ -113,10 +113,10 @@ def _named(workers: Sequence[str]) -> str:
     return f"{names} and {len(workers) - 3} more" if len(workers) > 3 else names
 
 
-def _declined(assignment: Assignment, errand: Errand, failed: Failed, *, elsewhere: bool) -> AttemptResult:
+def _declined(assignment: Assignment, errand: Errand, failed: Failed, ability: str | None = None) -> AttemptResult:
     result = _result(assignment, errand, AttemptState.RELEASED, failed)
     run = assignment.run
-    declined = Declined(run.declined, elsewhere, run.unable_since_at, run.available_at)
+    declined = Declined(run.declined, ability is not None, run.unable_since_at, run.available_at, ability)
     return result._replace(ended=result.ended._replace(declined=declined, permanent=True))
 
 

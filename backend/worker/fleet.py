@@ -17,9 +17,10 @@ class Colleague(NamedTuple):
     name: str
     abilities: Abilities
 
-    def may(self, target: Target) -> bool:
-        """Say whether it may do what another found barred."""
-        return target.kind in self.abilities.kinds and target.lets_through(self.abilities.rules)
+    def ability(self, target: Target) -> str | None:
+        """Name by which ability it may do what another found barred; None: it may not."""
+        ability = target.ability(self.abilities.rules)
+        return ability if ability in self.abilities.kinds else None
 
 
 class Fleet(NamedTuple):

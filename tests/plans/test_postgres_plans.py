@@ -99,7 +99,14 @@ HELD = rows(*({"key": running(n), "token": "t", "until": LATE} for n in range(50
 ENDED = rows(
     *(
         {"key": running(n), "token": "t", "now": LATE, "state": "succeeded", "reason": None, "error": None}
-        | {"finished_at": LATE, "available_at": LATE, "released": 0, "declined": 0, "unable_since_at": None}
+        | {
+            "finished_at": LATE,
+            "available_at": LATE,
+            "released": 0,
+            "declined": 0,
+            "unable_since_at": None,
+            "ability": None,
+        }
         for n in range(50)
     )
 )

@@ -34,11 +34,13 @@ def ids(claim: Claim) -> list[str]:
     return sorted(claim.errands[run.schedule_key][0] for run in claim.runs)
 
 
-async def decline(world: World, claim: Claim, *, elsewhere: bool, error: str = "not here") -> Finish:
+async def decline(
+    world: World, claim: Claim, *, elsewhere: bool, error: str = "not here", ability: str | None = None
+) -> Finish:
     results = []
     for run in claim.runs:
         result = result_of(claim, run, AttemptState.RELEASED, permanent=True, error=error)
-        declined = Declined(run.declined, elsewhere, run.unable_since_at, run.available_at)
+        declined = Declined(run.declined, elsewhere, run.unable_since_at, run.available_at, ability)
         results.append(result._replace(ended=result.ended._replace(declined=declined)))
     return await world.store.worker().finish(results, settle)
 
@@ -95,6 +97,19 @@ async def test_a_run_that_is_given_back_has_not_been_attempted_and_tells_what_it
     await world.finish(again)
     record = await world.run(run.id)
     assert (record.run.state, record.run.error, len(record.attempts)) == ("succeeded", None, 1)
+
+
+async def test_a_run_given_back_for_an_ability_is_offered_only_to_who_has_it(world: World) -> None:
+    await world.put(target=PYTHON, retry={"initial": "0s", "maximum": "0s"})
+    await world.trigger()
+    await decline(world, await claim(world, "python"), elsewhere=True, ability="python:app.jobs")
+    world.clock.go(seconds=20)
+    assert ids(await claim(world, "python", "python:app")) == []
+    first = await claim(world, "python", "python:app.jobs")
+    assert ids(first) == ["job"]
+    await world.finish(first, AttemptState.FAILED)
+    assert ids(await claim(world, "python")) == [], "its retry neither"
+    assert ids(await orphans(world, "python")) == ["job"], "but if nobody has it any more, it is heard of"
 
 
 async def test_a_run_that_has_failed_before_keeps_its_attempts_when_it_is_given_back(world: World) -> None:

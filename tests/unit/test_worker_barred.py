@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,8 @@ async def test_a_callable_of_a_module_that_only_another_worker_allows_is_given_b
         assert "SCHEDULER_PYTHON_TARGETS" in record.run.error
         assert record.run.error.endswith("it waits for able")
         w.clock.advance(1)
+        await turn(found["other"])
+        assert w.told(RunDeclined) == 1, "who has given it back is not offered it again"
         await turn(found["able"])
         assert await w.history() == ("succeeded", ["succeeded"])
         assert (w.told(RunDeclined), w.told(AttemptFinished)) == (1, 1)
@@ -90,8 +93,30 @@ async def test_a_private_address_is_left_to_the_worker_that_may_send_there(tmp_p
             "set SCHEDULER_ALLOW_PRIVATE_URLS=true on the server); it waits for lenient"
         )
         w.clock.advance(1)
+        await turn(found["strict"])
+        assert w.told(RunDeclined) == 1, "who has given it back is not offered it again"
         await turn(found["lenient"])
         assert await w.history() == ("succeeded", ["succeeded"])
+
+
+async def test_a_run_whose_worker_has_left_after_it_was_given_back_for_it_fails_in_the_end(tmp_path: Path) -> None:
+    able = TargetRules(allow_commands=False, allow_private_urls=False, python_prefixes=("tests.unit",))
+    other = replace(able, python_prefixes=("app.jobs",))
+    async with world(tmp_path) as w:
+        async with workers(w, other=other, able=able) as found:
+            await prepared(w, target=PLAIN)
+            await turn(found["other"])
+            assert ((await w.run()).run.error or "").endswith("it waits for able")
+            await found["able"].drain(0)
+            await found["other"].drain(0)
+        async with workers(w, third=other) as found:
+            for _ in range(10):
+                w.clock.advance(UNABLE / SECOND / 4)
+                await found["third"]._beat_turn()
+                await turn(found["third"])
+            record = await w.run()
+        assert (record.run.state, record.attempts) == ("failed", ())
+        assert (record.run.error or "").startswith("no worker may run this; worker third")
 
 
 async def lone_turn(w: World, worker: Worker) -> None:
@@ -186,6 +211,6 @@ async def test_what_no_worker_may_run_says_so_at_once_and_fails_when_none_comes(
 def test_abilities_are_read_as_they_were_written_and_nonsense_as_none() -> None:
     rules = TargetRules(allow_commands=True, allow_private_urls=True, python_prefixes=("a", "b.c"))
     assert read_abilities(write_abilities(abilities_of(rules))) == abilities_of(rules)
-    assert abilities_of(rules).kinds == ("http", "command", "python")
+    assert abilities_of(rules).kinds == ("http", "http:private", "command", "python", "python:a", "python:b.c")
     for text in ("", "{}", "[]", "null", '{"kinds": 7}', '{"python_prefixes": null}'):
         assert read_abilities(text) == NONE

@@ -158,12 +158,12 @@ returning r.key, r.cancel_requested
 
 -- name: finish_runs
 -- Write results back; only the holder of the lease may. One that is asked to stop is not attempted again.
--- One that the holder may not do has not been attempted.
+-- One that the holder may not do has not been attempted, and waits for who has the ability.
 with held as materialized (
   select r.nominal_at, x.*
   from json_to_recordset(:rows::json) as x (
     key bigint, token text, now bigint, state text, reason text, error text, finished_at bigint, available_at bigint,
-    released integer, declined integer, unable_since_at bigint) join runs r on {{in_range}}
+    released integer, declined integer, unable_since_at bigint, ability text) join runs r on {{in_range}}
   where r.lease_token = x.token and r.state = 'running'
   order by r.key
   for no key update of r)
@@ -174,7 +174,7 @@ set state = case when r.cancel_requested = 1 and x.finished_at is null then 'can
     released = r.released + x.released, lease_token = null, lease_until = null, worker = null,
     attempt = r.attempt - x.declined, declined = case when x.declined = 1 then r.declined + 1 else 0 end,
     started_at = case when x.declined = 1 and r.attempt = 1 then null else r.started_at end,
-    unable_since_at = x.unable_since_at
+    unable_since_at = x.unable_since_at, target_kind = coalesce(x.ability, r.target_kind)
 from held x
 where r.key = x.key and r.nominal_at = x.nominal_at
 returning r.key, r.attempt + x.declined, r.state

@@ -126,7 +126,7 @@ returning key, cancel_requested
 
 -- name: finish_runs
 -- Write results back; only the holder of the lease may. One that is asked to stop is not attempted again.
--- One that the holder may not do has not been attempted.
+-- One that the holder may not do has not been attempted, and waits for who has the ability.
 update runs
 set state = case when cancel_requested and :finished_at is null then 'cancelled' else :state end,
     finished_at = case when cancel_requested then :now else :finished_at end,
@@ -134,7 +134,7 @@ set state = case when cancel_requested and :finished_at is null then 'cancelled'
     released = released + :released, lease_token = null, lease_until = null, worker = null,
     attempt = attempt - :declined, declined = case when :declined then declined + 1 else 0 end,
     started_at = case when :declined and attempt = 1 then null else started_at end,
-    unable_since_at = :unable_since_at
+    unable_since_at = :unable_since_at, target_kind = coalesce(:ability, target_kind)
 where key = :key and lease_token = :token and state = 'running'
 returning key, attempt + :declined, state
 

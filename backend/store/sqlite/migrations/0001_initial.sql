@@ -155,7 +155,7 @@ create table runs (
   attempt integer not null default 0,
   losses integer not null default 0, -- attempts whose worker fell silent
   released integer not null default 0, -- attempts that a draining worker gave back
-  target_kind text not null default 'http', -- of its schedule, as long as it waits: workers claim what they may do
+  target_kind text not null default 'http', -- of its schedule, or narrower once given back: workers claim what they may do
   declined integer not null default 0, -- times in a row that a worker gave it back because it may not do it
   unable_since_at integer, -- since when no worker there could do it
   attempt_started_at integer,
