@@ -248,7 +248,7 @@ def _refuse_decided(triggers: tuple[Trigger, ...], old: tuple[Trigger, ...], cur
 
 def _defined(schedule: Schedule, definition: ScheduleDefinition, moment: Moment, at: str) -> Schedule:
     """Copy a definition into the typed columns; Refused when it refers to a secret that is not there."""
-    check_secrets(definition, moment.secrets, at)
+    check_secrets(definition.target, moment.secrets, at)
     return schedule._replace(
         name=definition.name or schedule.id,
         owner=definition.owner,

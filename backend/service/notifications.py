@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any
@@ -17,6 +18,8 @@ from backend.model.instants import micros, rfc3339
 from backend.model.notices import NoticeEvent
 from backend.model.policies import Completion, Delivery, RetryPolicy
 from backend.service.cursors import read_cursor, write_cursor
+from backend.service.references import check_secrets
+from backend.service.rules import rules_in
 from backend.service.schedules import Surroundings
 from backend.service.validation import joined, parse
 from backend.service.views import RunView, run_view
@@ -94,14 +97,15 @@ class Notifications:
 
     async def create(self, document: object) -> dict[str, Any]:
         """Make a route; Conflict when its id exists."""
-        body = self._read(document)
+        body = await self._read(document)
         id_ = body.id
         if id_ is None:
             raise Refused([FieldProblem("id", "it is absent", 'give one such as "oncall"')])
 
-        def decide(current: RouteRow | None, now: int) -> RouteRow:
+        def decide(current: RouteRow | None, now: int, known: Collection[str]) -> RouteRow:
             if current is not None:
                 raise Conflict(f"the notification route {id_!r} exists; choose another id, or PUT it")
+            check_secrets(body.target, known)
             return self._row(body, None, now)
 
         done = await self.store.notifications().put(id_, decide, shown(lambda done: _view(done.route)))
@@ -110,16 +114,21 @@ class Notifications:
     async def put(self, id_: str, document: object) -> tuple[dict[str, Any], bool]:
         """Make or replace a route; answers whether it is new."""
         given = {"id": id_, **document} if isinstance(document, dict) else document
-        body = self._read(given)
+        body = await self._read(given)
         if body.id != id_:
             raise Refused([FieldProblem("id", f"it differs from {id_!r} in the path", "leave it out or repeat it")])
-        done = await self.store.notifications().put(id_, lambda current, now: self._row(body, current, now))
+
+        def decide(current: RouteRow | None, now: int, known: Collection[str]) -> RouteRow:
+            check_secrets(body.target, known)
+            return self._row(body, current, now)
+
+        done = await self.store.notifications().put(id_, decide)
         return _view(done.route), done.created
 
-    def _read(self, document: object) -> RouteBody:
+    async def _read(self, document: object) -> RouteBody:
         body = parse(RouteBody, document)
         try:
-            body.target.check(self.around.rules)
+            body.target.check(await rules_in(self.store, self.around.rules))
         except FieldError as error:
             raise Refused([FieldProblem(joined("target", error.field), error.rule, error.fix)]) from None
         return body

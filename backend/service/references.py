@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from pydantic import BaseModel
+
 from backend.engine.definition import ScheduleDefinition
 from backend.errors import FieldProblem, Refused
 from backend.model.secret import references_of
@@ -16,15 +18,15 @@ def secrets_of(definitions: Iterable[ScheduleDefinition]) -> list[str]:
     return sorted({name for target in targets for _, name in references_of(target)})
 
 
-def check_secrets(definition: ScheduleDefinition, known: Collection[str], at: str = "") -> None:
-    """Refuse a definition that refers to a secret that is not there; each is named with its place."""
+def check_secrets(target: BaseModel, known: Collection[str], at: str = "") -> None:
+    """Refuse a target that refers to a secret that is not there; each is named with its place."""
     problems = [
         FieldProblem(
             joined(at, where),
             f"there is no secret {name[:80]!r} in this namespace",
             f"put it first, by PUT /api/v1/secrets/{name[:80]}",
         )
-        for where, name in references_of(definition.target.model_dump(mode="json"))
+        for where, name in references_of(target.model_dump(mode="json"))
         if name not in known
     ]
     if problems:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from backend.engine.definition import ScheduleDefinition, load_definition
@@ -13,7 +13,6 @@ from backend.engine.plan import delay_of
 from backend.errors import Conflict, FieldError, FieldProblem, Refused
 from backend.events import Events, ScheduleChanged, SchedulesChanged
 from backend.model.change import Change, Moment
-from backend.model.egress import read_egress
 from backend.model.ids import uuid7
 from backend.model.schedule import Schedule, ScheduleState
 from backend.service import drafts
@@ -21,6 +20,7 @@ from backend.service.cursors import read_cursor, write_cursor
 from backend.service.default_zone import zoned
 from backend.service.drafts import Draft
 from backend.service.references import secrets_of
+from backend.service.rules import rules_in
 from backend.service.summaries import summary_of
 from backend.service.times import upcoming
 from backend.service.timings import calendars_of
@@ -213,9 +213,7 @@ class Schedules:
         return await asyncio.to_thread(look)
 
     async def _rules(self) -> TargetRules:
-        """Say what targets of this namespace may do."""
-        hosts = await self.store.egress().hosts()
-        return replace(self.around.rules, egress=read_egress(hosts)) if hosts is not None else self.around.rules
+        return await rules_in(self.store, self.around.rules)
 
     def _read(self, document: object, rules: TargetRules, at: str = "") -> ScheduleDefinition:
         definition = parse(ScheduleDefinition, self._with_defaults(document), at=at)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from backend.store.notices import run_of
 from backend.store.operation import Batch, Operation, Query, Runner, now
 from backend.store.repeats import Noting, Show, shown, write
 from backend.store.runs import LAST_ID, Place, RunRecord, with_attempts
+from backend.store.secrets import known_secrets
 
 MOST_ROUTES = 100
 """Routes of one namespace: each is looked at whenever something happens there."""
@@ -43,8 +44,8 @@ class RouteRow(NamedTuple):
     updated_at: int
 
 
-Decide = Callable[[RouteRow | None, int], RouteRow]
-"""(the current route, now) → the route as it is to be; raises SchedulerError to refuse."""
+Decide = Callable[[RouteRow | None, int, Collection[str]], RouteRow]
+"""(the current route, now, which secrets there are) → the route as it is to be; raises SchedulerError to refuse."""
 
 
 class PutRoute(NamedTuple):
@@ -60,7 +61,7 @@ def put_route(namespace: str, id_: str, decide: Decide) -> Operation[PutRoute]:
     instant = yield from now()
     rows = yield Query("route_by_id", {"namespace": namespace, "id": id_})
     current = RouteRow._make(rows[0]) if rows else None
-    route = decide(current, instant)
+    route = decide(current, instant, (yield from known_secrets(namespace, None)))
     if current is None:
         yield from _check_number(namespace)
         yield Query("insert_route", _without(route, "key"))

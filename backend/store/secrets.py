@@ -79,22 +79,26 @@ def list_secrets(namespace: str, *, after: str, limit: int) -> Operation[list[Se
 
 
 def delete_secret(namespace: str, name: str) -> Operation[None]:
-    """Forget a secret; Conflict while schedules use it, NotFound if there is none."""
+    """Forget a secret; Conflict while schedules or notification routes use it, NotFound if there is none."""
     yield from hold_namespace(namespace)
     yield from get_secret(namespace, name)
     users = yield from secret_users(namespace, name)
     if users:
         named = ", ".join(users[:NAMED]) + (" and more" if len(users) > NAMED else "")
-        raise Conflict(f"schedules use the secret {name!r}: {named}; take it out of their targets first")
+        raise Conflict(f"targets use the secret {name!r}: {named}; take it out of them first")
     yield Query("delete_secret", {"namespace": namespace, "name": name})
     yield from note([Entry(namespace, "secret", name, "deleted")], (yield from now()))
 
 
 def secret_users(namespace: str, name: str) -> Operation[list[str]]:
-    """Name schedules whose targets refer to a secret."""
+    """Name schedules, and notification routes, whose targets refer to a secret."""
     params = {"namespace": namespace, "reference": f'{{"secret":"{name}"}}', "limit": CANDIDATES}
     rows = yield Query("schedules_that_mention", params)
-    return [id_ for id_, definition in rows if name in names_in(definition)]
+    routes = yield Query("route_errands_in", {"namespace": namespace})
+    return [
+        *(id_ for id_, definition in rows if name in names_in(definition)),
+        *(f"notification route {id_}" for id_, errand in routes if name in _named_in_errand(errand)),
+    ]
 
 
 def names_in(definition: str) -> set[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from backend.errors import Conflict
+from backend.errors import Conflict, Refused
 from backend.model.ids import DEFAULT_NAMESPACE
 from backend.model.run import AttemptState
 from backend.service.notifications import Notifications
@@ -235,6 +235,22 @@ async def test_what_a_route_s_target_refers_to_and_whom_it_may_call_comes_with_t
     claim = await world.claim()
     assert claim.secrets == {DEFAULT_NAMESPACE: {"hook": "sealed"}}
     assert claim.egress == {DEFAULT_NAMESPACE: '["example.org"]'}
+
+
+async def test_a_route_names_secrets_and_hosts_that_there_are_and_keeps_its_secrets(
+    world: World,
+) -> None:
+    ours = world.store.namespace(DEFAULT_NAMESPACE)
+    target = {"kind": "http", "url": "https://example.org/hook", "headers": {"X-Key": {"secret": "hook"}}}
+    with pytest.raises(Refused, match=r"target\.headers\.X-Key: there is no secret 'hook'"):
+        await route(world, target=target)
+    await ours.secrets().put(NewValue("hook", "sealed", "k1", "tester"))
+    await route(world, target=target)
+    with pytest.raises(Conflict, match="notification route oncall"):
+        await ours.secrets().delete("hook")
+    await ours.egress().put(["example.com"])
+    with pytest.raises(Refused, match=r"target\.url"):
+        await route(world, "other", target=target)
 
 
 async def test_notifications_wait_for_workers_that_send_e_mail(world: World) -> None:

@@ -27,6 +27,10 @@ delete from notification_routes where key = :key
 update runs set state = 'skipped', reason = 'deleted', finished_at = :now
 where schedule_key = :schedule_key and state in ('queued', 'retrying')
 
+-- name: route_errands_in
+-- What the routes of a namespace carry out, for a secret that is to go.
+select id, errand from notification_routes where namespace = :namespace order by id
+
 -- name: route_by_id
 -- One route.
 select {{route_columns}} from notification_routes n where n.namespace = :namespace and n.id = :id
