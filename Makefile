@@ -28,7 +28,7 @@ run: setup ## start the server with examples/hello.yaml and print each run
 	@$(BIN)/python examples/hello.py
 
 test: setup ## run the whole test suite
-	@$(BIN)/python -m pytest -m "not soak" -n auto --dist loadfile
+	@$(BIN)/python -m pytest -m "not soak" -n 3 --dist loadfile
 
 faults: setup ## of the tests, those that kill, freeze and cut off real servers and their PostgreSQL
 	@$(BIN)/python -m pytest -m fault

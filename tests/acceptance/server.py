@@ -192,7 +192,7 @@ class Server:
             return None
 
     def metrics(self) -> str:
-        reply = _ask(self.where, "GET", "/metrics", {}, None)
+        reply = _ask(self.where, "GET", "/metrics", {"X-API-Key": self.key}, None)
         assert reply.status == 200, reply
         return str(reply.body)
 
