@@ -45,6 +45,8 @@ check: lint test ## everything that must be green before a change lands
 bench: setup ## measure, and print ratios
 	@$(BIN)/python -m benchmarks.next_fire
 	@$(BIN)/python -m benchmarks.herd
+	@$(BIN)/python -m benchmarks.api
+	@$(BIN)/python -m benchmarks.api --database postgres
 
 chaos: setup ## break three replicas and their PostgreSQL for ten minutes, and judge the ledger
 	@$(BIN)/python -m tests.fault.chaos $(CHAOS)

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from datetime import timedelta
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
@@ -77,6 +78,7 @@ def _read_text(text: str) -> timedelta | None:
     return _of(sum(float(n) * SECONDS[unit] for unit, n in iso.groupdict().items() if n))
 
 
+@lru_cache(maxsize=1024)
 def format_duration(length: timedelta) -> str:
     """Write a duration the way a person would: the largest unit that divides it.
 

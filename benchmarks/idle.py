@@ -13,17 +13,19 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import psutil
 
+from benchmarks.copying import copy
 from tests.acceptance.server import Server
+from tests.databases import sql
 from tests.fault.cluster import Cluster
 
 DAY = 86_400_000_000
@@ -49,26 +51,14 @@ class Idle(NamedTuple):
     """Part of one processor."""
 
 
-def copies(columns: Sequence[str], table: str, numbers: str) -> str:
-    """Word the statement that copies the one schedule."""
-    kept = [column for column in columns if column != "key"]
-    chosen = ", ".join(CHANGED.get(column, f"s.{column}") for column in kept)
-    return f"insert into {table} ({', '.join(kept)}) select {chosen} from {table} s, {numbers}"
+def copy_on_sqlite(url: str, number: int) -> None:
+    copy(url, "schedules", number, CHANGED)
+    sql(url, "analyze")
 
 
-def copy_on_sqlite(file: Path, number: int) -> None:
-    with closing(sqlite3.connect(file, isolation_level=None)) as raw:
-        columns = [row[1] for row in raw.execute("pragma table_info(schedules)")]
-        counting = f"with recursive n (n) as (select 1 union all select n + 1 from n where n < {number}) "
-        raw.execute(counting + copies(columns, "schedules", "n"))
-        raw.execute("analyze")
-
-
-def copy_on_postgres(cluster: Cluster, number: int) -> None:
-    named = "select attname from pg_attribute where attrelid = 'scheduler.schedules'::regclass and attnum > 0"
-    columns = [row[0] for row in cluster.query(f"{named} and not attisdropped")]
-    cluster.query(copies(columns, "scheduler.schedules", f"generate_series(1, {number}) n (n)"))
-    cluster.query("vacuum analyze scheduler.schedules")
+def copy_on_postgres(url: str, number: int) -> None:
+    copy(url, "schedules", number, CHANGED)
+    sql(url, "vacuum analyze schedules")
 
 
 def measure(folder: Path, copy: Callable[[], None], seconds: float, **settings: str) -> Idle:
@@ -103,11 +93,12 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="idle-")))
         if given.database == "postgres":
             cluster = stack.enter_context(Cluster())
-            url = {"database_url": cluster.url()}
-            idle = measure(folder, lambda: copy_on_postgres(cluster, given.schedules), given.seconds, **url)
+            url = cluster.url()
+            copied = partial(copy_on_postgres, url, given.schedules)
+            idle = measure(folder, copied, given.seconds, database_url=url)
         else:
-            file = folder / "data" / "scheduler.db"
-            idle = measure(folder, lambda: copy_on_sqlite(file, given.schedules), given.seconds)
+            copied = partial(copy_on_sqlite, f"sqlite:///{folder}/data/scheduler.db", given.schedules)
+            idle = measure(folder, copied, given.seconds)
     print(f"{given.schedules:,} schedules on {given.database}, the next one due in two days")
     print(f"{platform.system()}, Python {platform.python_version()}, {os.cpu_count()} cores\n")
     print(f"inserted by SQL in {idle.inserted:8.1f} s")

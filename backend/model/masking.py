@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 MASK = "***"
 _TELLING = re.compile(
@@ -11,26 +12,37 @@ _TELLING = re.compile(
 _IN_QUERY = re.compile(rf"([?&][^=&#\s]*(?:{_TELLING.pattern})[^=&#\s]*=)[^&#\s]+", re.IGNORECASE)
 
 
-def masked(value: object, name: str = "") -> object:
+LONGEST_NAME = 100
+"""Characters; of longer names it is not remembered whether they tell, so that a stranger cannot fill the memory."""
+
+
+def masked(value: object, *, telling: bool = False) -> object:
     """Give the document with a mask for every text whose name says that it is a secret; references to secrets stay.
+
+    `telling` says that a name above does.
 
     >>> masked({"headers": {"Authorization": "Bearer x", "X-Team": "growth"}, "max_tokens": 5})
     {'headers': {'Authorization': '***', 'X-Team': 'growth'}, 'max_tokens': 5}
     >>> masked({"env": {"API_KEY": {"secret": "openai"}}, "url": "https://example.org/?token=x&a=b"})
     {'env': {'API_KEY': {'secret': 'openai'}}, 'url': 'https://example.org/?token=***&a=b'}
     """
-    match value:
-        case {"secret": str(), **others} if not others:
+    if isinstance(value, str):
+        if telling:
+            return MASK if value else value
+        return _IN_QUERY.sub(rf"\1{MASK}", value) if "=" in value else value
+    if isinstance(value, dict):
+        if len(value) == 1 and isinstance(value.get("secret"), str):
             return value
-        case dict():
-            return {
-                key: masked(one, f"{name} {key}" if _TELLING.search(name) else str(key)) for key, one in value.items()
-            }
-        case list() | tuple():
-            return [masked(one, name) for one in value]
-        case str() if value and _TELLING.search(name):
-            return MASK
-        case str():
-            return _IN_QUERY.sub(rf"\1{MASK}", value) if "=" in value else value
-        case _:
-            return value
+        return {key: masked(one, telling=telling or _tells(str(key))) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [masked(one, telling=telling) for one in value]
+    return value
+
+
+def _tells(name: str) -> bool:
+    return _short_name_tells(name) if len(name) <= LONGEST_NAME else bool(_TELLING.search(name))
+
+
+@lru_cache(maxsize=4096)
+def _short_name_tells(name: str) -> bool:
+    return bool(_TELLING.search(name))

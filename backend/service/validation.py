@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
@@ -16,6 +17,7 @@ M = TypeVar("M", bound=BaseModel)
 DEEPEST = 32
 MOST_PROBLEMS = 100
 LARGEST = 2**63
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def parse(model: type[M], document: object, *, at: str = "") -> M:
@@ -110,12 +112,18 @@ def _can_be_kept(document: object) -> bool:
                 below.extend(value.values())
             elif isinstance(value, list):
                 below.extend(value)
-            elif any(_unkeepable(value, "", 0)):
+            elif not _fits_a_store(value):
                 return False
         if not below:
             return True
         level = below
     return False
+
+
+def _fits_a_store(value: object) -> bool:
+    if isinstance(value, str):
+        return "\0" not in value and (value.isascii() or not _SURROGATE.search(value))
+    return not isinstance(value, int) or -LARGEST <= value < LARGEST
 
 
 def _unkeepable(value: object, path: str, depth: int) -> Iterator[tuple[str, str, str]]:
@@ -124,9 +132,9 @@ def _unkeepable(value: object, path: str, depth: int) -> Iterator[tuple[str, str
     elif isinstance(value, str):
         if "\0" in value:
             yield path, "it holds a NUL character", "leave it out"
-        elif not value.isascii() and any(0xD800 <= ord(character) < 0xE000 for character in value):
+        elif _SURROGATE.search(value):
             yield path, "it holds half of a surrogate pair", "encode the text as valid Unicode"
-    elif isinstance(value, int) and not -LARGEST <= value < LARGEST:
+    elif not _fits_a_store(value):
         yield path, "the number is beyond 64 bits", "give it as text"
     elif isinstance(value, dict):
         for key, item in value.items():

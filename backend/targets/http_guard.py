@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from errno import EACCES
+from functools import lru_cache
 from ipaddress import IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
@@ -52,6 +53,7 @@ def forbidden_kind(address: Address) -> str | None:
     return None if address.is_global else "reserved"
 
 
+@lru_cache(maxsize=1024)
 def literal_address(host: str) -> Address | None:
     """Read a host that is an address and not a name."""
     try:
