@@ -20,7 +20,7 @@ $(READY): requirements/tools.txt requirements/dev.txt pyproject.toml
 	@test -x $(TOOLS)/bin/pip || $(PYTHON) -m venv $(TOOLS)
 	@$(TOOLS)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/tools.txt
 	@test -x $(BIN)/python || $(TOOLS)/bin/uv venv --quiet --python $(PYTHON) $(VENV)
-	@$(UV) sync --quiet --require-hashes requirements/dev.txt
+	@$(UV) sync --quiet --compile-bytecode --require-hashes requirements/dev.txt
 	@$(UV) install --quiet --no-deps --editable .
 	@touch $(READY)
 
@@ -28,7 +28,8 @@ run: setup ## start the server with examples/hello.yaml and print each run
 	@$(BIN)/python examples/hello.py
 
 test: setup ## run the whole test suite
-	@$(BIN)/python -m pytest -m "not soak" -n 3 --dist loadfile
+	@$(BIN)/python -m compileall -q backend tests # very many servers are started; none need compile it again
+	@$(BIN)/python -m pytest -m "not soak" -n 4 --dist loadfile
 
 faults: setup ## of the tests, those that kill, freeze and cut off real servers and their PostgreSQL
 	@$(BIN)/python -m pytest -m fault

@@ -181,7 +181,7 @@ class World:
                 await asyncio.sleep(10 + trouble.at % 80)
                 self._tell("the clock is right again")
                 self._clock.step(-trouble.length)
-            case "poison":
+            case "poison" if self.scenario.ids:
                 await self._poison(self.scenario.ids[trouble.replica % len(self.scenario.ids)], trouble.length)
             case "freeze":
                 replica.runner.freeze(trouble.length)
