@@ -113,7 +113,7 @@ class _Seal:
         return bytes(a ^ b for a, b in zip(body, pad, strict=True))
 
 
-def once(
+async def once(
     request: Request,
     idempotency_key: Annotated[
         str | None,

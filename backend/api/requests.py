@@ -26,7 +26,7 @@ from backend.service.drafts import ANY_REVISION
 from backend.service.egress import Allowances
 from backend.service.keys import identify, principal_of
 from backend.service.maintenance import Maintenance
-from backend.service.namespaces import Namespaces
+from backend.service.namespaces import Namespaces, is_namespace_id
 from backend.service.notifications import Notifications
 from backend.service.runs import Runs
 from backend.service.schedules import Schedules
@@ -34,6 +34,7 @@ from backend.service.secrets import Secrets
 from backend.service.simulate import Simulations
 from backend.service.validation import MOST_PROBLEMS, check_text
 from backend.service.wording import kind_of
+from backend.store.keys import Arrival
 from backend.store.namespaces import no_such_namespace
 from backend.store.port import NamespaceStore
 from backend.store.repeats import Noting
@@ -49,6 +50,8 @@ class Caller(NamedTuple):
     context: Context
     chosen: NamespaceId | None
     """The namespace that the request names; None when it leaves it open."""
+    now: int
+    """When the request came in, by the database's clock."""
 
     @property
     def by(self) -> str:
@@ -122,11 +125,12 @@ class Caller(NamedTuple):
         if self.chosen is not None or not isinstance(named, str) or named == DEFAULT_NAMESPACE:
             return self
         check_text(named, "namespace")
+        chosen = NamespaceId(named)
         try:
-            row = await self.context.store.namespaces().get(named)
+            terms = await self.context.store.namespace(chosen).terms()
         except NotFound as error:
             raise Refused([FieldProblem("namespace", str(error), "create it first, or name another")]) from None
-        return self._replace(store=self.context.store.namespace(row.id), chosen=row.id)
+        return self._replace(store=self.context.store.namespace(chosen, terms), chosen=chosen)
 
     def noting(self, noting: Noting) -> Caller:
         """Let the one write of this request note its answer."""
@@ -136,22 +140,19 @@ class Caller(NamedTuple):
     async def own_key(self) -> KeyView:
         """Show the key that asks; its own reach, since the request may have chosen another."""
         own = self.context.store.keys(self.principal.namespace)
-        return key_view(await own.get(self.principal.key_id), await self.now())
-
-    async def now(self) -> int:
-        """Read the database's clock."""
-        return await self.context.store.admin().now()
+        return key_view(await own.get(self.principal.key_id), self.now)
 
 
 async def principal(request: Request, wanted: SecurityScopes) -> Principal:
     """Find out whose key it is; Unauthorized without one, Forbidden unless it has the scope of the route."""
     context: Context = request.app.state.context
     store = context.store.admin()
-    row, now = await identify(store, key_of(request))
-    request.app.state.last_use.note(store, row, now)
+    row, arrival = await identify(store, key_of(request), namespace_of(request))
+    request.app.state.last_use.note(store, row, arrival.now)
     found = principal_of(row)
-    request.state.by = found.by
-    await request.app.state.rates.admit(found.key_id, found.namespace, context.store.namespaces())
+    request.state.by, request.state.arrival = found.by, arrival
+    limits = "{}" if found.namespace is None else arrival.terms[found.namespace].limits
+    request.app.state.rates.admit(found.key_id, found.namespace, limits)
     for scope in map(Scope, wanted.scopes):
         if not found.may(scope):
             raise Forbidden(f"the key {found.key_id!r} lacks the scope {scope.value!r}; ask for a key that has it")
@@ -179,10 +180,13 @@ async def caller(
     if principal.namespace is not None and namespace not in {None, principal.namespace}:
         raise no_such_namespace(str(namespace))
     chosen = principal.namespace or (None if namespace is None else NamespaceId(namespace))
-    if principal.namespace is None and chosen not in {None, DEFAULT_NAMESPACE}:
-        check_text(chosen, "namespace")
-        await context.store.namespaces().get(str(chosen))
-    return Caller(principal, context.store.namespace(chosen or DEFAULT_NAMESPACE), context, chosen)
+    check_text(chosen, "namespace")
+    arrival: Arrival = request.state.arrival
+    terms = arrival.terms.get(chosen or DEFAULT_NAMESPACE)
+    if terms is None:
+        raise no_such_namespace(str(chosen))
+    store = context.store.namespace(chosen or DEFAULT_NAMESPACE, terms)
+    return Caller(principal, store, context, chosen, arrival.now)
 
 
 async def caller_anywhere(
@@ -208,6 +212,12 @@ def scopes_of(dependant: Dependant) -> Iterator[str]:
     for inner in dependant.dependencies:
         yield from inner.own_oauth_scopes or ()
         yield from scopes_of(inner)
+
+
+def namespace_of(request: Request) -> str | None:
+    """Read the namespace that the query names; None for what is no id of any."""
+    named = request.query_params.get("namespace", "")
+    return named if is_namespace_id(named) else None
 
 
 def key_of(request: Request) -> str | None:
@@ -266,7 +276,7 @@ def fields(given: object, **allowed: type) -> dict[str, Any]:
 _ARTICLES = {str: "a text", bool: "true or false", dict: "an object", list: "a list"}
 
 
-def if_match(
+async def if_match(
     if_match: Annotated[
         str | None,
         Header(description="An ETag, or `*` for any; else 412."),

@@ -16,7 +16,7 @@ async def zoned(store: NamespaceStore, documents: Sequence[object]) -> Sequence[
     """Give each rule of these definitions or drafts that names no time zone the namespace's."""
     if not any(map(lacks_zone, documents)):
         return documents
-    zone = await store.timezone()
+    zone = (await store.terms()).timezone
     return [in_zone(document, zone) for document in documents]
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from backend.errors import ConfigurationError, Unauthorized
 from backend.model.access import Principal, read_scopes
-from backend.store.keys import KeyRow
+from backend.store.keys import Arrival, KeyRow
 from backend.store.port import AdminStore
 
 SHORTEST = 24
@@ -50,15 +50,18 @@ def hash_of(key: str, store_id: str) -> str:
     return hmac.new(store_id.encode(), key.encode(errors="surrogatepass"), hashlib.sha256).hexdigest()
 
 
-async def identify(store: AdminStore, key: str | None) -> tuple[KeyRow, int]:
-    """Find the key that a text is, and the time; Unauthorized, in the same words, unless one is in force."""
+async def identify(store: AdminStore, key: str | None, namespace: str | None = None) -> tuple[KeyRow, Arrival]:
+    """Find the key that a text is; Unauthorized, in the same words, unless one is in force.
+
+    `namespace` is the one that the request names; what holds there, if it exists, comes with the answer.
+    """
     hash_ = hash_of(key or "", store.store_id)
-    now, rows = await store.candidates(id_in(key or ""), hash_)
+    arrival = await store.arrive(id_in(key or ""), hash_, namespace)
     # Compared in constant time: how long it takes says nothing about the stored hash.
-    found = [row for row in rows if hmac.compare_digest(row.hash, hash_) and row.in_force(now)]
+    found = [row for row in arrival.keys if hmac.compare_digest(row.hash, hash_) and row.in_force(arrival.now)]
     if not found or not key:
         raise Unauthorized("no key that is in force was sent; send Authorization: Bearer KEY or X-API-Key: KEY")
-    return found[0], now
+    return found[0], arrival
 
 
 def principal_of(row: KeyRow) -> Principal:

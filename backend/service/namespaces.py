@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -22,6 +23,11 @@ from backend.store.repeats import shown
 from backend.triggers.zones import timeline
 
 ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+
+
+def is_namespace_id(text: str) -> bool:
+    """Tell whether a namespace could be called so."""
+    return re.fullmatch(ID, text) is not None
 
 
 def _known(name: str) -> str:

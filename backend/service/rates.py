@@ -9,15 +9,12 @@ from dataclasses import dataclass, field
 from backend.clock import Clock
 from backend.errors import OverLimit
 from backend.model.ids import NamespaceId
-from backend.store.namespaces import NamespacesStore
 from backend.store.quotas import read_limits
 
 BURST_SECONDS = 2.0
 """A bucket holds what comes in in so many seconds."""
 MOST_BUCKETS = 10_000
 """Of more, those asked longest ago are forgotten, and are full when they are asked again."""
-KNOWN_SECONDS = 5.0
-"""How long the rate of a namespace is taken for known."""
 
 
 @dataclass(slots=True)
@@ -35,13 +32,15 @@ class Rates:
     clock: Clock
     per_key: int
     buckets: OrderedDict[str, Bucket] = field(default_factory=OrderedDict)
-    known: dict[str, tuple[float, int | None]] = field(default_factory=dict)
 
-    async def admit(self, key_id: str, namespace: NamespaceId | None, namespaces: NamespacesStore) -> None:
-        """Count a request; OverLimit when its key, or all keys of the namespace together, make too many."""
+    def admit(self, key_id: str, namespace: NamespaceId | None, limits: str) -> None:
+        """Count a request; OverLimit when its key, or all keys of the namespace together, make too many.
+
+        `limits` are those of the namespace, as they are stored.
+        """
         if self.per_key:
             self._take(f"key {key_id}", self.per_key, namespace or "")
-        rate = None if namespace is None else await self._rate_of(namespace, namespaces)
+        rate = None if namespace is None else read_limits(limits).requests_per_second
         if rate is not None:
             self._take(f"namespace {namespace}", rate, namespace or "")
 
@@ -55,13 +54,3 @@ class Rates:
             self.buckets.popitem(last=False)
         if refused:
             raise OverLimit(namespace, "requests_per_second", rate, rate, math.ceil((1 - left) / rate))
-
-    async def _rate_of(self, namespace: NamespaceId, namespaces: NamespacesStore) -> int | None:
-        now = self.clock.monotonic()
-        until, rate = self.known.get(namespace, (-math.inf, None))
-        if until <= now:
-            rate = read_limits((await namespaces.get(namespace)).limits).requests_per_second
-            if len(self.known) >= MOST_BUCKETS:
-                self.known.clear()
-            self.known[namespace] = now + KNOWN_SECONDS, rate
-        return rate

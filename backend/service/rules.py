@@ -11,5 +11,5 @@ from backend.targets.base import TargetRules
 
 async def rules_in(store: NamespaceStore, rules: TargetRules) -> TargetRules:
     """Add to the server's rules which hosts the namespace may call."""
-    hosts = await store.egress().hosts()
+    hosts = (await store.terms()).egress
     return rules if hosts is None else replace(rules, egress=read_egress(hosts))

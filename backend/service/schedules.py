@@ -17,7 +17,7 @@ from backend.model.ids import uuid7
 from backend.model.schedule import Schedule, ScheduleState
 from backend.service import drafts
 from backend.service.cursors import read_cursor, write_cursor
-from backend.service.default_zone import zoned
+from backend.service.default_zone import RULES, zoned
 from backend.service.drafts import Draft
 from backend.service.references import secrets_of
 from backend.service.rules import rules_in
@@ -27,13 +27,15 @@ from backend.service.timings import calendars_of
 from backend.service.validation import MOST_PROBLEMS, check_text, joined, parse
 from backend.service.views import OccurrenceView, schedule_view
 from backend.store.keyring import KeyRing
-from backend.store.operation import Operation
 from backend.store.port import NamespaceStore
 from backend.store.repeats import Show, shown
-from backend.store.schedules import ScheduleFilter, Wish, get_schedule, no_such_schedule
+from backend.store.schedules import Listed, ScheduleFilter, Wish, no_such_schedule
+from backend.store.wakeup import is_near
 from backend.targets.base import TargetRules
 
 MOST_IN_A_BATCH = 10_000
+LIGHT_VALUES, LIGHT_RULES, LIGHT_TIMING = 100, 2, 500
+"""Values and rules of a definition, and characters of its stored timing, that are read within a few milliseconds."""
 FACTS_EACH = 100
 """Changes at once that are told one by one; more are told as one fact."""
 
@@ -81,22 +83,27 @@ class Schedules:
 
     async def create(self, document: object, now: int) -> dict[str, Any]:
         """Create a schedule; Conflict if the id exists."""
-        zoned_document = (await zoned(self.store, [document]))[0]
-        definition = await asyncio.to_thread(self._read, zoned_document, await self._rules())
+        definition = await self._definition(document)
         id_ = definition.id or uuid7(now, self.around.entropy(10))
-        draft = Draft(_named(definition, id_), self.by, only_create=True)
-        await self._put([draft], show=self._seen(id_))
-        return await self.get(id_)
+        view, _ = await self._change_one(self._wish([Draft(_named(definition, id_), self.by, only_create=True)]))
+        return view
 
     async def put(self, id_: str, document: object, if_match: int | None) -> tuple[dict[str, Any], str]:
         """Create or replace; answers the schedule, and `created`, `updated` or `unchanged`."""
-        rules = await self._rules()
-        definition = await asyncio.to_thread(self._read, (await zoned(self.store, [document]))[0], rules)
-        if definition.id not in {None, id_}:
+        if isinstance(document, dict) and document.get("id") is None:
+            document = {**document, "id": id_}
+        definition = await self._definition(document)
+        if definition.id != id_:
             raise Refused([FieldProblem("id", f"it differs from {id_!r} in the path", "leave it out or repeat it")])
-        named = self._read(definition.model_dump(mode="json") | {"id": id_}, rules)
-        changes = await self._put([Draft(named, self.by, if_match=if_match)])
-        return await self.get(id_), changes[0].verb
+        view, change = await self._change_one(self._wish([Draft(definition, self.by, if_match=if_match)]))
+        return view, change.verb
+
+    async def _definition(self, document: object) -> ScheduleDefinition:
+        zoned_document = (await zoned(self.store, [document]))[0]
+        rules = await self._rules()
+        if is_light(document):
+            return self._read(zoned_document, rules)
+        return await asyncio.to_thread(self._read, zoned_document, rules)
 
     async def apply(self, batch: Batch) -> list[BatchItem]:
         """Create or replace all, or none; answers what happened to each."""
@@ -105,8 +112,8 @@ class Schedules:
         read = await asyncio.to_thread(self._read_all, documents, await self._rules())
         puts = [Draft(definition, self.by, f"schedules[{n}]", batch.source) for n, definition in enumerate(read)]
         pruned = batch.source if batch.prune else None
-        changes = await self._put(puts, show=shown(_items), prune_source=pruned, dry_run=batch.dry_run)
-        return await asyncio.to_thread(_items, changes)
+        wish = self._wish(puts, prune_source=pruned, dry_run=batch.dry_run)
+        return await asyncio.to_thread(_items, await self.change(wish, shown(_items)))
 
     def _read_all(self, documents: Sequence[object], rules: TargetRules) -> list[ScheduleDefinition]:
         read: list[ScheduleDefinition] = []
@@ -138,21 +145,12 @@ class Schedules:
             draft = Draft(self._read(merged, rules), self.by, if_match=if_match)
             return drafts.revise(draft, current, moment, open_run=open_run)
 
-        await self.change(Wish([id_], revise, calendars=None, secrets=None))
-        return await self.get(id_)
-
-    def _seen(self, id_: str) -> Show[list[Change]]:
-        """Show one schedule as it is within the transaction that changes it."""
-
-        def show(_: list[Change]) -> Operation[dict[str, Any]]:
-            return schedule_view((yield from get_schedule(self.store.namespace, id_)))
-
-        return show
+        view, _ = await self._change_one(Wish([id_], revise, calendars=None, secrets=None))
+        return view
 
     async def get(self, id_: str) -> dict[str, Any]:
         """Show one schedule, or raise NotFound."""
-        # After a restart, reading twenty rules and a hundred exclusions again takes 100 ms.
-        return await asyncio.to_thread(schedule_view, await self.store.schedule(id_))
+        return await _shown(await self.store.schedule(id_))
 
     async def page(
         self, wanted: ScheduleFilter, *, cursor: str | None, limit: int
@@ -165,27 +163,31 @@ class Schedules:
 
     async def delete(self, id_: str, if_match: int | None) -> None:
         """Delete a schedule; its runs stay in the ledger."""
-        await self._revise(id_, drafts.delete, if_match, shows=False)
+        await self.change(self._revision(id_, drafts.delete, if_match))
 
     async def pause(self, id_: str, note: str, if_match: int | None) -> dict[str, Any]:
         """Stop firing, with a note that says why."""
-        await self._revise(
-            id_,
-            lambda current, by, moment, *, open_run: drafts.pause(current, note, by, moment, open_run=open_run),
-            if_match,
+        view, _ = await self._change_one(
+            self._revision(
+                id_,
+                lambda current, by, moment, *, open_run: drafts.pause(current, note, by, moment, open_run=open_run),
+                if_match,
+            )
         )
-        return await self.get(id_)
+        return view
 
     async def resume(self, id_: str, if_match: int | None, *, catch_up: bool) -> dict[str, Any]:
         """Fire again; with `catch_up`, the misfire policy decides about the pause."""
-        await self._revise(
-            id_,
-            lambda current, by, moment, *, open_run: drafts.resume(
-                current, by, moment, open_run=open_run, catch_up=catch_up
-            ),
-            if_match,
+        view, _ = await self._change_one(
+            self._revision(
+                id_,
+                lambda current, by, moment, *, open_run: drafts.resume(
+                    current, by, moment, open_run=open_run, catch_up=catch_up
+                ),
+                if_match,
+            )
         )
-        return await self.get(id_)
+        return view
 
     async def upcoming(self, id_: str, now: int, count: int) -> list[OccurrenceView]:
         """List the next times of a schedule: none of a completed one, of one with `max_runs` as many as are left."""
@@ -236,14 +238,7 @@ class Schedules:
             return document | {"retry": dict(self.around.defaults["retry"])}
         return document | {"retry": {**self.around.defaults["retry"], **retry}} if isinstance(retry, dict) else document
 
-    async def _put(
-        self,
-        puts: Sequence[Draft],
-        *,
-        show: Show[list[Change]] | None = None,
-        prune_source: str | None = None,
-        dry_run: bool = False,
-    ) -> list[Change]:
+    def _wish(self, puts: Sequence[Draft], *, prune_source: str | None = None, dry_run: bool = False) -> Wish:
         by_id = {str(draft.definition.id): draft for draft in puts}
 
         def revise(id_: str, current: Schedule | None, open_run: bool, moment: Moment) -> Change:  # noqa: FBT001
@@ -256,19 +251,16 @@ class Schedules:
         drops = drop if prune_source else None
         calendars = calendars_of(one for draft in puts for one in draft.definition.exclusions)
         secrets = secrets_of(draft.definition for draft in puts)
-        wish = Wish(list(by_id), revise, prune_source, drops, dry_run, calendars, secrets)
-        return await self.change(wish, show)
+        return Wish(list(by_id), revise, prune_source, drops, dry_run, calendars, secrets)
 
-    async def _revise(
-        self, id_: str, change: Callable[..., Change], if_match: int | None, *, shows: bool = True
-    ) -> None:
+    def _revision(self, id_: str, change: Callable[..., Change], if_match: int | None) -> Wish:
         def revise(_: str, current: Schedule | None, open_run: bool, moment: Moment) -> Change:  # noqa: FBT001
             if current is None:
                 raise no_such_schedule(id_)
             drafts.check_revision(current, if_match)
             return change(current, self.by, moment, open_run=open_run)
 
-        await self.change(Wish([id_], revise), self._seen(id_) if shows else None)
+        return Wish([id_], revise)
 
     def _tell(self, changes: Sequence[Change]) -> None:
         if len(changes) > FACTS_EACH:
@@ -282,13 +274,44 @@ class Schedules:
     async def change(self, wish: Wish, show: Show[list[Change]] | None = None) -> list[Change]:
         """Decide and write changes, tell of them, and wake whom they concern."""
         changes = await self.store.change(wish, show or shown(len))
-        if wish.dry_run:
-            return changes
+        if not wish.dry_run:
+            self._wake(changes)
+        return changes
+
+    async def _change_one(self, wish: Wish) -> tuple[dict[str, Any], Change]:
+        """Decide and write a change of one schedule; shows the schedule as it is then."""
+        change, listed = await self.store.change_one(wish, shown(lambda seen: schedule_view(seen.listed)))
+        self._wake([change])
+        return await _shown(listed), change
+
+    def _wake(self, changes: Sequence[Change]) -> None:
         self._tell([change for change in changes if change.verb != "unchanged"])
-        self.around.wake_engine()
+        if any(is_near(change.schedule.next_scheduled_at, change.schedule.updated_at) for change in changes):
+            self.around.wake_engine()
         if any(plan.displaces for change in changes for plan in change.planned):
             self.around.check_leases()
-        return changes
+
+
+def is_light(document: object) -> bool:
+    """Tell whether a definition is read in less time than a thread takes to do it: a few rules, a few dozen values."""
+    level, seen = [document], 0
+    while level and seen <= LIGHT_VALUES:
+        seen += len(level)
+        level = [
+            inner
+            for value in level
+            if isinstance(value, dict | list)
+            for inner in (value.values() if isinstance(value, dict) else value)
+        ]
+    rules = [document.get(name) for name in RULES] if isinstance(document, dict) else []
+    return not level and sum(len(some) for some in rules if isinstance(some, list)) <= LIGHT_RULES
+
+
+async def _shown(listed: Listed) -> dict[str, Any]:
+    # After a restart, reading twenty rules and a hundred exclusions again takes 100 ms.
+    if len(listed.schedule.triggers) <= LIGHT_TIMING:
+        return schedule_view(listed)
+    return await asyncio.to_thread(schedule_view, listed)
 
 
 def _items(changes: Sequence[Change]) -> list[BatchItem]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NamedTuple
 
 from backend.errors import Conflict, NotFound
-from backend.model.ids import NamespaceId
+from backend.model.ids import DEFAULT_NAMESPACE, NamespaceId
 from backend.model.instants import micros, rfc3339_or_none
 from backend.store.audit_log import Entry, note
-from backend.store.namespaces import hold_namespace
+from backend.store.namespaces import Terms, hold_namespace, terms_of
 from backend.store.operation import Operation, Query, Runner, now
 from backend.store.repeats import Noting, Show, shown, write
 
@@ -63,11 +63,23 @@ class Successor(NamedTuple):
     overlap: int
 
 
-def key_candidates(id_: str | None, hash_: str) -> Operation[tuple[int, list[KeyRow]]]:
-    """Find the keys that a text could be, by the id in it, or by its hash if it came from a file; with the time."""
+class Arrival(NamedTuple):
+    """What is known of a request that comes in: the keys that its text could be, and what holds where it may lead."""
+
+    now: int
+    keys: Sequence[KeyRow]
+    terms: Mapping[str, Terms]
+
+
+def arrive(id_: str | None, hash_: str, namespace: str | None) -> Operation[Arrival]:
+    """Find the keys that a text could be, by the id in it, or by its hash if it came from a file.
+
+    With it come the time, and the terms of the key's namespace, of the one that the request names, and of the default.
+    """
     instant = yield from now()
-    rows = yield Query("key_candidates", {"id": id_, "hash": hash_})
-    return instant, [KeyRow._make(row) for row in rows]
+    keys = [KeyRow._make(row) for row in (yield Query("key_candidates", {"id": id_, "hash": hash_}))]
+    terms = yield from terms_of({DEFAULT_NAMESPACE, *filter(None, (namespace, *(key.namespace for key in keys)))})
+    return Arrival(instant, keys, terms)
 
 
 def adopt_key(hash_: str, source: str) -> Operation[KeyRow]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -23,6 +23,14 @@ class NamespaceRow(NamedTuple):
     created_at: int
     timezone: str
     limits: str
+
+
+class Terms(NamedTuple):
+    """What holds for all that is in a namespace. `limits` is a JSON object; `egress` None: every public host."""
+
+    timezone: str
+    limits: str
+    egress: Sequence[str] | None
 
 
 Decide = Callable[[NamespaceRow], NamespaceRow]
@@ -52,6 +60,25 @@ def get_namespace(namespace: str) -> Operation[NamespaceRow]:
     if not rows:
         raise no_such_namespace(namespace)
     return NamespaceRow._make(rows[0])
+
+
+def terms_of(ids: Collection[str]) -> Operation[dict[str, Terms]]:
+    """Read what holds in these namespaces; unknown ones are left out."""
+    rows = yield Query("terms_of", {"namespaces": sorted(ids)})
+    return {id_: Terms(timezone, limits, read_hosts(egress)) for id_, timezone, limits, egress in rows}
+
+
+def read_hosts(egress: str | None) -> Sequence[str] | None:
+    """Read an allow-list as it is stored."""
+    return None if egress is None else tuple(json.loads(egress))
+
+
+def terms_in(namespace: str) -> Operation[Terms]:
+    """Read what holds in one namespace; NotFound if there is none."""
+    found = yield from terms_of([namespace])
+    if namespace not in found:
+        raise no_such_namespace(namespace)
+    return found[namespace]
 
 
 def list_namespaces(*, after: str, limit: int) -> Operation[list[NamespaceRow]]:

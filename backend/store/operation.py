@@ -40,7 +40,15 @@ class Now:
     goes_on: bool = False
 
 
-Statement = Query | Batch | Now
+@dataclass(frozen=True, slots=True)
+class Think:
+    """No statement: what comes next takes its time, such as planning. Answers no row.
+
+    Who runs operations where others wait lets the operation go on elsewhere.
+    """
+
+
+Statement = Query | Batch | Now | Think
 Operation = Generator[Statement, list[Row], T]
 
 
@@ -60,6 +68,11 @@ def now() -> Operation[int]:
     """Read the database's clock, in microseconds."""
     rows = yield Now()
     return int(rows[0][0])
+
+
+def think() -> Operation[None]:
+    """Say that what comes next takes more than a millisecond."""
+    yield Think()
 
 
 def steady_now() -> Operation[int]:

@@ -16,7 +16,7 @@ from backend.model.schedule import Schedule, ScheduleState
 from backend.store.attempts import NewAttempt
 from backend.store.displacing import ERROR, displace
 from backend.store.notices import missed_facts, notify, planning_facts
-from backend.store.operation import Batch, Operation, Query, Row, now
+from backend.store.operation import Batch, Operation, Query, Row, now, think
 from backend.store.quotas import hold_starts, note_planned
 
 _FIELDS = len(Schedule._fields)
@@ -79,6 +79,8 @@ def take_turn(plan: Planner, store_id: str, limit: int) -> Operation[Turn]:
         due = [*latest, *due[: limit - len(latest)]]
     starts = yield from hold_starts(due, instant)
     due = [starts.standing(one) for one in due] if starts.limits else due
+    if due:
+        yield from think()
     planned = plan(due, instant, store_id)
     yield from note_planned(starts, planned, instant)
     recorded = yield from write_plans(planned, instant)

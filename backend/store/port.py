@@ -44,7 +44,7 @@ from backend.store.notices import look_for_late
 from backend.store.notification_routes import RouteStore
 from backend.store.operation import Runner, now
 from backend.store.runs import Place, RunFilter, RunRecord, RunRow
-from backend.store.schedules import DryRun, Listed, ScheduleFilter, Wish
+from backend.store.schedules import DryRun, Listed, ScheduleFilter, Seen, Wish
 from backend.store.secrets import Reseal, SecretStore, reseal_secrets
 from backend.store.simulation import Replayable, replayable_schedules, schedules_beside
 from backend.store.tzdata import TimezoneStore
@@ -146,6 +146,8 @@ class NamespaceStore:
     namespace: NamespaceId
     noting: repeats.Noting | None = None
     """For a request that may come again: lets its write happen once. `show` is asked for only then."""
+    known: namespaces.Terms | None = None
+    """What held in the namespace when the request came in."""
 
     async def change(self, wish: Wish, show: repeats.Show[list[Change]] = _ITSELF) -> list[Change]:
         """Decide and write changes to schedules, all or nothing; a dry run decides and writes nothing."""
@@ -154,6 +156,11 @@ class NamespaceStore:
             return await repeats.write(self.runner, self.noting, operation, show)
         except DryRun as rehearsed:
             return list(rehearsed.changes)
+
+    async def change_one(self, wish: Wish, show: repeats.Show[Seen]) -> Seen:
+        """Decide and write the change of one schedule, which is still there then; reads what became of it."""
+        operation = schedule_operations.change_and_see(self.namespace, self.store_id, wish)
+        return await repeats.write(self.runner, self.noting, operation, show)
 
     async def schedule(self, id_: str) -> Listed:
         """Read one schedule, or raise NotFound."""
@@ -260,9 +267,11 @@ class NamespaceStore:
         """Count what there is, and what has been in the last hour; NotFound if the namespace is gone."""
         return await self.runner.read(stats.read_stats(self.namespace))
 
-    async def timezone(self) -> str:
-        """Read the time zone of triggers that name none; NotFound if the namespace is gone."""
-        return (await self.runner.read(namespaces.get_namespace(self.namespace))).timezone
+    async def terms(self) -> namespaces.Terms:
+        """Say what holds for all that is in the namespace; NotFound if it is gone."""
+        if self.known is not None:
+            return self.known
+        return await self.runner.read(namespaces.terms_in(self.namespace))
 
     def history(self) -> HistoryStore:
         """Give the port of this namespace's past."""
@@ -284,9 +293,9 @@ class AdminStore:
         """Note what time it is, for servers that start later."""
         await self.runner.write(admin.note_clock())
 
-    async def candidates(self, key_id: str | None, key_hash: str) -> tuple[int, list[keys.KeyRow]]:
-        """Find the keys that a text could be, and the time."""
-        return await self.runner.read(keys.key_candidates(key_id, key_hash))
+    async def arrive(self, key_id: str | None, key_hash: str, namespace: str | None) -> keys.Arrival:
+        """Find the keys that a text could be, the time, and what holds where the request may lead."""
+        return await self.runner.read(keys.arrive(key_id, key_hash, namespace))
 
     async def adopt_key(self, key_hash: str, source: str) -> keys.KeyRow:
         """Let the key of a file in as an admin, in place of the one that the file held before."""
@@ -343,9 +352,9 @@ class Store:
         """Give a worker's port."""
         return WorkerStore(self.runner)
 
-    def namespace(self, namespace: NamespaceId) -> NamespaceStore:
-        """Give the port of one namespace."""
-        return NamespaceStore(self.runner, self.store_id, namespace, self.noting)
+    def namespace(self, namespace: NamespaceId, known: namespaces.Terms | None = None) -> NamespaceStore:
+        """Give the port of one namespace, of which it may be known what holds there."""
+        return NamespaceStore(self.runner, self.store_id, namespace, self.noting, known)
 
     def admin(self) -> AdminStore:
         """Give the port of what belongs to no namespace."""

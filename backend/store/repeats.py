@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from backend.errors import FieldProblem, Refused
 from backend.model.instants import DAY
-from backend.store.operation import Operation, Query, Runner, now
+from backend.store.operation import Operation, Query, Runner, now, think
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -67,6 +67,7 @@ def once(ticket: Ticket, operation: Operation[T], note: Callable[[T], Operation[
         assert noted is not None, "it expired while it was looked at"
         raise Repeated(noted)
     result = yield from operation
+    yield from think()
     answer = yield from note(result)
     yield Query("note_answer", {"id": ticket.id, **answer._asdict()})
     return result

@@ -14,7 +14,7 @@ from backend.model.run import FINAL_STATES, OPEN_STATES, AttemptState, RunState
 from backend.model.schedule import Schedule
 from backend.store.attempts import NewAttempt
 from backend.store.audit_log import Entry, note
-from backend.store.operation import Batch, Operation, Query, Row, now
+from backend.store.operation import Batch, Operation, Query, Row, now, think
 from backend.store.planning import promote, settle_schedules, with_open_run
 from backend.store.quotas import take_start
 from backend.store.schedules import no_such_schedule
@@ -200,6 +200,7 @@ def start_backfill(
     if not rows:
         raise no_such_schedule(schedule_id)
     instant = yield from now()
+    yield from think()
     runs = make(with_open_run(rows[0])[0], instant)
     made = yield Batch("insert_runs", [run._asdict() for run in runs])
     yield from note([_backfilled(namespace, schedule_id, runs)], instant)

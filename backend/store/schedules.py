@@ -12,7 +12,7 @@ from backend.model.plan import Standing
 from backend.model.schedule import Schedule, ScheduleState
 from backend.store.audit_log import note, schedule_entries
 from backend.store.namespaces import hold_namespace
-from backend.store.operation import Batch, Operation, Query, Row, now
+from backend.store.operation import Batch, Operation, Query, Row, now, think
 from backend.store.planning import drop_waiting, settle_schedules, standing, write_plans
 from backend.store.quotas import check_schedules, limits_of
 from backend.store.secrets import known_secrets
@@ -55,6 +55,7 @@ def change_schedules(namespace: str, store_id: str, wish: Wish) -> Operation[lis
     secrets = yield from known_secrets(namespace, wish.secrets)
     limits = (yield from limits_of([namespace])).get(namespace, NO_LIMITS)
     moment = Moment((yield from now()), store_id, calendars=days, secrets=secrets, limits=limits)
+    yield from think()
     changes = _decide(wish.ids, wish.revise, current, moment)
     if wish.drop is not None:
         changes += _decide(gone, wish.drop, current, moment)
@@ -67,6 +68,21 @@ def change_schedules(namespace: str, store_id: str, wish: Wish) -> Operation[lis
     if wish.dry_run:
         raise DryRun(written)
     return written
+
+
+class Seen(NamedTuple):
+    """A change of one schedule, and the schedule as it is then."""
+
+    change: Change
+    listed: Listed
+
+
+def change_and_see(namespace: str, store_id: str, wish: Wish) -> Operation[Seen]:
+    """Decide and write the change of one schedule, and read what became of it."""
+    [change] = yield from change_schedules(namespace, store_id, wish)
+    if change.verb == "created":
+        return Seen(change, Listed(change.schedule, None))  # it has no runs yet
+    return Seen(change, (yield from get_schedule(namespace, change.schedule.id)))
 
 
 def calendar_days(namespace: str, ids: Sequence[str] | None) -> Operation[Mapping[str, str]]:

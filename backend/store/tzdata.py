@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Any, Final, NamedTuple
 
 from backend.model.schedule import Schedule
-from backend.store.operation import Batch, Operation, Query, Runner, now
+from backend.store.operation import Batch, Operation, Query, Runner, now, think
 from backend.store.planning import with_open_run
 
 VERSION = "tzdata_version"
@@ -69,6 +69,7 @@ def retime_batch(release: str, retime: Retime, limit: int) -> Operation[Walk]:
     after_key = _place(facts.get(PLACE), release)
     rows = yield Query("zoned_schedules", {"after_key": after_key, "limit": limit})
     schedules = [with_open_run(row)[0] for row in rows]
+    yield from think()
     retimed = yield from _write(retime(_live(schedules)), release)
     if len(rows) == limit:
         yield Query("change_info", {"key": PLACE, "value": json.dumps([release, schedules[-1].key])})
@@ -88,6 +89,7 @@ def retime_due(
     params = {"after_at": soon.after_at, "after_key": soon.after_key, "until": until, "limit": limit}
     rows = yield Query("zoned_schedules_due", params)
     schedules = [with_open_run(row)[0] for row in rows]
+    yield from think()
     retimed = yield from _write(retime(_live(schedules)), release)
     if len(rows) < limit:
         return retimed, None

@@ -6,7 +6,14 @@ from collections.abc import Callable
 
 RUNS, TIMES, LEASES = "runs", "times", "leases"
 """Runs wait for a worker; the next time of a schedule has moved; a run is to be stopped."""
+NEAR = 60_000_000
+"""Microseconds; no engine sleeps longer (`SCHEDULER_POLL_INTERVAL` has that limit), so later times are not told."""
 EVERYTHING = frozenset({RUNS, TIMES, LEASES})
 
 Hear = Callable[[frozenset[str]], None]
 """Takes the hints of one transaction of another server; called in the event loop."""
+
+
+def is_near(next_at: int | None, now: int) -> bool:
+    """Tell whether an engine could sleep past a time unless it is told."""
+    return next_at is not None and next_at - now <= NEAR

@@ -176,4 +176,4 @@ async def test_nothing_comes_into_a_namespace_that_is_gone(world: World) -> None
     with pytest.raises(NotFound, match="no namespace"):
         await world.store.namespace(GROWTH).calendars().delete("uk")
     with pytest.raises(NotFound, match="no namespace"):
-        await world.store.namespace(GROWTH).timezone()
+        await world.store.namespace(GROWTH).terms()

@@ -14,6 +14,7 @@ from backend.model.instants import MINUTE
 from backend.model.run import AttemptState, RunState
 from backend.model.schedule import Schedule
 from backend.service import drafts
+from backend.store.namespaces import Terms
 from backend.store.runs import Place
 from backend.store.schedules import ScheduleFilter, Wish
 from tests.store.world import START, World, manual_run, nominal_times, result_of
@@ -376,8 +377,9 @@ async def test_a_key_is_known_by_its_hash_and_a_second_server_s_does_not_lock_ou
     admin = world.store.admin()
     for key_hash in ("first", "second-hash", "first", "third"):
         await admin.adopt_key(key_hash, f"host:{key_hash}/admin.key")
-    assert await admin.candidates(None, "unknown") == (world.clock.at, [])
-    known = [(await admin.candidates(None, key_hash))[1] for key_hash in ("first", "second-hash", "third")]
+    terms = {"default": Terms("UTC", "{}", None)}
+    assert await admin.arrive(None, "unknown", "no-such-namespace") == (world.clock.at, [], terms)
+    known = [(await admin.arrive(None, key_hash, None)).keys for key_hash in ("first", "second-hash", "third")]
     assert [(row.id, row.namespace, row.scopes) for (row,) in known] == [
         (id_, None, "admin") for id_ in ("admin", "admin-second-h", "admin-third")
     ]

@@ -21,7 +21,7 @@ router = APIRouter(prefix="/audit", tags=["audit"])
 NDJSON = "application/x-ndjson"
 
 
-def audit_filter(
+async def audit_filter(
     *,
     kind: Annotated[str | None, Query(max_length=200, description="Such as `schedule`, `run`, `key`.")] = None,
     id: Annotated[str | None, Query(max_length=200, description="Id of what was changed.")] = None,
@@ -36,7 +36,7 @@ def audit_filter(
     return AuditFilter(kind, id, by, verb, instant(from_, "from"), instant(to, "to"))
 
 
-def as_lines(
+async def as_lines(
     format: Annotated[Literal["json", "ndjson"], Query(description="`ndjson`: all of it, line by line.")] = "json",
     accept: Annotated[str, Header(max_length=500, description="`application/x-ndjson`: the same.")] = "",
 ) -> bool:

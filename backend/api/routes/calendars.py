@@ -46,7 +46,7 @@ async def put_calendar(caller: Writes, id: CalendarId, request: Request) -> Resp
     if not raw.strip():
         raise Refused([FieldProblem("body", "it is empty", 'send {"days": [...]}, or an iCalendar as text/calendar')])
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == ICAL:
-        days = await asyncio.to_thread(read_ical, _text(raw), await caller.now())
+        days = await asyncio.to_thread(read_ical, _text(raw), caller.now)
     else:
         days = await asyncio.to_thread(read_days, await read_json(raw))
     view, created = await caller.calendars.put(id, days)

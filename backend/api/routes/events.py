@@ -36,7 +36,7 @@ async def follow_events(
     """Follow what happens to schedules and runs, as server-sent events."""
     last = _last(last_event_id)
     seat = _seat(caller)
-    feed = feed_from(caller.store.feed(), Taste(schedule, kind), last, await caller.now())
+    feed = feed_from(caller.store.feed(), Taste(schedule, kind), last, caller.now)
     health = caller.context.health
     return EventStream(written_news(feed, lambda: health().status == "draining", follow=follow), seat, endless=follow)
 

@@ -27,7 +27,7 @@ KeyId = Annotated[str, Path(description="The id of a key: what stands between it
 )
 async def create_key(caller: Administers, given: Document, once: Repeatable) -> Response:
     """Make a key; its text is in this answer alone."""
-    now = await caller.now()
+    now = caller.now
     return await once(caller, lambda its: its.keys.create(some(given), now), _made, secret=True)
 
 
@@ -51,7 +51,7 @@ async def get_own_key(caller: Known) -> Response:
 @router.get("/{id}", responses=responses({200: KeyView}))
 async def get_key(caller: Administers, id: KeyId) -> Response:
     """Show a key."""
-    return answer(await caller.keys.get(id, await caller.now()))
+    return answer(await caller.keys.get(id, caller.now))
 
 
 @router.delete(
@@ -74,5 +74,5 @@ async def revoke_key(caller: Administers, id: KeyId) -> Response:
 )
 async def rotate_key(caller: Administers, id: KeyId, given: Document, once: Repeatable) -> Response:
     """Make a key that may do the same, and let the old one expire after the overlap."""
-    wanted, now = {} if given is ABSENT else some(given), await caller.now()
+    wanted, now = {} if given is ABSENT else some(given), caller.now
     return await once(caller, lambda its: its.keys.rotate(id, wanted, now), _made, secret=True)

@@ -26,7 +26,7 @@ async def preview_draft(caller: Reads, given: Document) -> Response:
     """Say when a draft would fire, in words, and what may surprise; nothing is stored."""
     # Twenty rules and a hundred exclusions take some 100 ms to compile, in which the event loop has schedules to fire.
     draft = (await zoned(caller.store, [some(given)]))[0]
-    request, now = await asyncio.to_thread(parse, PreviewRequest, draft), await caller.now()
+    request, now = await asyncio.to_thread(parse, PreviewRequest, draft), caller.now
     calendars = await caller.store.calendars().days(calendars_of(request.exclusions))
     shown = await asyncio.to_thread(preview, request, now, calendars, namespace=caller.store.namespace)
     instant = await asyncio.to_thread(full_hour, request, now)

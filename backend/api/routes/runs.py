@@ -27,7 +27,7 @@ class Window(NamedTuple):
     to_at: int | None
 
 
-def window(
+async def window(
     state: Annotated[RunState | None, Query(description="Where the run stands.")] = None,
     from_: Annotated[str | None, Query(alias="from", max_length=50, description="Earliest nominal time.")] = None,
     to: Annotated[str | None, Query(max_length=50, description="Nominal time to end before.")] = None,

@@ -63,7 +63,7 @@ NEXT = (
 async def create_schedule(caller: Writes, given: Document, once: Repeatable) -> Response:
     """Create a schedule; 409 when the id exists."""
     caller = await caller.where(some(given))
-    now = await caller.now()
+    now = caller.now
     return await once(caller, lambda its: its.schedules.create(some(given), now), _created)
 
 
@@ -212,7 +212,7 @@ async def trigger_schedule(caller: Triggers, id: ScheduleId, given: Document, on
 async def backfill_schedule(caller: Triggers, id: ScheduleId, given: Document, once: Repeatable) -> Response:
     """Run the past occurrences of a range, after whatever is due now; a dry run answers 200 and records nothing."""
     request = parse(BackfillRequest, some(given))
-    now, status = await caller.now(), 200 if request.dry_run else 202
+    now, status = caller.now, 200 if request.dry_run else 202
     return await once(caller, lambda its: its.backfills.start(id, request, now), lambda view: answer(view, status))
 
 
@@ -227,7 +227,7 @@ async def list_upcoming(
     count: Annotated[int, Query(ge=1, le=1000, description="How many times.")] = 10,
 ) -> Response:
     """List the next times of a schedule, in UTC and local."""
-    schedules, now = caller.schedules, await caller.now()
+    schedules, now = caller.schedules, caller.now
     times = await schedules.upcoming(id, now, count)
     items = await asyncio.to_thread(lambda: [time.model_dump(mode="json") for time in times])
     return answer({"items": items, "next_cursor": None})

@@ -27,5 +27,5 @@ async def simulate_range(caller: Reads, given: Document) -> Response:
         raise Refused([FieldProblem("body", "it is empty", 'send {"from": …, "to": …}')])
     # One at a time: it is a matter of seconds of a processor that has schedules to fire.
     async with caller.context.simulating:
-        simulation = await caller.simulations.simulate(given, await caller.now())
+        simulation = await caller.simulations.simulate(given, caller.now)
     return answer(await asyncio.to_thread(simulation.model_dump, mode="json"))

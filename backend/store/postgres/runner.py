@@ -32,9 +32,9 @@ class PostgresRunner:
         self._target = target
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        settings = settings_of(target)
-        self._write = f"begin isolation level read committed; {settings}"
-        self._read = f"begin isolation level repeatable read read only; {settings}"
+        settings = f"; {settings_of(target)}" if target.pooled else ""
+        self._write = f"begin isolation level read committed{settings}"
+        self._read = f"begin isolation level repeatable read read only{settings}"
         self._listener = Listener(target)
 
     async def write(self, operation: Operation[T]) -> T:
@@ -80,6 +80,11 @@ class PostgresRunner:
 
 async def open_runner(target: Target, *, clock: Clock | None = None) -> PostgresRunner:
     """Connect; ConfigurationError for what no wait will mend, StoreUnavailable otherwise."""
+
+    async def prepare(connection: Any) -> None:  # noqa: ANN401 - untyped
+        if not target.pooled:
+            await connection.execute(settings_of(target))
+
     with opening():
         pool = await asyncpg.create_pool(
             target.dsn,
@@ -89,6 +94,7 @@ async def open_runner(target: Target, *, clock: Clock | None = None) -> Postgres
             command_timeout=COMMAND_TIMEOUT,
             statement_cache_size=0 if target.pooled else CACHED_STATEMENTS,
             max_cached_statement_lifetime=0,
+            init=prepare,
             reset=_nothing_to_reset,
         )
     if pool is None:
@@ -97,4 +103,4 @@ async def open_runner(target: Target, *, clock: Clock | None = None) -> Postgres
 
 
 async def _nothing_to_reset(_: object) -> None:
-    """Leave a connection as it is: every setting of ours ends with its transaction."""
+    """Leave a connection as it is: our settings are for all of its transactions, or end with one."""

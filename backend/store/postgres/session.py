@@ -12,15 +12,17 @@ from typing import Any, Generic, TypeVar
 import asyncpg
 
 from backend.clock import Clock
-from backend.store.operation import Batch, Now, Operation, Query, Row, Statement
+from backend.store.operation import Batch, Now, Operation, Query, Row, Statement, Think
 from backend.store.postgres.statements import LOCKED, ROWS, Compiled, load_statements
 from backend.store.postgres.url import Target
-from backend.store.wakeup import LEASES, RUNS, TIMES
+from backend.store.wakeup import LEASES, RUNS, TIMES, is_near
 
 T = TypeVar("T")
 STATEMENT_TIMEOUT, LOCK_TIMEOUT = "15s", "5s"
 IDLE_TIMEOUT = 3.0
 """Seconds after which a transaction of a server that has died or stands still is undone, and its locks are free."""
+MANY = 50
+"""Rows of which it takes longer to make something than to ask a thread for it."""
 WAITING = frozenset({"queued", "retrying"})
 
 # What a statement's success means to other servers; of these that answer states, only if one waits for a worker.
@@ -41,11 +43,12 @@ _ANSWERS_ROWS = frozenset({"promote_held", "promote_buffered", "cancel_run"})
 
 
 def settings_of(target: Target) -> str:
-    """Say how a transaction is to run; per transaction, so that a pooler between us and the database may not matter."""
+    """Say how transactions are to run: each anew behind a pooler, where the next may have another connection."""
+    each = "set local" if target.pooled else "set"
     return (
-        f'set local search_path = "{target.schema}"; set local jit = off; '
-        f"set local statement_timeout = '{STATEMENT_TIMEOUT}'; set local lock_timeout = '{LOCK_TIMEOUT}'; "
-        f"set local idle_in_transaction_session_timeout = {round(IDLE_TIMEOUT * 1000)}"
+        f'{each} search_path = "{target.schema}"; {each} jit = off; '
+        f"{each} statement_timeout = '{STATEMENT_TIMEOUT}'; {each} lock_timeout = '{LOCK_TIMEOUT}'; "
+        f"{each} idle_in_transaction_session_timeout = {round(IDLE_TIMEOUT * 1000)}"
     )
 
 
@@ -88,16 +91,18 @@ class Session:
 
     async def _drive(self, operation: Operation[T]) -> T:
         rows: list[Row] | None = None
+        takes_long = False
         while True:
-            step = await self._decide(partial(advance, operation, rows))
+            act = partial(advance, operation, rows)
+            step = await self._think(act) if takes_long else act()
             if isinstance(step, Done):
                 return step.result
             rows = await self._execute(step)
+            written = len(step.rows) if isinstance(step, Batch) else 0
+            takes_long = self._locks and (isinstance(step, Think) or max(len(rows), written) > MANY)
 
-    async def _decide(self, act: Callable[[], Statement | Done[T]]) -> Statement | Done[T]:
-        """Let an operation think between two statements: in a thread if it writes, since it may plan then."""
-        if not self._locks:
-            return act()
+    async def _think(self, act: Callable[[], Statement | Done[T]]) -> Statement | Done[T]:
+        """Let an operation think between two statements in a thread, since the event loop has others to serve."""
         thinking = asyncio.get_running_loop().run_in_executor(None, act)
         try:
             # A batch of 10,000 takes seconds to plan. That we are alive is what the limit on idling asks for.
@@ -136,13 +141,15 @@ class Session:
                 return await self._named(name, {}, rows) if rows else []
             case Now():
                 return await self._read_clock()
+            case Think():
+                return []
 
     async def _named(self, name: str, params: Mapping[str, Any], rows: Any = None) -> list[Row]:  # noqa: ANN401
         if self._locks and name in self._statements.locks:
             locked = await self._fetch(self._statements.locks[name], params, rows)
             params = {**params, LOCKED: [row[0] for row in locked]}
         found = await self._fetch(self._statements.named[name], params, rows)
-        self._note(name, found)
+        self._note(name, found, rows)
         return found
 
     async def _fetch(self, statement: Compiled, params: Mapping[str, Any], rows: Any) -> list[Row]:  # noqa: ANN401
@@ -160,10 +167,14 @@ class Session:
                 self._now = await self._fetch(self._statements.named["clock"], {}, None)
         return self._now
 
-    def _note(self, name: str, rows: list[Row]) -> None:
+    def _note(self, name: str, rows: list[Row], given: Any) -> None:  # noqa: ANN401
         hint = HINTS.get(name)
-        if hint is None or (name in _ANSWERS_ROWS and not rows):
+        if hint is None or hint in self._hints or (name in _ANSWERS_ROWS and not rows):
             return
+        if hint == TIMES and self._now is not None:
+            now = self._now[0][0]
+            if not any(is_near(row["next_scheduled_at"], now) for row in given):
+                return
         place = _ANSWERS_STATES.get(name)
         if place is None or any(row[place] in WAITING for row in rows):
             self._hints.add(hint)

@@ -11,7 +11,7 @@ import orjson
 
 from backend.clock import Clock
 from backend.errors import StoreUnavailable
-from backend.store.operation import Batch, Now, Operation, Query, Row, Statement
+from backend.store.operation import Batch, Now, Operation, Query, Row, Statement, Think
 from backend.store.queries import load_queries
 
 T = TypeVar("T")
@@ -80,6 +80,8 @@ class Connection:
                 return list(self.raw.executemany(self._queries[name], rows)) if rows else []
             case Now():
                 return self._now()
+            case Think():
+                return []
 
     def _now(self) -> list[Row]:
         if self._clock is not None:

@@ -48,3 +48,7 @@ where found
 -- name: delete_namespace
 -- Forget an empty namespace.
 delete from namespaces where id = :namespace
+
+-- name: terms_of
+-- What holds for all that is in these namespaces.
+select id, timezone, limits, egress from namespaces where id in (select value from json_each(:namespaces))
