@@ -16,6 +16,7 @@ from backend.errors import FieldError
 SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 FIX = 'give seconds (90), a number with a unit ("90s", "15m", "2h", "1d"), or ISO 8601 ("PT15M")'
 LONGEST = timedelta(days=36500)
+LONGEST_TEXT = 100
 FAR = 1e10
 """Seconds beyond `LONGEST` that a timedelta still holds; what is longer counts as this."""
 
@@ -52,7 +53,7 @@ def read_length(value: object) -> timedelta | None:
         return None
     if isinstance(value, int | float):
         return None if isinstance(value, float) and math.isnan(value) else _of(value)
-    return _read_text(value.strip()) if isinstance(value, str) else None
+    return _read_text(value.strip()) if isinstance(value, str) and len(value) <= LONGEST_TEXT else None
 
 
 def _of(seconds: float) -> timedelta:
@@ -67,6 +68,7 @@ def shown(value: object) -> str:
     return repr(value[:80] if isinstance(value, str) else value)[:80]
 
 
+@lru_cache(maxsize=1024)
 def _read_text(text: str) -> timedelta | None:
     if re.fullmatch(r"\d{1,10}(\.\d{1,6})?", text, re.ASCII):
         return _of(float(text))

@@ -159,13 +159,13 @@ def jitter_delay(seed: str, jitter: int) -> Delay:
     return lambda nominal_at, following: delay(seed, nominal_at, jitter, following)
 
 
-def scheduled_next(schedule: Schedule) -> Schedule:
-    """Set when the engine has to look again: at the next nominal time, or after its delay."""
-    nominal_at = schedule.next_nominal_at
+def scheduled_at(schedule: Schedule, nominal_at: int | None) -> Schedule:
+    """Set the next nominal time, and when the engine has to look again: then, or after its delay."""
     if nominal_at is None or not schedule.jitter:
-        return schedule._replace(next_scheduled_at=nominal_at)
+        return schedule._replace(next_nominal_at=nominal_at, next_scheduled_at=nominal_at)
     following = next_nominal(schedule.triggers, nominal_at, schedule.effective_at)
-    return schedule._replace(next_scheduled_at=nominal_at + delay_of(schedule)(nominal_at, following))
+    later = nominal_at + delay_of(schedule)(nominal_at, following)
+    return schedule._replace(next_nominal_at=nominal_at, next_scheduled_at=later)
 
 
 def _within_max_runs(schedule: Schedule, verdicts: Sequence[Verdict], due: Due) -> tuple[Sequence[Verdict], Due]:
@@ -209,7 +209,7 @@ def _advanced(schedule: Schedule, due: Due, verdicts: Sequence[Verdict], rows: R
         error=None,
         error_count=0,
     )
-    return scheduled_next(advanced)
+    return scheduled_at(advanced, advanced.next_nominal_at)
 
 
 def _state_after(schedule: Schedule, due: Due, *, busy: bool) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from backend.engine.due import next_nominal
 from backend.engine.loop import Turn
-from backend.engine.plan import scheduled_next
+from backend.engine.plan import scheduled_at
 from backend.events import Events, ScheduleRetimed, TzdataChanged
 from backend.model.instants import MINUTE
 from backend.model.schedule import Schedule
@@ -97,7 +97,7 @@ def retime(schedule: Schedule) -> Retimed | None:
     if following is not None and _is_the_last_one_again(schedule, following):
         moved, skips = schedule._replace(cursor_at=following, effective_at=following), True
         following = next_nominal(schedule.triggers, following, following)
-    return Retimed(scheduled_next(moved._replace(next_nominal_at=following)), schedule.next_nominal_at, skips)
+    return Retimed(scheduled_at(moved, following), schedule.next_nominal_at, skips)
 
 
 def _is_the_last_one_again(schedule: Schedule, following: int) -> bool:

@@ -6,6 +6,7 @@ import re
 from functools import lru_cache
 
 MASK = "***"
+_MAY_TELL = (str, dict, list, tuple)
 _TELLING = re.compile(
     r"authorization|cookie|credential|passw|passphrase|secret|signature|token|api[-_]?key", re.IGNORECASE
 )
@@ -33,7 +34,10 @@ def masked(value: object, *, telling: bool = False) -> object:
     if isinstance(value, dict):
         if len(value) == 1 and isinstance(value.get("secret"), str):
             return value
-        return {key: masked(one, telling=telling or _tells(str(key))) for key, one in value.items()}
+        return {
+            key: masked(one, telling=telling or _tells(str(key))) if isinstance(one, _MAY_TELL) else one
+            for key, one in value.items()
+        }
     if isinstance(value, list | tuple):
         return [masked(one, telling=telling) for one in value]
     return value

@@ -10,7 +10,7 @@ from backend.duration import format_duration
 from backend.engine.definition import ScheduleDefinition, dump_definition, load_definition, says_the_same
 from backend.engine.due import next_nominal
 from backend.engine.misfire import Lateness
-from backend.engine.plan import give_up, plan, scheduled_next
+from backend.engine.plan import give_up, plan, scheduled_at
 from backend.engine.timing import dump_timing, load_timing
 from backend.errors import Conflict, FieldError, FieldProblem, PreconditionFailed, Refused
 from backend.model.change import Change, Moment
@@ -277,7 +277,7 @@ def _scheduled(schedule: Schedule) -> Schedule:
     if schedule.max_runs is not None and schedule.runs_made >= schedule.max_runs:
         return schedule._replace(next_nominal_at=None, next_scheduled_at=None)
     following = next_nominal(schedule.triggers, schedule.cursor_at, schedule.effective_at)
-    return scheduled_next(schedule._replace(next_nominal_at=following))
+    return scheduled_at(schedule, following)
 
 
 def _replanned(schedule: Schedule) -> Schedule:

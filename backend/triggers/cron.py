@@ -253,6 +253,11 @@ def _why_never(fields: CronFields, *, silent: bool) -> str:
     return f"no date ever matches both day {fields.texts[3]} and weekday {fields.texts[5]} in month {fields.texts[4]}"
 
 
+@lru_cache(maxsize=1024)
+def _check_fields(expression: str) -> None:
+    parse_fields(resolve_hash(expression, ""))
+
+
 class CronTrigger(Trigger):
     """A cron expression in a time zone."""
 
@@ -270,7 +275,7 @@ class CronTrigger(Trigger):
     def _is_known(cls, text: str, info: ValidationInfo) -> str:
         # Each by itself, so that a document with both wrong hears of both.
         if info.field_name == "expression":
-            parse_fields(resolve_hash(text, ""))
+            _check_fields(text)
         else:
             timeline(text)
         return text
