@@ -12,7 +12,6 @@ from backend.errors import FieldProblem, Refused
 from backend.model.secret import NAMED, WHOLE, references_of
 from backend.service.validation import MOST_PROBLEMS, joined
 
-
 REFERRING = frozenset((*NAMED, *WHOLE))
 
 
