@@ -230,7 +230,7 @@ def in_milliseconds(seconds: list[float]) -> str:
 
 
 async def write(server: Server, number: int, connections: int) -> list[Rate]:
-    """Create schedules one by one with many connections, and in batches with one."""
+    """Create schedules one by one with many connections, and in batches with two."""
     async with Client(server, connections) as client:
         alive = await client.rate(number, lambda _: client.send("GET", "/livez"))
         body = {**TEMPLATE}
@@ -241,13 +241,14 @@ async def write(server: Server, number: int, connections: int) -> list[Rate]:
 
         single = await client.rate(number, create)
         page = await client.rate(number, lambda _: client.send("GET", f"{PREFIX}/schedules?limit=50&state=paused"))
-    async with Client(server, 1) as client:
+    # Two, so that the next batch is written by this process while the server is at one.
+    async with Client(server, 2) as client:
 
         def apply(n: int) -> Any:
             many = [{**body, "id": f"batch-{n}-{i}"} for i in range(BATCH)]
             return client.send("POST", f"{PREFIX}/schedules/batch?namespace=ns-{n}", {"schedules": many})
 
-        batch = await client.rate(max(4, 4 * number // BATCH), apply) * BATCH
+        batch = await client.rate(max(4, 6 * number // BATCH), apply) * BATCH
     return [
         Rate(f"creates, {connections} connections", single, alive, WANTED["single"]),
         Rate(f"pages of 50, {connections} connections", page, alive, None),

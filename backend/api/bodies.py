@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 from collections import Counter
 from typing import Any
 
@@ -59,6 +60,8 @@ def strict_json(raw: bytes) -> Any:  # noqa: ANN401 - JSON
     except orjson.JSONDecodeError as error:
         raise malformed(f"it is not valid JSON in UTF-8: {error}", "send one JSON document, encoded as UTF-8") from None
     # Which of two values counts differs from parser to parser: what a proxy has checked need not be what we would do.
+    if b"\\" not in raw and len(_END_OF_NAME.findall(raw)) == _count_names(document):
+        return document
     # This takes about five times as long as the reading, and finds nothing else that orjson would have let pass.
     try:
         json.loads(raw, object_pairs_hook=_names, parse_int=_nothing, parse_float=_nothing)
@@ -72,6 +75,24 @@ def strict_json(raw: bytes) -> Any:  # noqa: ANN401 - JSON
 def malformed(rule: str, fix: str) -> Malformed:
     """Word that a body is not what its route reads."""
     return Malformed([FieldProblem("body", rule, fix)])
+
+
+_END_OF_NAME = re.compile(rb'"\s*:')
+"""In JSON without escapes this is the end of a name, and nothing else: no text holds a quote."""
+
+
+def _count_names(document: object) -> int:
+    number, level = 0, [document]
+    while level:
+        below: list[object] = []
+        for value in level:
+            if isinstance(value, dict):
+                number += len(value)
+                below.extend(value.values())
+            elif isinstance(value, list):
+                below.extend(value)
+        level = below
+    return number
 
 
 class _Doubled(Exception):

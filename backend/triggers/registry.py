@@ -39,8 +39,12 @@ def parse_triggers(json_text: str) -> tuple[Trigger, ...]:
 
 def dump_triggers(triggers: Sequence[Trigger]) -> str:
     """Write triggers as canonical JSON: defaults written out, keys sorted, no spaces."""
-    documents = [trigger.model_dump(mode="json") for trigger in triggers]
-    return json.dumps(documents, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return f"[{','.join(map(_dumped, triggers))}]"
+
+
+@lru_cache(maxsize=1024)
+def _dumped(trigger: Trigger) -> str:
+    return json.dumps(trigger.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def next_after(triggers: Sequence[Trigger], instant: int) -> int | None:
