@@ -314,10 +314,10 @@ async def test_odd_steps_in_a_path_find_nothing(api, step):
 
 
 async def test_a_defect_of_ours_is_a_problem_document_without_its_text(api, monkeypatch):
-    async def broken(self: object) -> int:
+    async def broken(*_: object) -> int:
         raise RuntimeError("the password is hunter2")
 
-    monkeypatch.setattr("backend.store.port.AdminStore.now", broken)
+    monkeypatch.setattr("backend.store.port.NamespaceStore.change_one", broken)
     started: list[Any] = []
     with pytest.raises(RuntimeError):
         await _sent(api, started)

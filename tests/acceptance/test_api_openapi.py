@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from inspect import iscoroutinefunction
 from typing import Any, cast
 
 import pytest
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
 
-from backend.api.app import create_app
+from backend.api.app import NOUNS, create_app
 from backend.api.context import Context
 from backend.api.schemas import (
     BATCH_EXAMPLE,
@@ -151,3 +154,17 @@ async def test_the_documented_refusal_is_the_real_one(tmp_path, document):
     wrong = {"triggers": [{"kind": "cron", "expression": "61 * * * *"}], "target": SCHEDULE_EXAMPLE["target"]}
     async with api_on(tmp_path) as api:
         assert (await api.post("/schedules", wrong)).json == refusal
+
+
+def test_no_route_takes_a_thread_for_what_it_depends_on():
+    """A dependency that is no coroutine runs in a thread, which takes longer than all that ours do."""
+
+    def calls(dependant: Dependant) -> Iterator[Any]:
+        yield dependant.call
+        for inner in dependant.dependencies:
+            yield from calls(inner)
+
+    routes = [route for noun in NOUNS for route in noun.router.routes if isinstance(route, APIRoute)]
+    assert len(routes) > 40
+    found = {call for route in routes for call in calls(route.dependant)}
+    assert {call.__qualname__ for call in found if not iscoroutinefunction(call)} == set()

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from backend.errors import ConfigurationError, Conflict, StoreUnavailable
+from backend.store.audit_log import Entry, note
 from backend.store.open import check_database, migrate_database, open_store
-from backend.store.operation import Operation, Query, now
+from backend.store.operation import Operation, Query, now, think
 from backend.store.port import Store
 from backend.store.postgres import migrate as migration
 from backend.store.postgres.runner import PostgresRunner, open_runner
+from backend.store.postgres.session import MANY
 from backend.store.postgres.url import Target, read_url
 from backend.store.wakeup import EVERYTHING, RUNS, TIMES
 from tests.databases import POSTGRES, at, database, run_sql, server
@@ -70,6 +72,7 @@ async def test_what_an_operation_thinks_between_statements_does_not_hold_the_loo
 
     def planning() -> Operation[str]:
         yield from put("plan")
+        yield from think()
         begun.set()
         assert over.wait(30), "the loop did not go on while this waited"
         return "planned"
@@ -81,6 +84,19 @@ async def test_what_an_operation_thinks_between_statements_does_not_hold_the_loo
     assert await planned == "planned"
 
 
+@pytest.mark.parametrize(("number", "here"), [(1, True), (MANY, True), (MANY + 1, False)])
+async def test_only_what_makes_something_of_many_rows_takes_a_thread(
+    runner: PostgresRunner, number: int, here: bool
+) -> None:
+    mine = threading.current_thread()
+
+    def noting() -> Operation[bool]:
+        yield from note([Entry(None, "key", "k", "created", by="test")] * number, START)
+        return threading.current_thread() is mine
+
+    assert await runner.write(noting()) is here
+
+
 async def test_a_caller_that_goes_away_while_an_operation_thinks_undoes_it_when_it_has_thought(
     runner: PostgresRunner,
 ) -> None:
@@ -88,6 +104,7 @@ async def test_a_caller_that_goes_away_while_an_operation_thinks_undoes_it_when_
 
     def planning() -> Operation[None]:
         yield from put("left")
+        yield from think()
         begun.set()
         over.wait(30)
         yield from put("further")
@@ -215,8 +232,13 @@ async def test_other_servers_hear_of_new_times_and_waiting_runs(url: str) -> Non
     world = World(here, clock, url)
     async with asyncio.timeout(30):
         assert await heard.get() == EVERYTHING  # what was said before it listened
-        await world.put()
+        await world.put(overlap_policy="allow_all")
         assert await heard.get() == {TIMES}
+        clock.go(minutes=1)
+        await world.turn()
+        assert await heard.get() == {RUNS}
+        # No engine sleeps for so long that it would have to be woken for this one.
+        await world.put("far", triggers=[{"kind": "interval", "every": "1d"}])
         clock.go(minutes=1)
         await world.turn()
         assert await heard.get() == {RUNS}
