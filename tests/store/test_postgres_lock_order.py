@@ -16,7 +16,7 @@ from backend.errors import Conflict, NotFound
 from backend.model.ids import DEFAULT_NAMESPACE
 from backend.model.run import AttemptState
 from backend.store.leasing import Lessee, claim_runs, finish_attempts
-from backend.store.operation import Operation
+from backend.store.operation import Operation, think
 from backend.store.postgres.runner import PostgresRunner, open_runner
 from backend.store.postgres.url import read_url
 from backend.store.retention import Retention, prune
@@ -59,6 +59,7 @@ async def first_then(
 
     def standing() -> Operation[T]:
         result = yield from first
+        yield from think()
         done.set()
         assert commit.wait(60)
         return result
