@@ -45,7 +45,7 @@ def test_a_second_worker_shares_the_runs_and_drains(tmp_path: Path, sink: Sink) 
 def test_the_runs_of_a_killed_worker_are_taken_over_and_its_commands_are_gone(tmp_path: Path) -> None:
     with (
         Server(tmp_path, worker_concurrency="1", lease="3s") as server,
-        Server(tmp_path, command=WORKER, lease="3s") as worker,
+        Server(tmp_path, command=WORKER, worker_concurrency="1", lease="3s") as worker,
     ):
         script = "echo $$ >>pids; [ $SCHEDULER_ATTEMPT != 1 ] || sleep 300"
         target = {"kind": "command", "argv": ["/bin/sh", "-c", script], "cwd": str(tmp_path)}
@@ -88,16 +88,19 @@ def test_a_worker_with_a_refused_setting_ends_with_2(tmp_path: Path) -> None:
 
 
 def test_a_worker_tells_of_itself_on_a_port_of_its_own_if_it_has_one(tmp_path: Path, sink: Sink) -> None:
-    with Server(tmp_path, worker_concurrency="1") as server:
-        server.ready()
+    sink.on("/first", Answer(after=600))
+    with Server(tmp_path, worker_concurrency="1", shutdown_grace="1s") as server:
+        server.ready().create("long", sink.target("/first"), timeout="1h")
+        server.post("/schedules/long/trigger")
+        until("the server's only place taken", lambda: sink.at("/first"))
         with Server(tmp_path, command=WORKER, worker_port="0") as worker:
             worker.at(int(worker.heard("worker_listening")["url"].rpartition(":")[2]))
             until("readiness", lambda: worker.health("/readyz") == 200)
             assert [worker.health(path) for path in ("/livez", "/metrics", "/api/v1/runs")] == [200, 200, 404]
             server.create("hook", sink.target(), overlap_policy="allow_all")
+            server.post("/schedules/hook/trigger")
 
             def counted() -> bool:
-                server.post("/schedules/hook/trigger")
                 page = _ask(worker.where, "GET", "/metrics", {}, None).body
                 return 'scheduler_attempts_total{outcome="succeeded",target="http"}' in str(page)
 
