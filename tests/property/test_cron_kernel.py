@@ -167,7 +167,7 @@ def compiled(rule: tuple[Field, ...], name: str, gap: str = "shift", overlap: st
         assume(False)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(cases(), st.sampled_from(["shift", "skip"]), st.sampled_from(["first", "second", "both"]))
 def test_occurrences_are_those_of_a_walk_through_every_minute(case, gap, overlap):
     rule, (name, start) = case
@@ -176,7 +176,7 @@ def test_occurrences_are_those_of_a_walk_through_every_minute(case, gap, overlap
     assert following(compiled(rule, name, gap, overlap), began, (start + 36 * 3600) * SECOND) == expected
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(cases(), st.integers(-7200, 7200), st.sampled_from(["first", "second", "both"]))
 def test_the_next_one_is_the_same_from_wherever_the_walk_begins(case, shift, overlap):
     rule, (name, start) = case
@@ -198,7 +198,7 @@ def swallows_midnight(change: int, name: str) -> bool:
     return before.date() != after.date()
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(cases(plain=True))
 def test_occurrences_are_those_of_cronsim_where_the_dialects_agree(case):
     rule, (name, start) = case

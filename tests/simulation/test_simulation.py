@@ -66,7 +66,7 @@ def test_a_replica_s_own_clock_does_not_matter(monkeypatch):
 
 
 def test_the_histories_are_full_of_trouble():
-    reports = [simulate(seed) for seed in range(80)]
+    reports = [simulate(seed) for seed in range(50)]
     words = {str(word) for report in reports for step in report.trace for word in step[1:4]}
     wanted = {
         "before",
