@@ -15,8 +15,18 @@ from backend.service.feed import Taste, feed_from
 
 router = APIRouter(prefix="/events", tags=["events"])
 MOST_OF_A_KEY, MOST = 8, 200
+# Before OpenAPI 3.2, the schema of a stream is that of one event.
+EVENT = {
+    "type": "object",
+    "required": ["id", "event", "data"],
+    "properties": {
+        "id": {"type": "string", "pattern": "^[0-9]{1,18}$", "description": "Where to go on; microseconds since 1970."},
+        "event": {"type": "string", "examples": ["run.finished"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
 DOCUMENTED = refusals(401, 403, 404, 422, 429, 503) | {
-    200: {"description": "Events as they happen.", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
+    200: {"description": "Events as they happen.", "content": {"text/event-stream": {"schema": EVENT}}}
 }
 
 
