@@ -51,6 +51,7 @@ ENDS = ("ended_since", "failed_since")
 SORTS: Sequence[tuple[str, Mapping[str, int]]] = (
     ("queued_since", {"lane": 0}),
     ("queued_since", {"lane": 1}),
+    ("queued_since", {"lane": 2}),
     ("started_since", {}),
     *((name, {}) for name in ENDS),
 )

@@ -104,7 +104,7 @@ def look_for_late() -> Operation[int]:
     facts: list[NoticeFact] = []
     for namespace, least in wanted:
         before = instant - max(least, LEAST_LATENESS)
-        rows = yield Query("late_runs", {"namespace": namespace, "before": before, "limit": MOST_LATE})
+        rows = yield Query("late_runs", {"namespace": namespace, "before": before, "lane": 0, "limit": MOST_LATE})
         facts += [late_fact(key, id_, nominal_at, instant - at) for key, id_, nominal_at, at in rows]
     return (yield from notify(facts, instant))
 

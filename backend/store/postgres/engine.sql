@@ -87,7 +87,8 @@ insert into runs (key, id, schedule_key, namespace, nominal_at, backfill_id, tri
 select (range_of(x.nominal_at) << 40) | nextval('run_numbers'),
        x.id, x.schedule_key, x.namespace, x.nominal_at, x.backfill_id, x.trigger_type, x.state, x.reason,
        x.scheduled_at, x.queued_at, x.available_at, x.finished_at, x.retry_until_at, x.chained, x.missed_count,
-       x.missed_first_at, x.missed_last_at, x.input, x.revision, case x.trigger_type when 'backfill' then 1 else 0 end,
+       x.missed_first_at, x.missed_last_at, x.input, x.revision,
+       case x.trigger_type when 'backfill' then 1 when 'notification' then 2 else 0 end,
        coalesce((select target_kind from schedules s where s.key = x.schedule_key),
                 (select n.errand::json #>> '{1,kind}' from notification_routes n where n.key = -x.schedule_key))
 from json_to_recordset(:rows::json) as x (

@@ -84,7 +84,7 @@ select namespace, min(late_by) from notification_routes where late_by is not nul
 -- Runs of schedules that should have begun by now and still wait.
 select r.schedule_key, r.id, r.nominal_at, r.scheduled_at
 from runs r join schedules s on s.key = r.schedule_key
-where r.lane = 0 and r.namespace = :namespace and r.state = 'queued' and r.chained = 0
+where r.lane = :lane::integer and r.namespace = :namespace and r.state = 'queued' and r.chained = 0
   and r.available_at < :before::bigint and r.scheduled_at < :before::bigint
 order by r.available_at
 limit :limit

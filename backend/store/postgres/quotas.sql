@@ -26,7 +26,7 @@ where u.namespace = x.namespace
 
 -- name: count_running
 -- How many runs of these namespaces are at work.
-select n.id, (select count(*) from runs r where r.namespace = n.id and r.state = 'running')
+select n.id, (select count(*) from runs r where r.namespace = n.id and r.state = 'running' and r.lane < 2)
 from unnest(:namespaces::text[]) n (id)
 
 -- name: count_schedules_of_namespace

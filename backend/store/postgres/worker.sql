@@ -20,11 +20,11 @@ with recursive walk (kind) as (
 select kind from walk where kind > ''
 
 -- fragment: full
--- Are as many runs of a namespace at work as may be?
-exists (select 1 from namespaces n
+-- Are as many runs of a namespace at work as may be? Notifications (lane 2) neither count nor wait for that.
+(:lane::integer < 2 and exists (select 1 from namespaces n
         where n.id = f.namespace
           and (n.limits::json ->> 'concurrent_runs')::bigint
-              <= (select count(*) from runs r where r.state = 'running' and r.namespace = n.id))
+              <= (select count(*) from runs r where r.state = 'running' and r.lane < 2 and r.namespace = n.id)))
 
 -- lock: waiting_namespaces
 -- Nothing to lock; but for the rest of a claim, the planner must not sort what an index has in order.
@@ -53,7 +53,7 @@ with recursive walk (turn, namespace, ready, found) as (
   cross join lateral (select not {{full}} as ready) c
   where w.found < :limit::bigint and (w.turn = 0 or w.namespace < :after::text) and f.namespace is not null),
 at_limit as materialized (
-  select r.namespace from runs r where r.state = 'running' group by r.namespace
+  select r.namespace from runs r where :lane::integer < 2 and r.state = 'running' and r.lane < 2 group by r.namespace
   having count(*) >= (select (n.limits::json ->> 'concurrent_runs')::bigint from namespaces n where n.id = r.namespace)),
 due as (
   select d.namespace from unnest(:kinds::text[]) k (kind) cross join lateral (
@@ -73,7 +73,8 @@ crowded (turn, namespace, available_at, steps) as (
       order by namespace, available_at limit 1) d
     order by namespace, available_at limit 1) f
   where c.steps < :limit::bigint + 20 and (c.turn = 0 or c.namespace < :after::text))
-select r.namespace, (select (n.limits::json ->> 'concurrent_runs')::bigint from namespaces n where n.id = r.namespace)
+select r.namespace, (select (n.limits::json ->> 'concurrent_runs')::bigint from namespaces n
+                     where n.id = r.namespace and :lane::integer < 2)
 from (
   select namespace from walk where ready
   union

@@ -65,7 +65,7 @@ insert into runs (id, schedule_key, namespace, nominal_at, backfill_id, trigger_
                   missed_last_at, input, revision, lane, target_kind)
 values (:id, :schedule_key, :namespace, :nominal_at, :backfill_id, :trigger_type, :state, :reason, :scheduled_at,
         :queued_at, :available_at, :finished_at, :retry_until_at, :chained, :missed_count, :missed_first_at,
-        :missed_last_at, :input, :revision, case :trigger_type when 'backfill' then 1 else 0 end,
+        :missed_last_at, :input, :revision, case :trigger_type when 'backfill' then 1 when 'notification' then 2 else 0 end,
         coalesce((select target_kind from schedules where key = :schedule_key),
                  (select errand ->> '$[1].kind' from notification_routes where key = -:schedule_key)))
 on conflict (schedule_key, nominal_at, backfill_id) do nothing

@@ -12,10 +12,22 @@ where a.namespace = :namespace and a.changed_at > :since and a.kind = 'schedule'
 order by a.changed_at, a.key
 limit :limit
 
+-- fragment: queued_kinds
+-- The kinds of target that new runs of a lane wait for: by each of them the index finds a namespace's.
+queued_kinds (kind) as (
+  select ''
+  union all
+  select (select min(target_kind) from runs
+          where state = 'queued' and chained = 0 and lane = :lane and target_kind > k.kind)
+  from queued_kinds k where k.kind is not null)
+
 -- name: queued_since
 -- Runs of a lane that were queued, and still wait.
-select {{fed_columns}} {{fed_runs}}
-where r.lane = :lane and r.namespace = :namespace and r.state = 'queued' and r.chained = 0
+with recursive {{queued_kinds}}
+select {{fed_columns}}
+from queued_kinds k cross join runs r left join schedules s on s.key = r.schedule_key
+left join notification_routes n on n.key = -r.schedule_key
+where r.lane = :lane and r.target_kind = k.kind and r.namespace = :namespace and r.state = 'queued' and r.chained = 0
   and r.available_at > :since
 order by r.available_at
 limit :limit
@@ -29,14 +41,15 @@ limit :limit
 
 -- name: ended_since
 -- Runs that ended, or never ran, oldest first; not those that failed.
+-- By the time alone: of a namespace there may be very many, and of late only few.
 select {{fed_columns}} {{fed_runs}}
-where r.state in ('succeeded', 'cancelled', 'skipped', 'missed') and r.finished_at > :since and r.namespace = :namespace
+where r.state in ('succeeded', 'cancelled', 'skipped', 'missed') and r.finished_at > :since and +r.namespace = :namespace
 order by r.finished_at
 limit :limit
 
 -- name: failed_since
 -- Runs that failed, oldest first.
 select {{fed_columns}} {{fed_runs}}
-where r.state in ('failed', 'timed_out', 'dead') and r.finished_at > :since and r.namespace = :namespace
+where r.state in ('failed', 'timed_out', 'dead') and r.finished_at > :since and +r.namespace = :namespace
 order by r.finished_at
 limit :limit

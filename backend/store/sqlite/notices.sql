@@ -80,9 +80,10 @@ select namespace, min(late_by) from notification_routes where late_by is not nul
 
 -- name: late_runs
 -- Runs of schedules that should have begun by now and still wait.
+with recursive {{queued_kinds}}
 select r.schedule_key, r.id, r.nominal_at, r.scheduled_at
-from runs r join schedules s on s.key = r.schedule_key
-where r.lane = 0 and r.namespace = :namespace and r.state = 'queued' and r.chained = 0
+from queued_kinds k cross join runs r cross join schedules s on s.key = r.schedule_key
+where r.lane = :lane and r.target_kind = k.kind and r.namespace = :namespace and r.state = 'queued' and r.chained = 0
   and r.available_at < :before and r.scheduled_at < :before
 order by r.available_at
 limit :limit

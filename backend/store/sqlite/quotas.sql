@@ -20,7 +20,7 @@ update namespace_use set minute = :minute, starts = :starts where namespace = :n
 
 -- name: count_running
 -- How many runs of these namespaces are at work.
-select wanted.value, (select count(*) from runs r where r.namespace = wanted.value and r.state = 'running')
+select wanted.value, (select count(*) from runs r where r.namespace = wanted.value and r.state = 'running' and r.lane < 2)
 from json_each(:namespaces) wanted
 
 -- name: count_schedules_of_namespace

@@ -16,11 +16,11 @@ with recursive walk (kind) as (
 select kind from walk where kind > ''
 
 -- fragment: full
--- Are as many runs of a namespace at work as may be?
-exists (select 1 from namespaces n
+-- Are as many runs of a namespace at work as may be? Notifications (lane 2) neither count nor wait for that.
+(:lane < 2 and exists (select 1 from namespaces n
         where n.id = w.namespace
           and n.limits ->> '$.concurrent_runs'
-              <= (select count(*) from runs where state = 'running' and runs.namespace = n.id))
+              <= (select count(*) from runs where state = 'running' and runs.lane < 2 and runs.namespace = n.id)))
 
 -- name: waiting_namespaces
 -- The next namespaces of which a lane has runs of these kinds to claim now, in turn after the one that was served last.
@@ -40,7 +40,7 @@ with recursive walk (turn, namespace, begins, found) as (
            from json_each(:kinds) kind)), 0, w.found + (not w.begins and not {{full}})
   from walk w where w.namespace is not null and w.found < :limit and (w.turn = 0 or w.namespace < :after)),
 at_limit (namespace) as (
-  select namespace from runs where state = 'running' group by namespace
+  select namespace from runs where :lane < 2 and state = 'running' and lane < 2 group by namespace
   having count(*) >= (select n.limits ->> '$.concurrent_runs' from namespaces n where n.id = runs.namespace)),
 due (namespace) as (
   select r.namespace from json_each(:kinds) kind cross join runs r
@@ -69,7 +69,7 @@ ready (namespace) as (
     select 1 from json_each(:kinds) kind cross join runs
     where {{delayed}} and lane = :lane and target_kind = kind.value and namespace = c.namespace
       and available_at <= :now))
-select namespace, (select n.limits ->> '$.concurrent_runs' from namespaces n where n.id = ready.namespace)
+select namespace, (select n.limits ->> '$.concurrent_runs' from namespaces n where n.id = ready.namespace and :lane < 2)
 from ready order by namespace <= :after, namespace limit :limit
 
 -- name: claim_runs

@@ -151,7 +151,7 @@ create table runs (
   finished_at integer,
   retry_until_at integer not null, -- no retry is planned at or after
   chained integer not null, -- 0: alone; n: one of a chain of which n are at work at a time
-  lane integer not null default 0, -- 0: live; 1: backfill, claimed after the live ones, and nothing waits for it
+  lane integer not null default 0, -- 0: live; 1: backfill, claimed after the live ones, and nothing waits for it; 2: notification, which no limit of runs at work holds up
   attempt integer not null default 0,
   losses integer not null default 0, -- attempts whose worker fell silent
   released integer not null default 0, -- attempts that a draining worker gave back
@@ -197,7 +197,7 @@ create index runs_failed on runs (finished_at) where state in ('failed', 'timed_
 create index runs_leased on runs (lease_until) where state = 'running';
 -- How many wait, or are at work, in a namespace.
 create index runs_waiting_in on runs (namespace, state) where state in ('buffered', 'held');
-create index runs_running on runs (namespace) where state = 'running';
+create index runs_running on runs (namespace, lane) where state = 'running';
 -- For lists of one state, which may be rare among very many runs. A run that succeeds never enters them.
 create index runs_unsuccessful on runs (namespace, state, id)
   where state in ('failed', 'timed_out', 'dead', 'cancelled', 'skipped', 'missed');
