@@ -16,7 +16,7 @@ from backend.errors import FieldError
 SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 FIX = 'give seconds (90), a number with a unit ("90s", "15m", "2h", "1d"), or ISO 8601 ("PT15M")'
 LONGEST = timedelta(days=36500)
-LONGEST_TEXT = 100
+LONGEST_TEXT = 64
 FAR = 1e10
 """Seconds beyond `LONGEST` that a timedelta still holds; what is longer counts as this."""
 

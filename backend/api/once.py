@@ -51,16 +51,21 @@ class Once:
         noting = Noting(Ticket(seal.ticket, fingerprint, now), lambda view: seal.noted(word(view)))
         try:
             view = await act(caller if many else caller.noting(noting))
-            if many:
-                await store.note(noting, view)
         except Repeated as repeated:
             return seal.replayed(repeated.noted)
         except SchedulerError:
-            # What was done is done, whatever hinders us from looking at it again.
-            if noting.noted is not None:
+            # What is committed is done, whatever hinders us from looking at it again. What is not is not.
+            if noting.noted is not None and noting.kept:
                 return seal.answer(noting.noted)
             raise
-        return word(view) if noting.noted is None else seal.answer(noting.noted)
+        if many:
+            try:
+                await store.note(noting, view)
+            except Repeated as repeated:
+                return seal.replayed(repeated.noted)
+            except SchedulerError:
+                pass  # it is done, and asked again it finds that nothing is left to do
+        return seal.answer(noting.noted) if noting.noted is not None and noting.kept else word(view)
 
     def _ticket_id(self, caller: Caller) -> str:
         url = self.request.url

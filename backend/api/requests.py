@@ -182,10 +182,11 @@ async def caller(
     chosen = principal.namespace or (None if namespace is None else NamespaceId(namespace))
     check_text(chosen, "namespace")
     arrival: Arrival = request.state.arrival
-    terms = arrival.terms.get(chosen or DEFAULT_NAMESPACE)
+    about = DEFAULT_NAMESPACE if chosen is None else chosen
+    terms = arrival.terms.get(about)
     if terms is None:
-        raise no_such_namespace(str(chosen))
-    store = context.store.namespace(chosen or DEFAULT_NAMESPACE, terms)
+        raise no_such_namespace(about)
+    store = context.store.namespace(about, terms)
     return Caller(principal, store, context, chosen, arrival.now)
 
 

@@ -53,16 +53,15 @@ class Allowances:
         hosts = parse(EgressBody, document).allowed_hosts
         for place, host in enumerate(hosts or ()):
             _check(host, f"allowed_hosts[{place}]")
-        await self._check_private(hosts or ())
-        await self.store.egress().put(hosts)
+        # Within the transaction: what somebody closes meanwhile is not opened again.
+        await self.store.egress().put(hosts, lambda opened: self._check_private(hosts or (), opened))
         self.around.events.emit(EgressChanged(self.store.namespace, None if hosts is None else len(hosts), self.by))
         return await self.get()
 
-    async def _check_private(self, hosts: Sequence[str]) -> None:
-        """Raise Forbidden for a network that only an admin of all namespaces may open."""
+    def _check_private(self, hosts: Sequence[str], opened: Sequence[str]) -> None:
+        """Raise Forbidden for a network that only an admin of all namespaces may open, and that is not open."""
         if self.everywhere:
             return
-        opened = set(await self.store.egress().hosts() or ())
         for host in hosts:
             network = network_of(host)
             # Both ends public does not make all between them so: a network of one's own has no use but this.

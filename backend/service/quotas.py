@@ -65,10 +65,10 @@ def _comes_closer(trigger: Trigger, minimum: int, after: int) -> bool:
 def _come_closer(one: Trigger, other: Trigger, minimum: int, after: int, looked_at: int) -> bool:
     if isinstance(one, IntervalTrigger) and isinstance(other, IntervalTrigger):
         return _least_distance(one, other) < minimum
-    firsts = (one.next_after(after), other.next_after(after))
-    if firsts[0] is None or firsts[1] is None:
+    first, second = one.next_after(after), other.next_after(after)
+    if first is None or second is None:
         return False
-    begin = max(firsts) - 1  # from then on there are both: an interval begins with its anchor
+    begin = max(first, second) - 1  # from then on there are both: an interval begins with its anchor
     return _is_near(one, other, minimum, begin, looked_at) or _is_near(other, one, minimum, begin, looked_at)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from backend.model.egress import read_egress
+from backend.store.egress import load_egress
 from backend.store.port import NamespaceStore
 from backend.targets.base import TargetRules
 
 
 async def rules_in(store: NamespaceStore, rules: TargetRules) -> TargetRules:
     """Add to the server's rules which hosts the namespace may call."""
-    hosts = (await store.terms()).egress
-    return rules if hosts is None else replace(rules, egress=read_egress(hosts))
+    egress = (await store.terms()).egress
+    return rules if egress is None else replace(rules, egress=load_egress(egress))

@@ -68,7 +68,7 @@ def _text(document: Mapping[str, Any] | None) -> str | None:
     if document is None:
         return None
     text = orjson.dumps(dict(document)).decode()
-    return orjson.dumps(masked(dict(document))).decode() if may_tell(text.replace(UNSIGNED, "")) else text
+    return orjson.dumps(masked(document)).decode() if may_tell(text.replace(UNSIGNED, "")) else text
 
 
 def differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

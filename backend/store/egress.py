@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -11,7 +11,10 @@ from backend.errors import FieldError
 from backend.model.egress import ANYWHERE, Egress, read_egress
 from backend.model.ids import NamespaceId
 from backend.store.audit_log import Entry, note
+from backend.store.namespaces import hold_namespace
 from backend.store.operation import Operation, Query, Runner, now
+
+Check = Callable[[Sequence[str]], None]
 
 
 def get_egress(namespace: str) -> Operation[list[str] | None]:
@@ -20,9 +23,11 @@ def get_egress(namespace: str) -> Operation[list[str] | None]:
     return json.loads(rows[0][0]) if rows and rows[0][0] is not None else None
 
 
-def put_egress(namespace: str, hosts: Sequence[str] | None) -> Operation[None]:
-    """Replace the allow-list of a namespace; None takes it away."""
+def put_egress(namespace: str, hosts: Sequence[str] | None, check: Check) -> Operation[None]:
+    """Replace the allow-list of a namespace, None takes it away; `check` raises unless the old one may become it."""
+    yield from hold_namespace(namespace)
     before = yield from get_egress(namespace)
+    check(before or ())
     text = None if hosts is None else json.dumps(list(hosts))
     yield Query("put_egress", {"namespace": namespace, "egress": text})
     after = None if hosts is None else list(hosts)
@@ -52,6 +57,6 @@ class EgressStore:
         """Read the list; None when there is none."""
         return await self.runner.read(get_egress(self.namespace))
 
-    async def put(self, hosts: Sequence[str] | None) -> None:
-        """Replace the list; None takes it away."""
-        await self.runner.write(put_egress(self.namespace, hosts))
+    async def put(self, hosts: Sequence[str] | None, check: Check) -> None:
+        """Replace the list, None takes it away; what `check` raises of the old list changes nothing."""
+        await self.runner.write(put_egress(self.namespace, hosts, check))

@@ -66,7 +66,7 @@ class Claim(NamedTuple):
 
 
 LIVE, BACKFILL, NOTICES = 0, 1, 2
-"""Lanes: runs of the second are claimed only where the first leaves room; no limit of runs at work holds up the third."""
+"""Lanes: runs of the second are claimed where the first leaves room; no limit of runs at work holds up the third."""
 NOTICES_GET = 4
 """One place in so many is for notifications first."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -26,11 +26,11 @@ class NamespaceRow(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """What holds for all that is in a namespace. `limits` is a JSON object; `egress` None: every public host."""
+    """What holds for all that is in a namespace, as it is stored. `egress` None: every public host."""
 
     timezone: str
     limits: str
-    egress: Sequence[str] | None
+    egress: str | None
 
 
 Decide = Callable[[NamespaceRow], NamespaceRow]
@@ -65,12 +65,7 @@ def get_namespace(namespace: str) -> Operation[NamespaceRow]:
 def terms_of(ids: Collection[str]) -> Operation[dict[str, Terms]]:
     """Read what holds in these namespaces; unknown ones are left out."""
     rows = yield Query("terms_of", {"namespaces": sorted(ids)})
-    return {id_: Terms(timezone, limits, read_hosts(egress)) for id_, timezone, limits, egress in rows}
-
-
-def read_hosts(egress: str | None) -> Sequence[str] | None:
-    """Read an allow-list as it is stored."""
-    return None if egress is None else tuple(json.loads(egress))
+    return {id_: Terms(*terms) for id_, *terms in rows}
 
 
 def terms_in(namespace: str) -> Operation[Terms]:

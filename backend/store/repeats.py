@@ -80,6 +80,8 @@ class Noting:
     ticket: Ticket
     word: Callable[[Any], Noted]
     noted: Noted | None = None
+    kept: bool = False
+    """Both what was done and the note are in the database: the transaction has been committed."""
 
     def around(self, operation: Operation[T], show: Show[T]) -> Operation[T]:
         """Put the look before an operation, and the note behind it."""
@@ -93,7 +95,11 @@ class Noting:
 
 async def write(runner: Runner, noting: Noting | None, operation: Operation[T], show: Show[T]) -> T:
     """Run an operation, once if the request may come again."""
-    return await runner.write(operation if noting is None else noting.around(operation, show))
+    if noting is None:
+        return await runner.write(operation)
+    result = await runner.write(noting.around(operation, show))
+    noting.kept = True
+    return result
 
 
 def shown(view: Callable[[T], V]) -> Show[T]:
@@ -122,4 +128,4 @@ class RepeatStore:
         def nothing() -> Operation[None]:
             yield from ()
 
-        await self.runner.write(noting.around(nothing(), shown(lambda _: view)))
+        await write(self.runner, noting, nothing(), shown(lambda _: view))

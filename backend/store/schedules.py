@@ -22,6 +22,10 @@ LONGEST_WALK = 20_000
 """Schedules that are looked at for one page where no index serves the filter."""
 
 
+LONG = 20_000
+"""Characters of a definition that take long to write into the log."""
+
+
 class DryRun(Exception):
     """Carries the result of a transaction out of it, and by being raised undoes it."""
 
@@ -64,6 +68,8 @@ def change_schedules(namespace: str, store_id: str, wish: Wish) -> Operation[lis
     written = yield from _write(changes, moment.now)
     yield from _retarget(changes, kinds)
     before = {id_: one.schedule for id_, one in current.items()}
+    if any(len(change.schedule.definition) > LONG for change in written):
+        yield from think()
     yield from note(schedule_entries(written, before), moment.now)
     if wish.dry_run:
         raise DryRun(written)

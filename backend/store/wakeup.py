@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 RUNS, TIMES, LEASES = "runs", "times", "leases"
 """Runs wait for a worker; the next time of a schedule has moved; a run is to be stopped."""
-NEAR = 60_000_000
-"""Microseconds; no engine sleeps longer (`SCHEDULER_POLL_INTERVAL` has that limit), so later times are not told."""
+NEAR = 120_000_000
+"""Microseconds. No engine sleeps for more than half of it (`SCHEDULER_POLL_INTERVAL`): later times are not told."""
 EVERYTHING = frozenset({RUNS, TIMES, LEASES})
 
 Hear = Callable[[frozenset[str]], None]

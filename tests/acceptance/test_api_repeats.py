@@ -11,6 +11,9 @@ import pytest
 
 from backend.api.app import NOUNS
 from backend.api.request_ids import PREFIX
+from backend.errors import StoreUnavailable
+from backend.store.operation import Operation
+from backend.store.repeats import Noting
 from tests.acceptance.api_client import Answer, Client, api_on, draft
 from tests.databases import sql, url_in
 
@@ -205,6 +208,24 @@ async def test_an_answer_that_never_arrived_comes_with_the_next_try(api: Client,
     assert (again.status, is_replay(again)) == (202, True)
     assert (await api.get(f"/runs/{again.json['id']}")).json["trigger_type"] == "manual"
     assert await count(api, "/schedules/hourly/runs") == runs + 1
+
+
+async def test_what_was_not_committed_is_not_answered_as_done(api: Client, monkeypatch: Any) -> None:
+    """All is written, and the answer noted; then the commit fails, as on a full disk or with a lost connection."""
+    around = Noting.around
+
+    def cut_off(self: Noting, operation: Operation[Any], show: Any) -> Operation[Any]:
+        yield from around(self, operation, show)
+        raise StoreUnavailable("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Noting, "around", cut_off)
+        with pytest.raises(AssertionError, match="503.*the disk is full"):
+            await post(api, "/schedules", draft("uncommitted"), "uncommitted")
+    assert (await api.get("/schedules/uncommitted")).status == 404
+    again = await post(api, "/schedules", draft("uncommitted"), "uncommitted")
+    assert (again.status, is_replay(again)) == (201, False)
+    assert (await api.get("/schedules/uncommitted")).status == 200
 
 
 async def test_a_rehearsal_is_not_noted(api: Client) -> None:

@@ -148,3 +148,6 @@ async def test_a_namespace_is_deleted_when_it_is_empty(api: Client) -> None:
     assert (await api.delete("/namespaces/brief")).status == 204
     assert [(await api.get(path)).status for path in ("/namespaces/brief", "/nowhere")] == [404, 404]
     assert (await api.get("/schedules", namespace="brief")).status == 404
+    # What a variable that is not set leaves is no namespace, and not the default one.
+    for path in ("/schedules", "/keys", "/audit"):
+        assert (await api.get(path, namespace="")).status == 404

@@ -52,6 +52,15 @@ async def test_a_hash_is_of_no_use_in_another_database(world: World) -> None:
     assert text.rpartition("_")[2] not in repr(rows)
 
 
+async def test_a_revoked_key_of_a_file_is_never_forgotten_and_so_never_let_in_anew(world: World) -> None:
+    admin = world.store.admin()
+    row = await admin.adopt_key("of a file", "host:/data/admin.key")
+    await world.store.keys(None).revoke(row.id)
+    world.clock.go(hours=24 * 400)
+    await made(world)
+    assert (await admin.adopt_key("of a file", "host:/data/admin.key")).revoked_at is not None
+
+
 async def test_a_revoked_key_stays_revoked_from_the_first_time(world: World) -> None:
     text, row = await made(world)
     assert await world.store.keys(None).revoke(row.id)

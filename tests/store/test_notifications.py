@@ -208,6 +208,25 @@ async def test_a_deleted_route_sends_nothing_more_and_a_run_of_it_under_way_ends
     assert world.sql("select state from runs order by state") == [("skipped",), ("succeeded",)]
 
 
+async def test_no_limit_of_runs_at_work_holds_a_notification_up_and_none_counts(world: World) -> None:
+    limits = '{"concurrent_runs": 1}'
+    await world.store.namespaces().change(DEFAULT_NAMESPACE, lambda row: row._replace(limits=limits))
+    await route(world)
+    await world.put("job", overlap_policy="allow_all")
+    for _ in range(3):
+        await use_cases(world).test("oncall")
+        world.clock.go(seconds=1)
+    notices = await world.claim()
+    assert {run.trigger_type for run in notices.runs} == {"notification"}
+    for seconds in (1, 2):
+        world.clock.go(seconds=seconds)
+        await world.trigger()
+    assert [run.trigger_type for run in (await world.claim()).runs] == ["manual"]
+    await use_cases(world).test("oncall")
+    assert [run.trigger_type for run in (await world.claim()).runs] == ["notification"]
+    assert sorted(await world.states()) == ["queued", "running"]
+
+
 async def test_a_route_that_exists_is_not_made_again_and_the_same_put_changes_nothing(world: World) -> None:
     await route(world)
     body = {"id": "oncall", "events": ["late"], "target": {"kind": "http", "url": "http://127.0.0.1:9/"}}
@@ -228,7 +247,7 @@ def _every_line() -> Any:
 async def test_what_a_route_s_target_refers_to_and_whom_it_may_call_comes_with_the_claim(world: World) -> None:
     ours = world.store.namespace(DEFAULT_NAMESPACE)
     await ours.secrets().put(NewValue("hook", "sealed", "k1", "tester"))
-    await ours.egress().put(["example.org"])
+    await ours.egress().put(["example.org"], lambda _: None)
     target = {"kind": "http", "url": "https://example.org/hook", "signing_secret": {"secret": "hook"}}
     await route(world, target=target)
     await use_cases(world).test("oncall")
@@ -248,7 +267,7 @@ async def test_a_route_names_secrets_and_hosts_that_there_are_and_keeps_its_secr
     await route(world, target=target)
     with pytest.raises(Conflict, match="notification route oncall"):
         await ours.secrets().delete("hook")
-    await ours.egress().put(["example.com"])
+    await ours.egress().put(["example.com"], lambda _: None)
     with pytest.raises(Refused, match=r"target\.url"):
         await route(world, "other", target=target)
 

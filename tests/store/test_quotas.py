@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from backend.errors import OverLimit, Refused
-from backend.model.instants import MINUTE, SECOND
+from backend.model.instants import MINUTE, SECOND, rfc3339
 from backend.model.run import AttemptState
-from tests.store.world import World
+from tests.store.world import START, World
 
 pytestmark = pytest.mark.anyio
 
@@ -21,6 +21,11 @@ HOURLY = [{"kind": "cron", "expression": "0 * * * *"}]
 
 async def limit(world: World, limits: str) -> None:
     await world.store.namespaces().change("default", lambda row: row._replace(limits=limits))
+
+
+def at(seconds: int) -> str:
+    """Write an instant so many seconds after the worlds begin."""
+    return rfc3339(START + seconds * SECOND)
 
 
 async def outcomes(*attempts: Any) -> Counter[str]:
@@ -134,4 +139,26 @@ async def test_a_schedule_that_fires_too_often_is_refused_and_the_trigger_named(
             await world.put("new", triggers=triggers)
         assert [problem.field for problem in why.value.problems] == [field]
     await world.put("new", triggers=[{"kind": "interval", "every": "5m"}])
+    # What begins only now meets what has been firing all day, and two intervals meet some day.
+    together = [
+        [{"kind": "cron", "expression": "*/5 * * * *"}, {"kind": "interval", "every": "10m", "anchor": at(200)}],
+        [{"kind": "interval", "every": "10m", "anchor": at(200)}, {"kind": "cron", "expression": "0 0 * * *"}],
+        [
+            {"kind": "interval", "every": "1d", "anchor": at(0)},
+            {"kind": "interval", "every": "86401s", "anchor": at(9)},
+        ],
+        [
+            {"kind": "cron", "expression": "*/10 * * * *"},
+            *({"kind": "interval", "every": "10m", "anchor": at(60 * n)} for n in range(20)),
+        ][:20],
+    ]
+    for triggers in together:
+        with pytest.raises(Refused, match="together they fire"):
+            await world.put("new", triggers=triggers)
+    for n, apart in enumerate((300, 600)):
+        both = [
+            {"kind": "interval", "every": "10m", "anchor": at(0)},
+            {"kind": "interval", "every": "20m", "anchor": at(apart)},
+        ]
+        await world.put(f"apart-{n}", triggers=both)
     await world.put("old", triggers=SECONDLY, timeout="1m")

@@ -19,7 +19,7 @@ DOCUMENTS: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@given(DOCUMENTS)
+@given(st.dictionaries(TEXTS, DOCUMENTS))
 def test_where_the_quick_look_finds_nothing_there_is_nothing_to_mask(document: Any) -> None:
     if not may_tell(orjson.dumps(document).decode()):
         assert masked(document) == document
@@ -31,3 +31,16 @@ def test_a_name_tells_however_long_it_is_and_for_all_below() -> None:
         name: {"a": ["***", {"c": "***"}]},
         "y" * 200: "e",
     }
+
+
+def test_a_reference_stays_only_where_a_target_may_have_one() -> None:
+    reference = {"secret": "tok"}
+    target = {"headers": {"X-Key": reference}, "body": [1, {"a": reference}], "signing_secret": [reference, reference]}
+    assert masked({"target": target}) == {"target": target}
+    for elsewhere in ({"input": reference}, {"tags": reference}, {"target": {"headers": {"secret": "plain"}}}):
+        assert "***" in str(masked(elsewhere)), elsewhere
+
+
+def test_a_number_is_masked_where_it_may_be_a_password() -> None:
+    found = masked({"target": {"body": {"password": 1234, "max_tokens": 5, "secret": True, "n": {"passwd": [1.5]}}}})
+    assert found == {"target": {"body": {"password": "***", "max_tokens": 5, "secret": True, "n": {"passwd": ["***"]}}}}

@@ -64,8 +64,8 @@ update api_keys set last_used_at = :now::bigint
 where id = any(:ids::text[]) and (last_used_at is null or last_used_at < :now::bigint)
 
 -- name: forget_old_keys
--- Keys that have not been in force for long.
-delete from api_keys where revoked_at < :before::bigint or expires_at < :before::bigint
+-- Keys that have not been in force for long; not those of files: without its row, a revoked one would be let in anew.
+delete from api_keys where source is null and (revoked_at < :before::bigint or expires_at < :before::bigint)
 
 -- name: delete_keys_of
 -- What is left of a namespace's keys when it is deleted.

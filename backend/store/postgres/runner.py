@@ -12,7 +12,7 @@ from backend.errors import StoreUnavailable
 from backend.store.operation import Operation
 from backend.store.postgres.failures import answering, opening
 from backend.store.postgres.listener import Listener
-from backend.store.postgres.session import Session, settings_of
+from backend.store.postgres.session import Session, schema_of, settings_of
 from backend.store.postgres.url import Target
 from backend.store.wakeup import Hear
 
@@ -32,7 +32,7 @@ class PostgresRunner:
         self._target = target
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        settings = f"; {settings_of(target)}" if target.pooled else ""
+        settings = f"; {schema_of(target)}" + (f"; {settings_of(target)}" if target.pooled else "")
         self._write = f"begin isolation level read committed{settings}"
         self._read = f"begin isolation level repeatable read read only{settings}"
         self._listener = Listener(target)

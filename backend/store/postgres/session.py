@@ -21,8 +21,8 @@ T = TypeVar("T")
 STATEMENT_TIMEOUT, LOCK_TIMEOUT = "15s", "5s"
 IDLE_TIMEOUT = 3.0
 """Seconds after which a transaction of a server that has died or stands still is undone, and its locks are free."""
-MANY = 50
-"""Rows of which it takes longer to make something than to ask a thread for it."""
+MANY, LONG = 50, 20_000
+"""Rows, and characters of a text, of which it takes longer to make something than to ask a thread for it."""
 WAITING = frozenset({"queued", "retrying"})
 
 # What a statement's success means to other servers; of these that answer states, only if one waits for a worker.
@@ -42,12 +42,16 @@ _ANSWERS_STATES = {"insert_runs": 0, "finish_runs": 2}
 _ANSWERS_ROWS = frozenset({"promote_held", "promote_buffered", "cancel_run"})
 
 
+def schema_of(target: Target) -> str:
+    """Say in which schema a transaction is, in each anew: a pooler of which we were not told leads to no other's."""
+    return f'set local search_path = "{target.schema}"'
+
+
 def settings_of(target: Target) -> str:
     """Say how transactions are to run: each anew behind a pooler, where the next may have another connection."""
     each = "set local" if target.pooled else "set"
     return (
-        f'{each} search_path = "{target.schema}"; {each} jit = off; '
-        f"{each} statement_timeout = '{STATEMENT_TIMEOUT}'; {each} lock_timeout = '{LOCK_TIMEOUT}'; "
+        f"{each} jit = off; {each} statement_timeout = '{STATEMENT_TIMEOUT}'; {each} lock_timeout = '{LOCK_TIMEOUT}'; "
         f"{each} idle_in_transaction_session_timeout = {round(IDLE_TIMEOUT * 1000)}"
     )
 
@@ -65,6 +69,10 @@ def advance(operation: Operation[T], rows: list[Row] | None) -> Statement | Done
         return next(operation) if rows is None else operation.send(rows)
     except StopIteration as done:
         return Done(done.value)
+
+
+def _has_long_text(rows: list[Row]) -> bool:
+    return any(isinstance(value, str) and len(value) > LONG for row in rows for value in row)
 
 
 class Session:
@@ -99,7 +107,8 @@ class Session:
                 return step.result
             rows = await self._execute(step)
             written = len(step.rows) if isinstance(step, Batch) else 0
-            takes_long = self._locks and (isinstance(step, Think) or max(len(rows), written) > MANY)
+            many = max(len(rows), written) > MANY
+            takes_long = self._locks and (isinstance(step, Think) or many or _has_long_text(rows))
 
     async def _think(self, act: Callable[[], Statement | Done[T]]) -> Statement | Done[T]:
         """Let an operation think between two statements in a thread, since the event loop has others to serve."""

@@ -61,8 +61,8 @@ update api_keys set last_used_at = :now
 where id in (select value from json_each(:ids)) and (last_used_at is null or last_used_at < :now)
 
 -- name: forget_old_keys
--- Keys that have not been in force for long.
-delete from api_keys where revoked_at < :before or expires_at < :before
+-- Keys that have not been in force for long; not those of files: without its row, a revoked one would be let in anew.
+delete from api_keys where source is null and (revoked_at < :before or expires_at < :before)
 
 -- name: delete_keys_of
 -- What is left of a namespace's keys when it is deleted.
