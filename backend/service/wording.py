@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from backend.duration import format_duration, shown
 from backend.engine.definition import ID_PATTERN, TAG_NAME_PATTERN
+from backend.errors import FieldProblem, Refused
 from backend.model.secret import SecretRef
 
 Model = type[BaseModel]
@@ -194,6 +195,15 @@ WORDS: Mapping[str, Callable[[ErrorDetails, str], tuple[str, str]]] = {
     "less_than_equal": _limit,
     "less_than": _limit,
 }
+
+
+def check_known(field: str, value: str | None, known: Sequence[str]) -> None:
+    """Refuse a filter's value that nothing can have: it would silently match nothing. None does not count."""
+    if value is None or value in known:
+        return
+    near = nearest(value, known)
+    fix = f"did you mean {near}?" if near else f"give {', '.join(known[:-1])} or {known[-1]}"
+    raise Refused([FieldProblem(field, f"there is no {field} {shown(value)}", fix)])
 
 
 def nearest(name: str, known: Sequence[str]) -> str | None:
