@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
 from backend.cli.failures import WrongUsage
+from backend.cli.tags import tag_parts
 
 TIMES = Group("When", sort_key=1)
 TARGET = Group("What", sort_key=2)
@@ -75,7 +76,9 @@ class Details:
     """Everything else; what is not given is left to the server's defaults."""
 
     name: Annotated[str | None, Parameter(help="Name for people.")] = None
-    tag: Annotated[tuple[str, ...], Parameter(negative="", show_default=False, help="KEY=VALUE. May be repeated.")] = ()
+    tag: Annotated[
+        tuple[str, ...], Parameter(negative="", show_default=False, help="NAME=VALUE. May be repeated.")
+    ] = ()
     owner: Annotated[str | None, Parameter(help="Whose schedule it is.")] = None
     input: Annotated[str | None, Parameter(help="JSON object that every run is given.")] = None
     misfire_policy: Annotated[str | None, Parameter(help="fire_once, skip or fire_all.")] = None
@@ -138,7 +141,7 @@ def definition(id_: str, when: When, to: Json, details: Details) -> Json:
     """Write the whole schedule."""
     optional = {
         "name": details.name,
-        "tags": pairs("--tag", details.tag) or None,
+        "tags": pairs("--tag", map("=".join, map(tag_parts, details.tag))) or None,
         "owner": details.owner,
         "input": None if details.input is None else json_object("--input", details.input),
         "misfire_policy": details.misfire_policy,
@@ -149,7 +152,7 @@ def definition(id_: str, when: When, to: Json, details: Details) -> Json:
     return {"id": id_, "triggers": triggers(when), "target": to} | _given(optional)
 
 
-def pairs(option: str, items: Sequence[str]) -> dict[str, str]:
+def pairs(option: str, items: Iterable[str]) -> dict[str, str]:
     """Read NAME=VALUE items; the value may hold more equals signs, a name may come once."""
     found: dict[str, str] = {}
     for item in items:

@@ -13,6 +13,7 @@ from backend.cli.mistakes import at_least_one
 from backend.cli.options import DEFAULTS, Common, connect
 from backend.cli.output import Column, Row, print_line, print_table, tell
 from backend.cli.run_rows import print_runs
+from backend.cli.tags import tag_filter
 
 Json = dict[str, Any]
 Event = Literal["failure", "recovery", "missed", "late", "overlap", "auto_pause", "error"]
@@ -32,7 +33,7 @@ class Wanted:
     ]
     http: Annotated[str | None, Parameter(help="URL that is sent a CloudEvent.")] = None
     email: Annotated[tuple[str, ...], Parameter(negative="", help="Address that gets e-mail. May be repeated.")] = ()
-    tag: Annotated[str | None, Parameter(help="Only of schedules with this tag, name:value.")] = None
+    tag: Annotated[str | None, Parameter(help="Only of schedules with this tag, NAME=VALUE.")] = None
     owner: Annotated[str | None, Parameter(help="Only of schedules with this owner.")] = None
     after_failures: Annotated[int, Parameter(help="Failed runs in a row before failure is told.")] = 1
     late_by: Annotated[str, Parameter(help="How late a run must begin to be told of.")] = "5m"
@@ -44,7 +45,7 @@ def add(id_: Id, /, *, wanted: Wanted, common: Common = DEFAULTS) -> None:
     body: Json = {
         "id": id_,
         "events": list(dict.fromkeys(wanted.event)),
-        "tag": wanted.tag,
+        "tag": tag_filter(wanted.tag),
         "owner": wanted.owner,
         "after_failures": wanted.after_failures,
         "late_by": wanted.late_by,

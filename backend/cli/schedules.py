@@ -17,6 +17,7 @@ from backend.cli.output import print_fields, print_json, print_line, print_warni
 from backend.cli.run_rows import DROPPED, print_runs
 from backend.cli.runs import announce
 from backend.cli.schedule_rows import describe, next_text, occurrences, print_occurrences, print_schedules, silence
+from backend.cli.tags import tag_filter
 
 Json = dict[str, Any]
 Id = Annotated[str, Parameter(name="ID", help="The schedule's id.")]
@@ -67,7 +68,7 @@ class Filters:
     """Which schedules."""
 
     state: Annotated[State | None, Parameter(help="Where they stand.")] = None
-    tag: Annotated[str | None, Parameter(help="KEY=VALUE.")] = None
+    tag: Annotated[str | None, Parameter(help="NAME=VALUE.")] = None
     target: Annotated[str | None, Parameter(help="Kind of target: http, command or python.")] = None
     owner: Annotated[str | None, Parameter(help="Whose.")] = None
     name: Annotated[str | None, Parameter(help="Exact name.")] = None
@@ -78,7 +79,7 @@ class Filters:
         """Write the filters as the server reads them."""
         return {
             "state": self.state,
-            "tag": _colon(self.tag),
+            "tag": tag_filter(self.tag),
             "target": self.target,
             "owner": self.owner,
             "name": self.name,
@@ -88,15 +89,6 @@ class Filters:
 
 
 ALL = Filters()
-
-
-def _colon(tag: str | None) -> str | None:
-    """Write KEY=VALUE, as everywhere on the command line, the server's way; KEY:VALUE is that already."""
-    if tag is None or ":" in tag:
-        return tag
-    if "=" not in tag:
-        raise WrongUsage(f"--tag {tag!r} is not of the form KEY=VALUE")
-    return tag.replace("=", ":", 1)
 
 
 def list_(
@@ -181,7 +173,7 @@ def _next_times(answer: Json) -> None:
 class Selection:
     """Which schedules, in place of an id."""
 
-    tag: Annotated[str | None, Parameter(help="All with this tag: KEY=VALUE.")] = None
+    tag: Annotated[str | None, Parameter(help="All with this tag: NAME=VALUE.")] = None
     owner: Annotated[str | None, Parameter(help="All of this owner.")] = None
     target: Annotated[str | None, Parameter(help="All with this kind of target.")] = None
     name: Annotated[str | None, Parameter(help="All of exactly this name.")] = None
@@ -192,7 +184,7 @@ class Selection:
     def body(self) -> Json:
         """Write what is selected as the server reads it; empty when nothing is."""
         chosen = {
-            "tag": _colon(self.tag),
+            "tag": tag_filter(self.tag),
             "owner": self.owner,
             "target": self.target,
             "name": self.name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from secrets import token_hex
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -77,12 +78,17 @@ def show_list(page: Json) -> None:
 
 def make_key(
     *,
-    key_id: Annotated[str, Parameter(name="--id", help="What the key is called, such as a date.")] = "k1",
+    key_id: Annotated[
+        str,
+        Parameter(name="--id", help="What the key is called, such as a date; otherwise k and six digits at random."),
+    ] = "",
     json: AsJson = False,
 ) -> None:
     """Print a new key for SCHEDULER_SECRET_KEYS, whose first entry encrypts; the others still decrypt."""
     from backend.store.keyring import make_key as made  # noqa: PLC0415 - slow to import
 
+    # Named anew each time: a list of keys has no two of one id.
+    key_id = key_id or f"k{token_hex(3)}"
     if not key_id.replace("-", "").replace(".", "").replace("_", "").isalnum() or len(key_id) > 50:
         raise WrongUsage("--id has up to 50 letters, digits and . _ - ")
     key = made(key_id)

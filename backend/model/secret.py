@@ -54,6 +54,18 @@ TextOrSecret = Annotated[
 ]
 
 
+def _number(value: object) -> str:
+    return "references" if isinstance(value, list | tuple) else "reference"
+
+
+OneOrTwoSecrets = Annotated[
+    Annotated[SecretRef, Tag("reference")]
+    | Annotated[tuple[SecretRef, ...], Field(min_length=1, max_length=2), Tag("references")],
+    Discriminator(_number),
+]
+"""One, or two while one replaces the other."""
+
+
 def is_name(text: str) -> bool:
     """Say whether a secret may be called so."""
     return _NAME.match(text) is not None and not text.endswith("\n")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +12,30 @@ from pydantic import Field
 from backend.model.instants import rfc3339
 from backend.service.cursors import read_cursor, write_cursor
 from backend.service.views import View
+from backend.service.wording import check_known
 from backend.store.audit_log import AuditFilter, AuditPlace, AuditRow, AuditStore
 
+_MADE = ("created", "updated", "deleted")
+VERBS: Mapping[str, Sequence[str]] = {
+    "schedule": (*_MADE, "moved", "paused", "resumed", "backfilled"),
+    "run": ("triggered", "retried", "cancelled"),
+    "calendar": _MADE,
+    "namespace": _MADE,
+    "notification": (*_MADE, "tested"),
+    "secret": _MADE,
+    "egress": ("updated",),
+    "key": ("created", "rotated", "revoked", "adopted"),
+}
+"""What is done to each kind of thing."""
 AT_ONCE = 500
 """Lines that are read at a time for an export."""
+
+
+def check_filter(wanted: AuditFilter) -> None:
+    """Refuse a kind that no line has, and a verb that no line of the kind has."""
+    check_known("kind", wanted.kind, tuple(VERBS))
+    verbs = [verb for kind, verbs in VERBS.items() if wanted.kind in {None, kind} for verb in verbs]
+    check_known("verb", wanted.verb, tuple(dict.fromkeys(verbs)))
 
 
 class ChangeView(View):

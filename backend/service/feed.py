@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -13,6 +14,13 @@ BEHIND = 5 * SECOND
 """How long a transaction may take to show what it noted: so far back each reading looks again."""
 AT_ONCE = 500
 MOST_AT_ONCE = 64 * AT_ONCE
+VERBS: Mapping[str, Sequence[str]] = {
+    "schedule": ("created", "updated", "moved", "paused", "resumed", "deleted", "backfilled"),
+    "run": ("queued", "started", "finished"),
+    "notification": ("queued", "started", "finished"),
+}
+KINDS = (*VERBS, *(f"{noun}.{verb}" for noun, verbs in VERBS.items() for verb in verbs))
+"""What may be asked for: a kind, or its first word."""
 REMEMBERED = 50_000
 """Events that are known to have been given; beyond, one may be given twice."""
 

@@ -14,6 +14,7 @@ from backend.model.schedule import Schedule, ScheduleState
 from backend.service import drafts
 from backend.service.cursors import read_cursor, write_cursor
 from backend.service.schedules import Schedules
+from backend.service.tags import TagFilter
 from backend.service.views import View
 from backend.store.schedules import ScheduleFilter, Wish
 
@@ -33,7 +34,7 @@ class Selection(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     state: ScheduleState | None = None
-    tag: Annotated[str, Field(max_length=300)] | None = Field(default=None, description="`name:value`")
+    tag: TagFilter | None = Field(default=None, description="`name:value`")
     target: Annotated[str, Field(max_length=50)] | None = Field(default=None, description="The kind of target.")
     owner: Text | None = Field(default=None, description="The whole owner.")
     name: Text | None = Field(default=None, description="The whole name.")

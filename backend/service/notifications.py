@@ -21,6 +21,7 @@ from backend.service.cursors import read_cursor, write_cursor
 from backend.service.references import check_secrets
 from backend.service.rules import rules_in
 from backend.service.schedules import Surroundings
+from backend.service.tags import TagFilter
 from backend.service.validation import joined, parse
 from backend.service.views import RunView, run_view
 from backend.store.notification_routes import RouteRow
@@ -32,13 +33,6 @@ from backend.targets.registry import NoticeTarget
 
 PATIENCE = RetryPolicy(max_attempts=10, initial=timedelta(seconds=10), maximum=timedelta(minutes=10))
 TIMEOUT = "30s"
-
-
-def _tag(text: str) -> str:
-    name, colon, _ = text.partition(":")
-    if not (name and colon and text.isprintable()):
-        raise FieldError(f"{text[:80]!r} is not name:value", 'give a tag such as "team:growth"')
-    return text
 
 
 def _sendable(target: HttpTarget | Any) -> HttpTarget | Any:  # noqa: ANN401 - one of two
@@ -57,9 +51,7 @@ class RouteBody(BaseModel):
 
     id: PublicId | None = Field(default=None, description="Unique in its namespace; a PUT has it in its path.")
     events: tuple[NoticeEvent, ...] = Field(min_length=1, max_length=20, description="What is told.")
-    tag: Annotated[str, Field(max_length=300), AfterValidator(_tag)] | None = Field(
-        default=None, description="`name:value`: only of schedules with this tag."
-    )
+    tag: TagFilter | None = Field(default=None, description="`name:value`: only of schedules with this tag.")
     owner: Name | None = Field(default=None, description="Only of schedules with this owner.")
     after_failures: int = Field(default=1, ge=1, le=1000, strict=True, description="Failed runs in a row.")
     late_by: Annotated[Duration, Field(ge=timedelta(seconds=10), le=timedelta(days=7))] = Field(

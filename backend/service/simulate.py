@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from array import array
 from collections import Counter
-from collections.abc import Generator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Generator, Mapping, Sequence
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from backend.duration import Duration
 from backend.engine.definition import ScheduleDefinition
@@ -64,13 +64,22 @@ class Window(BaseModel):
         return Range(self.from_, self.to)
 
 
+def _form(value: object) -> str:
+    return "each" if isinstance(value, Mapping) else "one"
+
+
+Durations = Annotated[
+    Annotated[Duration, Tag("one")] | Annotated[dict[str, Duration], Tag("each")], Discriminator(_form)
+]
+
+
 class SimulateRequest(Window):
     """What to replay. Nothing is stored, and nothing fires."""
 
     schedules: list[dict[str, Any]] | None = Field(
         default=None, max_length=MOST_DRAFTS, description="Drafts to replay instead of the active schedules."
     )
-    durations: Duration | dict[str, Duration] = Field(
+    durations: Durations = Field(
         default_factory=dict, description='How long runs take: one length for all, or by id, with "*" for all others.'
     )
     outage: Window | None = Field(default=None, description="While nothing could start.")

@@ -57,10 +57,14 @@ def problem_of(detail: ErrorDetails, at: str = "", model: type[BaseModel] | None
     return FieldProblem(field or "body", *rule_and_fix(detail, field, model))
 
 
-KIND_TAGS = frozenset({"cron", "interval", "once", "rrule", "date", "range", "calendar", "http", "command", "python"})
-MEMBER_TAGS = frozenset({"text", "reference"})
+KIND_TAGS = frozenset(
+    {"cron", "interval", "once", "rrule", "date", "range", "calendar", "http", "command", "python", "email"}
+)
+MEMBER_TAGS = frozenset({"text", "reference", "references"})
 TEXTS_OR_REFERENCES = frozenset({"headers", "env"})
 """Fields whose values are texts or name secrets."""
+ONES_OR_MANY = {"signing_secret": MEMBER_TAGS, "durations": frozenset({"one", "each"})}
+"""Fields that have two forms themselves, and what the forms are called."""
 
 
 def _without_tags(location: Sequence[int | str]) -> list[int | str]:
@@ -71,6 +75,8 @@ def _without_tags(location: Sequence[int | str]) -> list[int | str]:
         if step in KIND_TAGS and after_union:
             continue
         if step in MEMBER_TAGS and place > 1 and location[place - 2] in TEXTS_OR_REFERENCES:
+            continue
+        if place > 0 and step in ONES_OR_MANY.get(str(location[place - 1]), ()):
             continue
         path.append(step)
     return path

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from difflib import get_close_matches
 from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from backend.duration import shown
+from backend.duration import format_duration, shown
 from backend.engine.definition import ID_PATTERN, TAG_NAME_PATTERN
+from backend.errors import FieldProblem, Refused
+from backend.model.secret import SecretRef
 
 Model = type[BaseModel]
 
@@ -93,6 +96,8 @@ def _of_type(detail: ErrorDetails) -> tuple[str, str]:
     if not detail["loc"]:
         return f"it is {kind_of(value)}", "send a JSON object"
     it = shown(value) if isinstance(value, float) else kind_of(value)
+    if detail.get("ctx", {}).get("class_name") == SecretRef.__name__:
+        return f"it is {it}", 'give {"secret": NAME}'
     return f"it is {it}", TYPES[detail["type"]]
 
 
@@ -101,7 +106,8 @@ def _missing(_: ErrorDetails, __: str) -> tuple[str, str]:
 
 
 def _enum(detail: ErrorDetails, field: str) -> tuple[str, str]:
-    name = field.rpartition(".")[2].replace("_", " ")
+    name, index, _ = field.rpartition(".")[2].replace("_", " ").partition("[")
+    name = name.removesuffix("s") if index else name
     article = "an" if name[:1] in set("aeiou") else "a"
     return f"{shown(detail['input'])} is not {article} {name}", f"give {detail['ctx']['expected']}"
 
@@ -160,8 +166,17 @@ def _limit(detail: ErrorDetails, _: str = "") -> tuple[str, str]:
     context: Mapping[str, Any] = detail.get("ctx", {})
     for name, (rule, fix) in LIMITS.items():
         if name in context:
-            return f"{shown(detail['input'])} {rule} {context[name]}", f"{fix} {context[name]}"
+            bound = _bound(context[name])
+            return f"{shown(detail['input'])} {rule} {bound}", f"{fix} {bound}"
     return "it is not accepted", "give a valid value"
+
+
+def _bound(value: object) -> object:
+    """Write a bound as callers write it; pydantic gives that of a duration as Python would."""
+    if not str(value).startswith("datetime.timedelta("):
+        return value
+    parts = re.findall(r"(days|seconds|microseconds)=(\d+)", str(value))
+    return format_duration(timedelta(**{unit: int(number) for unit, number in parts}))
 
 
 WORDS: Mapping[str, Callable[[ErrorDetails, str], tuple[str, str]]] = {
@@ -180,6 +195,15 @@ WORDS: Mapping[str, Callable[[ErrorDetails, str], tuple[str, str]]] = {
     "less_than_equal": _limit,
     "less_than": _limit,
 }
+
+
+def check_known(field: str, value: str | None, known: Sequence[str]) -> None:
+    """Refuse a filter's value that nothing can have: it would silently match nothing. None does not count."""
+    if value is None or value in known:
+        return
+    near = nearest(value, known)
+    fix = f"did you mean {near}?" if near else f"give {', '.join(known[:-1])} or {known[-1]}"
+    raise Refused([FieldProblem(field, f"there is no {field} {shown(value)}", fix)])
 
 
 def nearest(name: str, known: Sequence[str]) -> str | None:

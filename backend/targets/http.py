@@ -18,7 +18,7 @@ from yarl import URL
 from backend.errors import FieldError
 from backend.model.instants import rfc3339, rfc3339_or_none
 from backend.model.run import Dispatch
-from backend.model.secret import SecretRef, TextOrSecret, revealed, values
+from backend.model.secret import OneOrTwoSecrets, SecretRef, TextOrSecret, revealed, values
 from backend.targets.base import Failed, Outcome, Succeeded, TargetRules, Tools, callback_names
 from backend.targets.http_rules import check_body, check_host, check_signed, checked_headers, checked_url, sendable
 from backend.targets.output import first_line, quote
@@ -51,7 +51,7 @@ class HttpTarget(BaseModel):
         description='Sent as JSON; null sends an envelope that describes the run. In it, `{"secret": name}` is '
         "replaced by its value.",
     )
-    signing_secret: SecretRef | Annotated[tuple[SecretRef, ...], Field(min_length=1, max_length=2)] | None = Field(
+    signing_secret: OneOrTwoSecrets | None = Field(
         default=None, description="Signs as Standard Webhooks; two while one replaces the other."
     )
     success_statuses: tuple[Status, ...] | None = Field(

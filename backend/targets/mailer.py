@@ -38,10 +38,19 @@ class Mailer:
             client = smtplib.SMTP(self.host, self.port, timeout=seconds)
         with client:
             if self.starttls and not self.implicit_tls:
-                client.starttls(context=context)
+                _encrypt(client, context)
             if self.user:
                 client.login(self.user, self.password)
             client.send_message(message)
+
+
+def _encrypt(client: smtplib.SMTP, context: ssl.SSLContext) -> None:
+    try:
+        client.starttls(context=context)
+    except smtplib.SMTPNotSupportedError:
+        raise smtplib.SMTPNotSupportedError(
+            "it knows no STARTTLS; in SCHEDULER_SMTP_URL use smtps://, or ?starttls=false to send unencrypted"
+        ) from None
 
 
 def read_mailer(url: str, sender: str) -> Mailer:

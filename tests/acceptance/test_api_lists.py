@@ -43,7 +43,6 @@ async def test_filters_find_what_they_name_and_nothing_else(api):
     assert await ids(api) == ["one", "two", "three"]
     assert await ids(api, tag="team:a") == ["one"]
     assert await ids(api, tag="team:a:b") == ["two"]
-    assert await ids(api, tag="team") == []
     assert await ids(api, owner="u2") == ["two"]
     assert await ids(api, name="First one") == ["one"]
     assert await ids(api, name="First") == []
@@ -55,6 +54,39 @@ async def test_filters_find_what_they_name_and_nothing_else(api):
     assert "three" not in await ids(api, due_before="2089-01-01T00:00:00Z")
     assert "three" in await ids(api, due_before="2090-01-01T00:00:00.000001Z")
     assert "three" not in await ids(api, due_before="2090-01-01T01:00:00+01:00")
+
+
+@pytest.mark.parametrize("tag", ["team", "team=a", ":a", ""])
+async def test_a_tag_that_is_not_name_and_value_is_refused_wherever_it_filters(asked: Client, tag: str):
+    route = {"id": "r", "events": ["failure"], "target": {"kind": "http", "url": "https://example.org"}}
+    for answer, field in (
+        (await asked.get("/schedules", tag=tag), "tag"),
+        (await asked.post("/schedules/pause", {"filter": {"tag": tag}}), "filter.tag"),
+        (await asked.post("/schedules/resume", {"filter": {"tag": tag}}), "filter.tag"),
+        (await asked.post("/notifications", {**route, "tag": tag}), "tag"),
+    ):
+        assert (answer.status, [*answer.errors]) == (422, [field])
+        assert "is not name:value" in answer.body.decode()
+
+
+@pytest.mark.parametrize(
+    ("path", "filters", "told"),
+    [
+        ("/events", {"kind": "run.finnished"}, "there is no kind 'run.finnished'; did you mean run.finished?"),
+        ("/events", {"kind": "nope"}, "give schedule, run, notification, schedule.created, "),
+        ("/audit", {"kind": "nope"}, "give schedule, run, calendar, namespace, notification, secret, egress or key"),
+        ("/audit", {"verb": "pause"}, "there is no verb 'pause'; did you mean paused?"),
+        (
+            "/audit",
+            {"kind": "run", "verb": "paused"},
+            "there is no verb 'paused'; give triggered, retried or cancelled",
+        ),
+    ],
+)
+async def test_a_value_that_nothing_can_have_is_refused_rather_than_matched_with_nothing(asked, path, filters, told):
+    answer = await asked.get(path, **filters)
+    assert answer.status == 422
+    assert told in answer.body.decode()
 
 
 async def test_a_changed_tag_is_found_by_its_new_value_only(api):
@@ -120,7 +152,8 @@ async def test_a_filter_that_says_nothing_sensible_is_refused_by_name(asked, pat
 @pytest.mark.parametrize("value", [b"%00", b"%ff", b"%ed%a0%80", b"\xff", b"%", b"%zz", b"\xf0\x9f\x98\x80"])
 @pytest.mark.parametrize("name", [b"q", b"name", b"owner", b"tag", b"target"])
 async def test_odd_bytes_in_a_query_find_nothing_and_break_nothing(asked, name, value):
-    answer = await asked.raw("GET", "/api/v1/schedules", query=name + b"=" + value, headers=asked.key_and())
+    text = b"team:" + value if name == b"tag" else value
+    answer = await asked.raw("GET", "/api/v1/schedules", query=name + b"=" + text, headers=asked.key_and())
     assert answer.status == 200
     assert answer.json["items"] == []
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import apsw
@@ -14,6 +16,8 @@ from backend.errors import Conflict
 from backend.model.ids import DEFAULT_NAMESPACE, NamespaceId
 from backend.model.run import AttemptState
 from backend.service import drafts
+from backend.service.audit_log import VERBS
+from backend.store import audit_log
 from backend.store.audit_log import AuditFilter, AuditPlace, AuditRow
 from backend.store.calendars import Replacement
 from backend.store.keys import NewKey, Successor
@@ -150,3 +154,10 @@ async def test_no_line_can_be_changed_and_only_age_deletes_one(world: World) -> 
     world.clock.go(days=2)
     await world.store.engine().prune(keep, 0, 100)
     assert await log(world) == []
+
+
+def test_every_kind_and_verb_that_is_noted_may_be_asked_for() -> None:
+    source = "".join(path.read_text() for path in Path(audit_log.__file__).parent.glob("*.py"))
+    noted = re.findall(r'\bEntry\([\w.]+, "(\w+)", [\w.]+, (?:"(\w+)")?', source)
+    assert {kind for kind, _ in noted} == set(VERBS)
+    assert all(verb in ("", *VERBS[kind]) for kind, verb in noted)

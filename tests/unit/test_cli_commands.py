@@ -110,6 +110,20 @@ def test_a_command_stands_behind_two_dashes_and_keeps_its_own_options(cli: Cli, 
     assert server.asked[0].body["triggers"] == [{"kind": "interval", "every": "15m", "anchor": "2026-01-01T00:00:00Z"}]
 
 
+@pytest.mark.parametrize("tag", ["team=a:b", "team:a:b"])
+def test_a_tag_is_given_with_an_equals_sign_or_a_colon_to_every_command(cli: Cli, server: Server, tag: str):
+    server.on("POST", "/notifications", 201, {})
+    server.on(
+        "POST", "/schedules/pause", 200, {"matched": 0, "changed": 0, "refused": 0, "items": [], "next_cursor": None}
+    )
+    server.on("POST", "/schedules", 201, schedule("x"))
+    cli("notifications", "add", "oncall", "--event", "failure", "--tag", tag, "--http", "https://example.org")
+    cli("pause", "--tag", tag)
+    cli("add", "x", "--every", "1m", "--tag", tag, "--", "true")
+    route, pause, made = [asked.body for asked in server.asked]
+    assert (route["tag"], pause["filter"]["tag"], made["tags"]) == ("team:a:b", "team:a:b", {"team": "a:b"})
+
+
 @pytest.mark.parametrize(
     "argv",
     [

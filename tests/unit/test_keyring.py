@@ -6,6 +6,7 @@ from base64 import b64decode, b64encode
 
 import pytest
 
+from backend.cli.main import run
 from backend.errors import ConfigurationError, Conflict
 from backend.settings import load_settings
 from backend.store.keyring import KeyRing, Unreadable, make_key
@@ -75,6 +76,14 @@ def test_a_key_of_another_form_is_refused_without_showing_it(text: str, monkeypa
     with pytest.raises(ConfigurationError, match="SCHEDULER_SECRET_KEYS: a key is no id:base64") as refused:
         load_settings()
     assert text not in str(refused.value)
+
+
+def test_make_key_names_each_key_anew_unless_it_is_told_a_name(capsys: pytest.CaptureFixture[str]) -> None:
+    for argv in (["secrets", "make-key"], ["secrets", "make-key"], ["secrets", "make-key", "--id", "2026-12"]):
+        assert run(argv) == 0
+    ids = [line.partition(":")[0] for line in capsys.readouterr().out.split()]
+    assert len(set(ids)) == 3
+    assert [len(ids[0]), ids[0][0], ids[2]] == [7, "k", "2026-12"]
 
 
 def test_two_keys_of_one_id_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,10 @@ from pydantic import BaseModel
 
 from backend.engine.definition import ScheduleDefinition
 from backend.errors import Refused
+from backend.service.notifications import RouteBody
+from backend.service.simulate import SimulateRequest
 from backend.service.validation import DEEPEST, KIND_TAGS, MOST_PROBLEMS, check_text, joined, parse, path_of
-from backend.targets.registry import KINDS as TARGET_KINDS
+from backend.targets.registry import ERRAND_KINDS
 from backend.triggers.exclusions import KINDS as EXCLUSION_KINDS
 from backend.triggers.registry import KINDS as TRIGGER_KINDS
 from tests.unit.engine_cases import MINUTELY, TARGET
@@ -38,12 +40,56 @@ def test_every_problem_is_named_with_the_place_in_the_batch():
 
 
 def test_every_kind_is_known_as_a_tag_so_that_no_path_shows_it():
-    assert set(TARGET_KINDS) | set(TRIGGER_KINDS) | set(EXCLUSION_KINDS) == KIND_TAGS
+    assert set(ERRAND_KINDS) | set(TRIGGER_KINDS) | set(EXCLUSION_KINDS) == KIND_TAGS
 
 
 def test_a_field_that_is_called_like_a_kind_keeps_its_name():
     [(field, _)] = refused({"triggers": [MINUTELY], "target": TARGET | {"headers": {"http": 5}}})
     assert field == "target.headers.http"
+
+
+def test_a_bound_of_a_duration_is_told_in_the_notation_that_callers_use():
+    assert route(late_by="5s") == ["late_by: '5s' is below 10s; give at least 10s"]
+    assert route(every="8d") == ["every: '8d' is above 7d; give at most 7d"]
+
+
+def test_a_wrong_item_of_a_list_is_no_such_thing_and_the_choices_are_named():
+    [problem] = route(events=["failed"])
+    assert problem.startswith("events[0]: 'failed' is not an event; give 'failure', ")
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ("x", 'target.signing_secret: it is text; give {"secret": NAME}'),
+        ([{"secret": "a"}] * 3, "target.signing_secret: it has 3 items; give at most 2"),
+        ([], "target.signing_secret: the list is empty; give at least one signing_secret"),
+        ([{"secret": "a"}, "x"], 'target.signing_secret[1]: it is text; give {"secret": NAME}'),
+        ({"secret": 1}, "target.signing_secret.secret: it is a number; give a text"),
+    ],
+)
+def test_one_finding_is_told_of_a_field_that_may_have_two_forms(given, problem):
+    assert route(target=TARGET | {"signing_secret": given}) == [problem]
+
+
+@pytest.mark.parametrize(
+    ("given", "place"), [("x", "durations"), ({"each": "x"}, "durations.each"), ([1], "durations")]
+)
+def test_lengths_of_runs_are_refused_once_and_by_their_place(given, place):
+    with pytest.raises(Refused) as caught:
+        parse(SimulateRequest, {"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z", "durations": given})
+    assert [problem.field for problem in caught.value.problems] == [place]
+
+
+def test_the_kind_of_a_notifications_target_is_no_part_of_the_place():
+    [problem] = route(target={"kind": "email", "to": ["x"]})
+    assert problem.startswith("target.to[0]: 'x' is not an e-mail address")
+
+
+def route(**odd: object) -> list[str]:
+    with pytest.raises(Refused) as caught:
+        parse(RouteBody, {"id": "a", "events": ["failure"], "target": TARGET} | odd)
+    return [f"{problem.field}: {problem.rule}; {problem.fix}" for problem in caught.value.problems]
 
 
 @pytest.mark.parametrize("document", [None, 1, "x", [], True])

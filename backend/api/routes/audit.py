@@ -12,7 +12,7 @@ from backend.api.requests import Administers, Cursor, Limit, Reads
 from backend.api.routes.runs import instant
 from backend.api.schemas import responses
 from backend.service.audit import Audits, AuditView
-from backend.service.audit_log import ChangeView
+from backend.service.audit_log import ChangeView, check_filter
 from backend.service.validation import check_text
 from backend.service.views import Page
 from backend.store.audit_log import AuditFilter
@@ -33,7 +33,9 @@ async def audit_filter(
     """Read which lines are asked for."""
     for name, text in {"kind": kind, "id": id, "by": by, "verb": verb}.items():
         check_text(text, name)
-    return AuditFilter(kind, id, by, verb, instant(from_, "from"), instant(to, "to"))
+    wanted = AuditFilter(kind, id, by, verb, instant(from_, "from"), instant(to, "to"))
+    check_filter(wanted)
+    return wanted
 
 
 async def as_lines(

@@ -11,7 +11,8 @@ from backend.api.event_stream import EventStream, Seat, written_news
 from backend.api.requests import Caller, Reads
 from backend.api.schemas import refusals
 from backend.errors import FieldProblem, Refused
-from backend.service.feed import Taste, feed_from
+from backend.service.feed import KINDS, Taste, feed_from
+from backend.service.wording import check_known
 
 router = APIRouter(prefix="/events", tags=["events"])
 MOST_OF_A_KEY, MOST = 8, 200
@@ -44,6 +45,7 @@ async def follow_events(
     ] = None,
 ) -> Response:
     """Follow what happens to schedules and runs, as server-sent events."""
+    check_known("kind", kind, KINDS)
     last = _last(last_event_id)
     seat = _seat(caller)
     feed = feed_from(caller.store.feed(), Taste(schedule, kind), last, caller.now)

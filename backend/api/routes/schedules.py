@@ -42,6 +42,7 @@ from backend.errors import FieldProblem, Refused
 from backend.model.schedule import ScheduleState
 from backend.service.backfill import BackfillRequest, BackfillView
 from backend.service.schedules import MOST_IN_A_BATCH, Batch, BatchItem
+from backend.service.tags import TagFilter
 from backend.service.validation import check_text, parse
 from backend.service.views import BatchView, OccurrenceView, Page, RunView, ScheduleView
 from backend.store.runs import RunFilter
@@ -99,7 +100,7 @@ def _applied(items: Sequence[BatchItem]) -> Response:
 async def list_schedules(  # noqa: PLR0913, PLR0917 - one per filter
     caller: Reads,
     state: Annotated[ScheduleState | None, Query(description="Where the schedule stands.")] = None,
-    tag: Annotated[str | None, Query(max_length=300, description="`name:value`")] = None,
+    tag: Annotated[TagFilter | None, Query(description="`name:value`")] = None,
     target: Annotated[str | None, Query(max_length=50, description="The kind of target.")] = None,
     owner: Annotated[str | None, Query(max_length=200, description="The whole owner.")] = None,
     name: Annotated[str | None, Query(max_length=200, description="The whole name.")] = None,
