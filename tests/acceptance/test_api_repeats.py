@@ -220,7 +220,7 @@ async def test_what_was_not_committed_is_not_answered_as_done(api: Client, monke
 
     with monkeypatch.context() as patch:
         patch.setattr(Noting, "around", cut_off)
-        with pytest.raises(AssertionError, match="503.*the disk is full"):
+        with pytest.raises(AssertionError, match=r"503.*the disk is full"):
             await post(api, "/schedules", draft("uncommitted"), "uncommitted")
     assert (await api.get("/schedules/uncommitted")).status == 404
     again = await post(api, "/schedules", draft("uncommitted"), "uncommitted")
