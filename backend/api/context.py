@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from backend.model.ids import NamespaceId
 from backend.service.schedules import Surroundings
 from backend.store.port import Store
 
@@ -19,6 +20,13 @@ class Health(NamedTuple):
     ready: bool
     status: str
     details: Mapping[str, Any]
+
+
+class Follower(NamedTuple):
+    """A key that follows events, and the namespace that it belongs to; None: to none."""
+
+    namespace: NamespaceId | None
+    key_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +41,8 @@ class Context:
     metrics_public: bool = False
     requests_per_second: int = 0
     """Of one key; 0: as many as it likes."""
-    streams: Counter[str] = field(default_factory=Counter)
-    """Streams of events that are open, by key."""
+    streams: Counter[Follower] = field(default_factory=Counter)
+    """Streams of events that are open."""
     simulating: asyncio.Lock = field(default_factory=asyncio.Lock)
+    simulated: set[NamespaceId] = field(default_factory=set)
+    """Namespaces whose simulation is on its way, or waits for another."""

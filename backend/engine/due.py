@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
 from typing import NamedTuple
 
+from backend.engine.cache import cached_by_length
 from backend.engine.timing import Timing, load_timing
 from backend.errors import FieldError
 from backend.triggers.exclusions import skip_excluded
@@ -18,6 +18,8 @@ MOST_ASKED = 20_000
 """Questions to triggers and exclusions that a search for the next time asks at the most: some 30 ms."""
 MOST_ASKED_IN_WALK = 1_000_000
 """Of a whole walk: eight times what the largest definition asks whose exclusions mostly let it fire."""
+SHORT = 1024
+"""Characters of a timing; what is remembered of longer ones is bounded by their length."""
 
 Delay = Callable[[int, int | None], int]
 """(nominal time, the following one) → how much later the occurrence is due, in microseconds."""
@@ -71,13 +73,13 @@ def _steps(timing: str, after: int, effective_at: int) -> Iterator[tuple[int | N
         after = instant
 
 
-@lru_cache(maxsize=1024)
+@cached_by_length(1024, longest=SHORT)
 def _same(text: str) -> str:
     """Give one object for equal texts: each is read from the database anew, and what `_next` remembers holds it."""
     return text
 
 
-@lru_cache(maxsize=65536)
+@cached_by_length(65536, longest=SHORT)
 def _next(text: str, after: int, recurring_after: int) -> tuple[int | None, int]:
     return _search(load_timing(text), after, recurring_after)
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from pydantic import TypeAdapter
 
+from backend.engine.cache import cached_by_length
 from backend.triggers.base import Trigger
 from backend.triggers.exclusions import AnyExclusion, Exclusion
 from backend.triggers.registry import dump_triggers, parse_triggers
@@ -38,7 +39,7 @@ def _dumped(exclusion: Exclusion) -> str:
     return json.dumps(exclusion.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
 
 
-@lru_cache(maxsize=10_000)
+@cached_by_length(10_000)
 def load_timing(text: str) -> Timing:
     """Read a timing; ValueError if this program cannot."""
     if text.startswith("["):
@@ -55,7 +56,7 @@ def load_timing(text: str) -> Timing:
         raise ValueError(f"it has not the shape of a timing: {fault!r}") from fault
 
 
-@lru_cache(maxsize=256)
+@cached_by_length(256)
 def _exclusions(text: str) -> tuple[AnyExclusion, ...]:
     # Thousands of schedules may carry the days of one calendar.
     return _adapter().validate_json(text)

@@ -19,6 +19,10 @@ SERVER = "scheduler"
 """Stands for the server itself, where nobody asked."""
 NEWEST = 2**62
 NOTE = "insert_audit"
+AT_ONCE = 10
+"""Lines that are read at a time: as many may be in memory beyond what a page holds."""
+MOST_BYTES = 4 * 2**20
+"""Of the documents of a page, which has one line at least."""
 
 
 class Entry(NamedTuple):
@@ -176,10 +180,17 @@ class AuditPlace(NamedTuple):
     key: int
 
 
+class AuditPage(NamedTuple):
+    """Lines, newest first, and where the next page begins; None after the last."""
+
+    rows: list[AuditRow]
+    following: AuditPlace | None
+
+
 def list_audit(
     reach: NamespaceId | None, wanted: AuditFilter, *, after: AuditPlace | None, limit: int
 ) -> Operation[list[AuditRow]]:
-    """Read one page of the log of a namespace, or with None of all, newest first."""
+    """Read lines of the log of a namespace, or with None of all, newest first."""
     first = AuditPlace(NEWEST if wanted.to_at is None else wanted.to_at, 0)
     place = after or first
     params = {
@@ -201,6 +212,33 @@ def list_audit(
     return [AuditRow._make(row) for row in rows]
 
 
+def page_audit(
+    reach: NamespaceId | None, wanted: AuditFilter, *, after: AuditPlace | None, limit: int
+) -> Operation[AuditPage]:
+    """Read one page. It ends early after MOST_BYTES, since a line may have two documents of 1 MiB."""
+    page: list[AuditRow] = []
+    size = 0
+    while True:
+        rows = yield from list_audit(reach, wanted, after=after, limit=min(AT_ONCE, limit + 1 - len(page)))
+        for row in rows:
+            size += _size(row)
+            if page and (len(page) == limit or size > MOST_BYTES):
+                return AuditPage(page, place_of(page[-1]))
+            page.append(row)
+        if len(rows) < AT_ONCE:
+            return AuditPage(page, None)
+        after = place_of(page[-1])
+
+
+def _size(row: AuditRow) -> int:
+    return len(row.was or "") + len(row.became or "")
+
+
+def place_of(row: AuditRow) -> AuditPlace:
+    """Tell where the lines after this one begin."""
+    return AuditPlace(row.changed_at, row.key)
+
+
 @dataclass(frozen=True, slots=True)
 class AuditStore:
     """The log within reach: of one namespace, or with None of all. It can only be read."""
@@ -208,6 +246,6 @@ class AuditStore:
     runner: Runner
     reach: NamespaceId | None
 
-    async def page(self, wanted: AuditFilter, *, after: AuditPlace | None, limit: int) -> list[AuditRow]:
-        """Read one page, newest first."""
-        return await self.runner.read(list_audit(self.reach, wanted, after=after, limit=limit))
+    async def page(self, wanted: AuditFilter, *, after: AuditPlace | None, limit: int) -> AuditPage:
+        """Read one page, newest first, which may end early."""
+        return await self.runner.read(page_audit(self.reach, wanted, after=after, limit=limit))

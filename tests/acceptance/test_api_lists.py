@@ -287,3 +287,34 @@ async def test_a_walk_that_no_index_shortens_ends_early_and_goes_on_by_its_curso
         found += [item["id"] for item in page["items"]]
         pages, cursor = pages + 1, page["next_cursor"]
     assert (found, pages > 2) == (["needle-w"], True)
+
+
+@pytest.mark.parametrize("limit", [24, 25, 26, 50, 500])
+async def test_a_page_has_as_many_schedules_as_were_asked_for_whatever_is_read_at_a_time(api, limit):
+    wanted = [f"job-{number:02d}" for number in range(55)]
+    batch = await api.post("/schedules/batch", {"schedules": [draft(id_) for id_ in wanted]})
+    assert batch.status == 200, batch.body
+    pages = await pages_of(api, "/schedules", limit=limit)
+    assert [len(page) for page in pages[:-1]] == [limit] * (54 // limit)
+    assert [item["id"] for page in pages for item in page] == wanted
+
+
+async def test_pages_of_long_definitions_and_of_their_changes_end_early_and_miss_none(api):
+    wanted = [f"job-{number}" for number in range(6)]
+    for id_ in wanted:
+        made = await api.put(f"/schedules/{id_}", draft(input={"text": "x" * 900_000}))
+        assert made.status == 201, made.body
+    pages = await pages_of(api, "/schedules", limit=500)
+    assert [[item["id"] for item in page] for page in pages] == [wanted[:4], wanted[4:]]
+    changes = await pages_of(api, "/audit", limit=500, kind="schedule")
+    assert [[item["id"] for item in page] for page in changes] == [wanted[:1:-1], wanted[1::-1]]
+
+
+async def pages_of(api: Client, path: str, **query: Any) -> list[list[dict[str, Any]]]:
+    pages, cursor = [], None
+    while True:
+        page = (await api.get(path, **query, **({"cursor": cursor} if cursor else {}))).json
+        pages.append(page["items"])
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return pages

@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 
-from backend.cli.client import Client
+from backend.api.context import Follower
+from backend.api.routes.events import MOST, MOST_OF_A_KEY, MOST_OF_A_NAMESPACE
+from backend.cli.client import Client as Connection
 from backend.cli.failures import Unreachable
 from backend.client.events import Event
-from tests.acceptance.api_client import api_on
+from backend.model.ids import NamespaceId
+from tests.acceptance.api_client import Client, api_on
 from tests.acceptance.server import Server
 
 pytestmark = pytest.mark.anyio
@@ -33,7 +36,7 @@ def url_of(server: Server) -> str:
 
 
 def test_events_come_as_they_happen_and_go_on_after_the_last_one(server: Server) -> None:
-    client = Client(url_of(server), api_key=server.key)
+    client = Connection(url_of(server), api_key=server.key)
     stream = client.events({}, None)
     assert list(next(stream)) == []
     client.post("schedules", body=JOB)
@@ -53,7 +56,7 @@ def _until_finished(stream: Iterator[Sequence[Event]]) -> Iterator[Event]:
 
 
 def test_a_server_that_drains_ends_its_streams(server: Server) -> None:
-    stream = Client(url_of(server), api_key=server.key).events({}, None)
+    stream = Connection(url_of(server), api_key=server.key).events({}, None)
     next(stream)
     ended = threading.Event()
 
@@ -76,8 +79,36 @@ async def test_a_key_has_a_few_streams_and_a_wrong_place_is_refused(tmp_path: Pa
         headers = {"last_event_id": "yesterday"}
         assert (await api.call("GET", "/events", query={"follow": "false"}, headers=headers)).status == 422
         key_id = (await api.get("/keys/self")).json["id"]
-        streams = api.app.state.context.streams if hasattr(api.app, "state") else None
-        if streams is not None:
-            assert streams.total() == 0
-            streams[key_id] = 8
-            assert (await api.get("/events")).status == 429
+        streams = api.app.state.context.streams
+        assert streams.total() == 0
+        streams[Follower(None, key_id)] = MOST_OF_A_KEY
+        assert (await api.get("/events")).status == 429
+
+
+async def test_a_tenant_has_a_share_of_the_streams_and_takes_nobody_else_s(tmp_path: Path) -> None:
+    async with api_on(tmp_path) as api:
+        keys = {name: await _key_of(api, name) for name in ("growth", "billing")}
+
+        async def status(key: str) -> int:
+            query = {"follow": "false"}
+            return (await api.call("GET", "/events", query=query, headers={"x_api_key": key})).status
+
+        streams = api.app.state.context.streams
+        for number in range(MOST_OF_A_NAMESPACE):
+            streams[Follower(NamespaceId("growth"), f"key-{number}")] = 1
+        assert [await status(key) for key in (keys["growth"], keys["billing"], api.key)] == [429, 200, 200]
+        for number in range(MOST):
+            streams[Follower(NamespaceId(f"tenant-{number}"), "key")] = 1
+        assert [await status(key) for key in (keys["billing"], api.key)] == [429, 200]
+        streams.clear()
+        for number in range(MOST // MOST_OF_A_KEY):
+            streams[Follower(None, f"key-{number}")] = MOST_OF_A_KEY
+        assert [await status(key) for key in (keys["billing"], api.key)] == [200, 429]
+
+
+async def _key_of(api: Client, namespace: str) -> str:
+    assert (await api.post("/namespaces", {"id": namespace})).status == 201
+    made = await api.post("/keys", {"name": namespace, "namespace": namespace, "scopes": ["read"]})
+    assert made.status == 201, made.body
+    key: str = made.json["key"]
+    return key

@@ -9,7 +9,7 @@ import pytest
 
 from backend.engine import simulate as replay
 from backend.service import simulate as service
-from tests.acceptance.api_client import Client, api_on, draft
+from tests.acceptance.api_client import Answer, Client, api_on, draft
 
 pytestmark = pytest.mark.anyio
 DAY = {"from": "2098-12-01T00:00:00Z", "to": "2098-12-02T00:00:00Z"}
@@ -154,3 +154,24 @@ async def test_the_event_loop_turns_again_and_again_while_a_simulation_goes_on(t
         # About thirty; with no pause in the replay it would have been a few, for the request itself.
         assert found["total"] > 1000
         assert turns > 8
+
+
+async def test_a_namespace_waits_for_one_simulation_at_a_time_and_others_are_not_refused_for_it(tmp_path):
+    async with api_on(tmp_path) as api:
+        await api.post("/namespaces", {"id": "growth"})
+        context = api.app.state.context
+
+        async def start(namespace: str) -> asyncio.Task[Answer]:
+            query = {"namespace": namespace}
+            task = asyncio.create_task(api.call("POST", "/simulate", document=DAY, query=query))
+            while namespace not in context.simulated:
+                await api.get("/keys/self")
+            return task
+
+        async with context.simulating:
+            going = [await start("default"), await start("growth")]
+            refused = await api.post("/simulate", DAY)
+            assert (refused.status, refused.headers["retry-after"]) == (429, "5")
+        assert [(await task).status for task in going] == [200, 200]
+        assert (await api.post("/simulate", DAY | {"to": "soon"})).status == 422
+        assert (await api.post("/simulate", DAY)).status == 200

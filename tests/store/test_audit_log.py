@@ -16,9 +16,9 @@ from backend.errors import Conflict
 from backend.model.ids import DEFAULT_NAMESPACE, NamespaceId
 from backend.model.run import AttemptState
 from backend.service import drafts
-from backend.service.audit_log import VERBS
+from backend.service.audit_log import VERBS, AuditLog
 from backend.store import audit_log
-from backend.store.audit_log import AuditFilter, AuditPlace, AuditRow
+from backend.store.audit_log import AT_ONCE, AuditFilter, AuditRow, AuditStore
 from backend.store.calendars import Replacement
 from backend.store.keys import NewKey, Successor
 from backend.store.retention import Retention
@@ -31,8 +31,9 @@ DAY = timedelta(days=1)
 
 async def log(world: World, *, reach: NamespaceId | None = DEFAULT_NAMESPACE, **wanted: Any) -> list[AuditRow]:
     """Read the whole log, oldest first."""
-    rows = await world.store.audit(reach).page(AuditFilter(**wanted), after=None, limit=10_000)
-    return rows[::-1]
+    page = await world.store.audit(reach).page(AuditFilter(**wanted), after=None, limit=10_000)
+    assert page.following is None
+    return page.rows[::-1]
 
 
 def told(rows: list[AuditRow]) -> list[tuple[str, str, str]]:
@@ -132,16 +133,49 @@ async def test_the_log_is_read_page_by_page_and_by_time(world: World) -> None:
         await world.put(f"job-{number}")
     whole = await log(world)
     store = world.store.audit(DEFAULT_NAMESPACE)
-    read: list[AuditRow] = []
-    while page := await store.page(
-        AuditFilter(), after=AuditPlace(read[-1].changed_at, read[-1].key) if read else None, limit=2
-    ):
-        read += page
-    assert read == whole[::-1]
+    pages = await pages_of(store, limit=2)
+    assert [len(page) for page in pages] == [2, 2, 1]
+    assert [row for page in pages for row in page] == whole[::-1]
     last = whole[-1].changed_at
     assert await log(world, to_at=last) == [row for row in whole if row.changed_at < last]
     assert await log(world, from_at=last) == [row for row in whole if row.changed_at >= last]
     assert told(await log(world, id="job-3")) == [("schedule", "job-3", "created")]
+
+
+async def pages_of(store: AuditStore, *, limit: int) -> list[list[AuditRow]]:
+    page = await store.page(AuditFilter(), after=None, limit=limit)
+    pages = [page.rows]
+    while page.following:
+        page = await store.page(AuditFilter(), after=page.following, limit=limit)
+        pages.append(page.rows)
+    return pages
+
+
+@pytest.mark.parametrize("lines", [AT_ONCE - 1, AT_ONCE, AT_ONCE + 1, 3 * AT_ONCE])
+async def test_pages_have_as_many_lines_as_were_asked_for_whatever_is_read_at_a_time(world: World, lines: int) -> None:
+    for number in range(lines):
+        await world.put(f"job-{number}")
+    for limit in (AT_ONCE - 1, AT_ONCE, 2 * AT_ONCE, 500):
+        pages = await pages_of(world.store.audit(DEFAULT_NAMESPACE), limit=limit)
+        assert [len(page) for page in pages[:-1]] == [limit] * ((lines - 1) // limit)
+        assert [row.object_id for page in pages for row in page] == [f"job-{n}" for n in reversed(range(lines))]
+
+
+async def test_a_page_ends_early_when_its_documents_are_long(world: World) -> None:
+    for number in range(AT_ONCE + 2):
+        await world.put(f"job-{number}", input={"text": "x" * 900_000})
+    pages = await pages_of(world.store.audit(DEFAULT_NAMESPACE), limit=500)
+    assert [len(page) for page in pages] == [4, 4, 4]
+    assert [row.object_id for page in pages for row in page] == [f"job-{n}" for n in reversed(range(AT_ONCE + 2))]
+
+
+async def test_a_page_has_a_line_however_long_it_is(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit_log, "MOST_BYTES", 1)
+    for number in range(3):
+        await world.put(f"job-{number}")
+    assert [len(page) for page in await pages_of(world.store.audit(DEFAULT_NAMESPACE), limit=2)] == [1, 1, 1]
+    texts = [text async for text in AuditLog(world.store.audit(DEFAULT_NAMESPACE)).lines(AuditFilter())]
+    assert [json.loads(text)["id"] for text in texts] == ["job-2", "job-1", "job-0"]
 
 
 async def test_no_line_can_be_changed_and_only_age_deletes_one(world: World) -> None:

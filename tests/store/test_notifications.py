@@ -235,7 +235,7 @@ async def test_a_route_that_exists_is_not_made_again_and_the_same_put_changes_no
     await route(world)
     await route(world, events=["late"])
     log = await world.store.audit(DEFAULT_NAMESPACE).page(_every_line(), after=None, limit=10)
-    assert [(row.kind, row.verb) for row in log] == [("notification", "updated"), ("notification", "created")]
+    assert [(row.kind, row.verb) for row in log.rows] == [("notification", "updated"), ("notification", "created")]
 
 
 def _every_line() -> Any:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
 from starlette.exceptions import HTTPException
 
+from backend.api.context import Follower
 from backend.api.event_stream import EventStream, Seat, written_news
 from backend.api.requests import Caller, Reads
 from backend.api.schemas import refusals
@@ -15,7 +18,7 @@ from backend.service.feed import KINDS, Taste, feed_from
 from backend.service.wording import check_known
 
 router = APIRouter(prefix="/events", tags=["events"])
-MOST_OF_A_KEY, MOST = 8, 200
+MOST_OF_A_KEY, MOST_OF_A_NAMESPACE, MOST = 8, 32, 200
 # Before OpenAPI 3.2, the schema of a stream is that of one event.
 EVENT = {
     "type": "object",
@@ -62,14 +65,30 @@ def _last(text: str | None) -> int | None:
 
 
 def _seat(caller: Caller) -> Seat:
-    streams, key = caller.context.streams, caller.principal.key_id
-    if streams[key] >= MOST_OF_A_KEY or streams.total() >= MOST:
-        text = f"a key follows events {MOST_OF_A_KEY} times at most, all keys together {MOST} times; end another first"
-        raise HTTPException(429, text, {"Retry-After": "10"})
+    streams = caller.context.streams
+    follower = Follower(caller.principal.namespace, caller.principal.key_id)
+    if full := _full(streams, follower):
+        raise HTTPException(429, f"{full}; end another first", {"Retry-After": "10"})
 
     def leave() -> None:
-        streams[key] -= 1
-        if streams[key] <= 0:
-            del streams[key]
+        streams[follower] -= 1
+        if streams[follower] <= 0:
+            del streams[follower]
 
-    return Seat(lambda: streams.update([key]), leave)
+    return Seat(lambda: streams.update([follower]), leave)
+
+
+def _full(streams: Counter[Follower], follower: Follower) -> str | None:
+    """Say which bound is reached. Keys of no namespace have places of their own, which no tenant can take."""
+    if streams[follower] >= MOST_OF_A_KEY:
+        return f"a key follows events {MOST_OF_A_KEY} times at most"
+    tenant = follower.namespace is not None
+    if tenant and _open(streams, lambda one: one.namespace == follower.namespace) >= MOST_OF_A_NAMESPACE:
+        return f"the keys of a namespace follow events {MOST_OF_A_NAMESPACE} times at most"
+    if _open(streams, lambda one: (one.namespace is not None) == tenant) >= MOST:
+        return f"the keys of {'all namespaces' if tenant else 'no namespace'} follow events {MOST} times at most"
+    return None
+
+
+def _open(streams: Counter[Follower], among: Callable[[Follower], bool]) -> int:
+    return sum(number for one, number in streams.items() if among(one))
