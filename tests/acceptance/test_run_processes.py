@@ -31,6 +31,11 @@ main()
 """
 
 
+def _heed_hangups() -> None:
+    """Let the program hear of a closed terminal also where the tests were started with nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 class Script:
     """A running program whose lines are read as they come, in a process group of its own."""
 
@@ -43,6 +48,7 @@ class Script:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=_heed_hangups,  # noqa: PLW1509 - a signal is set, and nothing else
         )
         self.lines: list[str] = []
         self.errors: list[str] = []
