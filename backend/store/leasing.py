@@ -67,6 +67,7 @@ class Claim(NamedTuple):
 
 LIVE, BACKFILL, NOTICES = 0, 1, 2
 """Lanes: runs of the second are claimed where the first leaves room; no limit of runs at work holds up the third."""
+LANES = (LIVE, BACKFILL, NOTICES)
 NOTICES_GET = 4
 """One place in so many is for notifications first."""
 
@@ -81,31 +82,30 @@ def claim_runs(lessee: Lessee, limit: int, backfills: int | None = None) -> Oper
     instant = yield from now()
     kinds = (yield from waiting_kinds()) if lessee.kinds is None else lessee.kinds
     lessee = lessee._replace(kinds=kinds)
+    lanes = (LIVE, NOTICES) if backfills == 0 else LANES
+    next_at = yield from _next_at(lanes, kinds, instant)
+    if next_at is None or next_at > instant:
+        return Claim(instant, [], {}, next_at, lessee.served)
     # Of less than four places, the one is for notifications in one of four milliseconds.
     share = limit // NOTICES_GET or int(limit > 0 and instant // 1000 % NOTICES_GET == 0)
-    notices, notice = yield from _lease(lessee, instant, NOTICES, share)
-    left = limit - len(notices or ())
-    runs, live = yield from _lease(lessee, instant, LIVE, left)
-    left -= len(runs or ())
-    later, backfill = yield from _lease(lessee, instant, BACKFILL, min(left, left if backfills is None else backfills))
-    left -= len(later or ())
-    if share == 0 or (notices and len(notices) == share):
-        more, notice = yield from _lease(lessee._replace(served=Served(notices=notice)), instant, NOTICES, left)
-        notices = None if notices is None and more is None else [*(notices or ()), *(more or ())]
-    idle = runs is None and later is None and notices is None
-    runs = [*(notices or ()), *(runs or ()), *(later or ())]
+    most = {LIVE: limit, NOTICES: share or limit, BACKFILL: limit if backfills is None else backfills}
+    runs: list[ClaimedRun] = []
+    served, idle = list(lessee.served), True
+    for lane in (NOTICES, LIVE, BACKFILL) if share else (LIVE, NOTICES, BACKFILL):
+        found, served[lane] = yield from _lease(lessee, instant, lane, min(most[lane], limit - len(runs)))
+        idle = idle and found is None
+        runs += found or ()
     keys = sorted({run.schedule_key for run in runs})
     errands = (yield Query("errands_of", {"schedule_keys": keys})) if keys else []
     errands += yield from route_errands(keys)
-    next_at = yield from _next_at(kinds, instant, with_backfills=backfills is None or backfills > 0)
-    if idle and next_at is not None and next_at <= instant:
-        # What waits is held by a limit: whoever ends a run there looks again, and everybody does from time to time.
-        next_at = instant + SECOND
+    # What waits and is not taken is held by a limit: whoever ends a run there looks again, and everybody does from time
+    # to time.
+    next_at = instant + SECOND if idle else (yield from _next_at(lanes, kinds, instant))
     # In this transaction, so that a secret is never older than the claim; read anew with each, and never kept.
     sealed = yield from secrets_for((row[3], row[2]) for row in errands)
     egress = {row[3]: row[4] for row in errands}
     named = {row[0]: (row[1], row[2]) for row in errands}
-    return Claim(instant, runs, named, next_at, Served(live, backfill, notice), sealed, egress)
+    return Claim(instant, runs, named, next_at, Served(*served), sealed, egress)
 
 
 def claim_orphans(lessee: Lessee, others: Collection[str], limit: int) -> Operation[Claim]:
@@ -117,10 +117,10 @@ def claim_orphans(lessee: Lessee, others: Collection[str], limit: int) -> Operat
 
 def waiting_kinds() -> Operation[list[str]]:
     """Name the kinds of target that runs wait for."""
-    live = yield Query("waiting_kinds", {"lane": LIVE})
-    backfill = yield Query("waiting_kinds", {"lane": BACKFILL})
-    notices = yield Query("waiting_kinds", {"lane": NOTICES})
-    return sorted({row[0] for row in (*live, *backfill, *notices)})
+    found: set[str] = set()
+    for lane in LANES:
+        found |= {row[0] for row in (yield Query("waiting_kinds", {"lane": lane}))}
+    return sorted(found)
 
 
 def _lease(lessee: Lessee, instant: int, lane: int, limit: int) -> Operation[tuple[list[ClaimedRun] | None, str]]:
@@ -155,11 +155,9 @@ def _lease(lessee: Lessee, instant: int, lane: int, limit: int) -> Operation[tup
     return runs, last_served([run.namespace for run in runs], namespaces) or after
 
 
-def _next_at(kinds: Sequence[str], instant: int, *, with_backfills: bool) -> Operation[int | None]:
-    times = []
-    for lane in (LIVE, NOTICES, BACKFILL) if with_backfills else (LIVE, NOTICES):
-        times += yield Query("next_available", {"lane": lane, "now": instant, "kinds": list(kinds)})
-    return min((row[0] for row in times if row[0] is not None), default=None)
+def _next_at(lanes: Sequence[int], kinds: Sequence[str], instant: int) -> Operation[int | None]:
+    rows = yield Query("next_available", {"lanes": list(lanes), "now": instant, "kinds": list(kinds)})
+    return None if rows[0][0] is None else int(rows[0][0])
 
 
 class Extended(NamedTuple):

@@ -191,7 +191,7 @@ WORK: list[tuple[str, dict[str, Any], int | None]] = [
     ("waiting_namespaces", {"now": START + DAY, "lane": 0, "after": "default", "limit": 50, **MAY}, 1),
     ("claim_runs", {**LEASE, "namespaces": '["default"]', "share": 50, "rooms": None}, 50),
     ("claim_runs", {**LEASE, "namespaces": '["default", "none"]', "share": 25, "rooms": None}, 25),
-    ("next_available", {"now": START + DAY, "lane": 0, **MAY}, 1),
+    ("next_available", {"now": START + DAY, "lanes": "[0,1,2]", **MAY}, 1),
     ("waiting_kinds", {"lane": 0}, 1),
     ("count_running", {"namespaces": '["default"]'}, 1),
     ("silent_callees", {"now": START, "limit": 50}, 0),

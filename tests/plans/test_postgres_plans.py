@@ -125,7 +125,7 @@ WORK: list[tuple[str, dict[str, Any]]] = [
     ("hold_schedules", {"schedule_keys": FIFTY}),
     ("waiting_namespaces", {"now": LATE, "lane": 0, "after": "default", "limit": 50, **MAY}),
     ("claim_runs", {**LEASE, **MAY, "namespaces": ["default"], "rooms": None}),
-    ("next_available", {"lane": 0, "now": LATE, **MAY}),
+    ("next_available", {"lanes": [0, 1, 2], "now": LATE, **MAY}),
     ("waiting_kinds", {"lane": 0}),
     ("count_running", {"namespaces": ["default"]}),
     ("silent_callees", {"now": START, "limit": 50, "locked": FIFTY}),

@@ -85,7 +85,7 @@ WORK: list[tuple[str, dict[str, Any]]] = [
         for lane in (0, 1)
     ),
     ("claim_runs", {**LEASE, "lane": 0, "namespaces": ["default"], **MAY}),
-    ("next_available", {"lane": 0, "now": LATE, **MAY}),
+    ("next_available", {"lanes": [0, 1, 2], "now": LATE, **MAY}),
     ("waiting_schedules", {"after_key": 0, "limit": 50}),
     ("waiting_schedules", {"after_key": WAITING // 2, "limit": 50}),
     ("lock schedules_holding", {"schedule_keys": KEYS}),

@@ -74,7 +74,7 @@ WORK: list[tuple[str, dict[str, Any], int]] = [
     ("waiting_namespaces", {"now": LATE, "lane": 0, "after": "z", "limit": 50, **MAY}, 50),
     ("waiting_namespaces", {"now": LATE, "lane": 1, "after": "", "limit": 50, **MAY}, 0),
     ("claim_runs", {**LEASE, "namespaces": '["default"]', **MAY}, 50),
-    ("next_available", {"now": LATE, "lane": 0, **MAY}, 1),
+    ("next_available", {"now": LATE, "lanes": "[0,1,2]", **MAY}, 1),
     ("waiting_schedules", {"after_key": 0, "limit": 50, **MAY}, 50),
     ("waiting_schedules", {"after_key": WAITING - 10, "limit": 50}, 10),
     ("schedules_holding", {"schedule_keys": KEYS}, 0),

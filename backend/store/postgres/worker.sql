@@ -124,13 +124,14 @@ returning r.key, r.id, r.schedule_key, r.namespace, r.nominal_at, r.scheduled_at
           r.input, r.declined, r.unable_since_at, r.available_at
 
 -- name: next_available
--- When the next waiting run of a lane and of these kinds may be claimed.
-select min(w.available_at) from unnest(:kinds::text[]) k (kind) cross join lateral (
+-- When the next waiting run of these lanes and kinds may be claimed.
+select min(w.available_at) from unnest(:lanes::integer[]) l (lane) cross join unnest(:kinds::text[]) k (kind)
+cross join lateral (
   (select :now::bigint as available_at from runs
-   where state = 'queued' and chained = 0 and lane = :lane::integer and target_kind = k.kind
+   where state = 'queued' and chained = 0 and runs.lane = l.lane and target_kind = k.kind
    order by namespace limit 1)
   union all
-  (select available_at from runs where {{delayed}} and lane = :lane::integer and target_kind = k.kind
+  (select available_at from runs where {{delayed}} and runs.lane = l.lane and target_kind = k.kind
    order by available_at limit 1)) w
 
 -- name: errands_of

@@ -101,14 +101,14 @@ returning key, id, schedule_key, namespace, nominal_at, scheduled_at, attempt_st
           available_at
 
 -- name: next_available
--- When the next waiting run of a lane and of these kinds may be claimed.
+-- When the next waiting run of these lanes and kinds may be claimed.
 select min(w.available_at) from (
   select :now as available_at where exists (
-    select 1 from json_each(:kinds) kind cross join runs
-    where state = 'queued' and chained = 0 and lane = :lane and target_kind = kind.value)
+    select 1 from json_each(:lanes) lanes cross join json_each(:kinds) kind cross join runs
+    where state = 'queued' and chained = 0 and lane = lanes.value and target_kind = kind.value)
   union all
-  select (select min(available_at) from runs where {{delayed}} and lane = :lane and target_kind = kind.value)
-  from json_each(:kinds) kind) w
+  select (select min(available_at) from runs where {{delayed}} and lane = lanes.value and target_kind = kind.value)
+  from json_each(:lanes) lanes cross join json_each(:kinds) kind) w
 
 -- name: errands_of
 -- What the runs of these schedules have to carry out, null where the definition is not JSON; and which hosts they may call.
