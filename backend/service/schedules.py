@@ -36,8 +36,6 @@ from backend.targets.base import TargetRules
 MOST_IN_A_BATCH = 10_000
 LIGHT_VALUES, LIGHT_RULES, LIGHT_TIMING = 100, 2, 500
 """Values and rules of a definition, and characters of its stored timing, that are read within a few milliseconds."""
-AT_ONCE, MOST_BYTES = 25, 4 * 2**20
-"""Schedules of a page that are read at a time, and characters of definitions and timings after which it ends early."""
 FACTS_EACH = 100
 """Changes at once that are told one by one; more are told as one fact."""
 
@@ -159,25 +157,9 @@ class Schedules:
     ) -> tuple[list[dict[str, Any]], str | None]:
         """Show one page in order of creation, which may end early, and the cursor of the next."""
         place = read_cursor(cursor, int)
-        page, following = await self._light_page(wanted, int(place[0]) if place else 0, limit)
+        page, following = await self.store.schedules_page(wanted, after=int(place[0]) if place else 0, limit=limit)
         views = await asyncio.to_thread(lambda: [schedule_view(one) for one in page])
         return views, None if following is None else write_cursor(following)
-
-    async def _light_page(self, wanted: ScheduleFilter, after: int, limit: int) -> tuple[list[Listed], int | None]:
-        page: list[Listed] = []
-        size = 0
-        following: int | None = after
-        while following is not None and len(page) < limit:
-            asked = min(AT_ONCE, limit - len(page))
-            some, following = await self.store.schedules_page(wanted, after=following, limit=asked)
-            for listed in some:
-                size += len(listed.schedule.definition) + len(listed.schedule.triggers)
-                if page and size > MOST_BYTES:
-                    return page, page[-1].schedule.key
-                page.append(listed)
-            if len(some) < asked:
-                break  # the walk of a page has its bound
-        return page, following
 
     async def delete(self, id_: str, if_match: int | None) -> None:
         """Delete a schedule; its runs stay in the ledger."""

@@ -26,6 +26,11 @@ LONG = 20_000
 """Characters of a definition that take long to write into the log."""
 
 
+READ_AT_ONCE, LONGEST_PAGE = 60, 4 * 2**20
+"""Schedules that are read at a time, and characters after which a page of them ends early."""
+_KEY = Schedule._fields.index("key")
+
+
 class DryRun(Exception):
     """Carries the result of a transaction out of it, and by being raised undoes it."""
 
@@ -224,19 +229,30 @@ def list_schedules(namespace: str, wanted: ScheduleFilter, *, after: int, limit:
 def page_schedules(
     namespace: str, wanted: ScheduleFilter, *, after: int, limit: int
 ) -> Operation[tuple[list[Listed], int | None]]:
-    """Read one page, and the key after which the next begins: a page may end early, since no walk is without bound."""
+    """Read one page, and the key after which the next begins.
+
+    A page may end early: no walk is without bound, and a definition may have 1 MiB.
+    """
     name = _list_of(wanted)
-    params = {**wanted._asdict(), "namespace": namespace, "after": after, "limit": limit + 1}
+    params = {**wanted._asdict(), "namespace": namespace, "after": after}
     until = None
     if name == "list_schedules" and (wanted.q, wanted.target, wanted.due_before) != (None, None, None):
         bound = yield Query("schedules_bound", {"namespace": namespace, "after": after, "walk": LONGEST_WALK})
-        until = bound[0][0] if bound else None
-    if until is None:
-        rows = yield Query(name, params)
-    else:
-        rows = yield Query("list_schedules_within", {**params, "until": until})
-    page = yield from _listed(rows[:limit])
-    return page, page[-1].schedule.key if len(rows) > limit else until
+        if bound and bound[0][0] is not None:
+            name, until = "list_schedules_within", bound[0][0]
+    page: list[Row] = []
+    size = 0
+    while True:
+        asked = min(READ_AT_ONCE, limit + 1 - len(page))
+        rows = yield Query(name, {**params, "until": until, "limit": asked})
+        for row in rows:
+            size += sum(len(value) for value in row if isinstance(value, str))
+            if page and (len(page) == limit or size > LONGEST_PAGE):
+                return (yield from _listed(page)), page[-1][_KEY]
+            page.append(row)
+        if len(rows) < asked:
+            return (yield from _listed(page)), until
+        params["after"] = page[-1][_KEY]
 
 
 def _list_of(wanted: ScheduleFilter) -> str:
