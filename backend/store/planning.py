@@ -72,15 +72,19 @@ def take_turn(plan: Planner, store_id: str, limit: int) -> Operation[Turn]:
     are queued and the cursors are past them: the run row is the message.
     """
     instant = yield from now()
-    due = [standing(row) for row in (yield Query("claim_due", {"now": instant, "limit": limit}))]
+    next_at = yield from _next_due()
+    claimed = {"now": instant, "limit": limit}
+    rows = (yield Query("claim_due", claimed)) if next_at is not None and next_at <= instant else []
+    if not rows:
+        return Turn(now=instant, schedules=0, runs=0, dropped=0, quarantined=[], completed=[], next_at=next_at)
+    due = [standing(row) for row in rows]
     if len(due) == limit:
         above = {"now": instant, "above": due[-1][0].next_scheduled_at, "limit": limit // 4}
         latest = [standing(row) for row in (yield Query("claim_due_latest", above))]
         due = [*latest, *due[: limit - len(latest)]]
     starts = yield from hold_starts(due, instant)
     due = [starts.standing(one) for one in due] if starts.limits else due
-    if due:
-        yield from think()
+    yield from think()
     planned = plan(due, instant, store_id)
     yield from note_planned(starts, planned, instant)
     recorded = yield from write_plans(planned, instant)
@@ -89,7 +93,6 @@ def take_turn(plan: Planner, store_id: str, limit: int) -> Operation[Turn]:
     streaks = [p.schedule for d, p in zip(due, planned, strict=False) if _reached(p.schedule) > _reached(d.schedule)]
     quarantined = [(p.schedule, p.failure) for p in planned if p.failure]
     told = yield from notify(planning_facts(streaks, quarantined, instant), instant)
-    next_at = (yield Query("next_due"))[0][0]
     return Turn(
         now=instant,
         schedules=len(planned),
@@ -97,10 +100,15 @@ def take_turn(plan: Planner, store_id: str, limit: int) -> Operation[Turn]:
         dropped=recorded.dropped,
         quarantined=quarantined,
         completed=completed,
-        next_at=next_at,
+        next_at=(yield from _next_due()),
         displaced=sum(p.displaces is not None for p in planned),
         streaks=streaks,
     )
+
+
+def _next_due() -> Operation[int | None]:
+    next_at: int | None = (yield Query("next_due"))[0][0]
+    return next_at
 
 
 def _reached(schedule: Schedule) -> bool:

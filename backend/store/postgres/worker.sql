@@ -1,3 +1,8 @@
+-- fragment: begun_at
+-- What was queued while we claimed, after we had looked at the clock, begins when it was queued: never before the end of
+-- the run that it waited for. A clock that has gone back by more than a moment is not followed into the future.
+case when r.available_at between :now::bigint and :now::bigint + 60000000 then r.available_at else :now::bigint end
+
 -- fragment: delayed
 -- Waits for its time; everything else that is queued does not, so that a clock that goes back delays no new run.
 (state = 'retrying' or (state = 'queued' and chained > 0))
@@ -113,8 +118,8 @@ x as (  -- arrays, since the planner would take a limit it does not know for a t
   select * from unnest(array(select key from picked order by key), array(select nominal_at from picked order by key))
     as t (key, nominal_at))
 update runs r
-set state = 'running', attempt = r.attempt + 1, started_at = coalesce(r.started_at, :now::bigint),
-    attempt_started_at = :now::bigint, lease_token = :token, lease_until = :until, worker = :worker, callback_hash = null,
+set state = 'running', attempt = r.attempt + 1, started_at = coalesce(r.started_at, {{begun_at}}),
+    attempt_started_at = {{begun_at}}, lease_token = :token, lease_until = :until, worker = :worker, callback_hash = null,
     (delivery, revision) = (select s.delivery, s.revision from schedules s where s.key = r.schedule_key
                             union all select null, r.revision where r.schedule_key < 0)
 from x
