@@ -27,7 +27,8 @@ BREATH = 0.1
 REST, IDLE_REST = 20, 500
 """How many times as long as a batch took it rests after it; the second where nothing was due in the whole batch.
 
-So the audit of very many schedules costs a fifth of a percent of a processor while they rest, and five percent while they fire.
+So the audit of very many schedules costs a fifth of a percent of a processor while they rest, and five percent
+while they fire.
 """
 
 

@@ -85,7 +85,8 @@ class Schedules:
         """Create a schedule; Conflict if the id exists."""
         definition = await self._definition(document)
         id_ = definition.id or uuid7(now, self.around.entropy(10))
-        view, _ = await self._change_one(self._wish([Draft(_named(definition, id_), self.by, only_create=True)]))
+        wish = self._wish([Draft(_named(definition, id_), self.by, only_create=True)])
+        view, _ = await self._change_one(wish, together=is_light(document))
         return view
 
     async def put(self, id_: str, document: object, if_match: int | None) -> tuple[dict[str, Any], str]:
@@ -278,9 +279,11 @@ class Schedules:
             self._wake(changes)
         return changes
 
-    async def _change_one(self, wish: Wish) -> tuple[dict[str, Any], Change]:
+    async def _change_one(self, wish: Wish, *, together: bool = False) -> tuple[dict[str, Any], Change]:
         """Decide and write a change of one schedule; shows the schedule as it is then."""
-        change, listed = await self.store.change_one(wish, shown(lambda seen: schedule_view(seen.listed)))
+        alone = not together or wish.calendars or wish.secrets
+        write = self.store.change_one if alone else self.store.create_one
+        change, listed = await write(wish, shown(lambda seen: schedule_view(seen.listed)))
         self._wake([change])
         return await _shown(listed), change
 

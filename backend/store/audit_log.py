@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
@@ -48,6 +48,15 @@ class Signature(NamedTuple):
 def note(entries: Sequence[Entry], instant: int) -> Operation[None]:
     """Write changes into the log; what may be a secret is masked."""
     yield Batch(NOTE, [_row(entry, instant) for entry in entries])
+
+
+def note_signed(entries: Iterable[tuple[Entry, Signature]], instant: int) -> Operation[None]:
+    """Write changes into the log, each with the signature of whoever asked for it."""
+    yield Batch(NOTE, [_under(_row(entry, instant), signature) for entry, signature in entries])
+
+
+def _under(row: Mapping[str, Any], signature: Signature) -> dict[str, Any]:
+    return {**row, "changed_by": row["changed_by"] or signature.by, "request_id": signature.request_id}
 
 
 def _row(entry: Entry, instant: int) -> dict[str, Any]:
@@ -126,11 +135,7 @@ def signed_operation(operation: Operation[T], signature: Signature) -> Generator
 def _signed(statement: Statement, signature: Signature) -> Statement:
     if not isinstance(statement, Batch) or statement.name != NOTE:
         return statement
-    rows = [
-        {**row, "changed_by": row["changed_by"] or signature.by, "request_id": signature.request_id}
-        for row in statement.rows
-    ]
-    return replace(statement, rows=rows)
+    return replace(statement, rows=[_under(row, signature) for row in statement.rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +150,11 @@ class SignedRunner:
 
     async def read(self, operation: Operation[T]) -> T:
         return await self.runner.read(operation)
+
+
+def unsigned(runner: Runner) -> tuple[Runner, Signature]:
+    """Take a signature off a runner, to put it below one part of what is done for several."""
+    return (runner.runner, runner.signature) if isinstance(runner, SignedRunner) else (runner, Signature(SERVER, ""))
 
 
 class AuditRow(NamedTuple):

@@ -17,6 +17,8 @@ from backend.store.repeats import Noting, Show, shown, write
 
 MOST_KEYS = 1000
 """Keys of one namespace, or of none, that are in force."""
+MOST_AT_ONCE = 200
+"""Requests whose keys are looked up by one statement."""
 KEPT = micros(timedelta(days=90))
 """How long what is no longer in force is still listed."""
 
@@ -71,25 +73,44 @@ class Arrival(NamedTuple):
     terms: Mapping[str, Terms]
 
 
-def arrive(id_: str | None, hash_: str, namespace: str | None) -> Operation[Arrival]:
-    """Find the keys that a text could be, by the id in it, or by its hash if it came from a file.
+class Asked(NamedTuple):
+    """What a request shows: the id that stands in its key, the key's hash, and the namespace that it names."""
+
+    id: str | None
+    hash: str
+    namespace: str | None
+
+
+def arrive(asked: Sequence[Asked]) -> Operation[list[Arrival]]:
+    """Find the keys that each text could be, by the id in it, or by its hash if it came from a file.
 
     With it come the time, and the terms of the key's namespace, of the one that the request names, and of the default.
     """
     instant = yield from now()
-    keys = [KeyRow._make(row) for row in (yield Query("key_candidates", {"id": id_, "hash": hash_}))]
-    terms = yield from terms_of({DEFAULT_NAMESPACE, *filter(None, (namespace, *(key.namespace for key in keys)))})
-    return Arrival(instant, keys, terms)
+    keys = yield from _candidates(sorted({one.id for one in asked if one.id}), sorted({one.hash for one in asked}))
+    named = (*(one.namespace for one in asked), *(key.namespace for key in keys))
+    terms = yield from terms_of({DEFAULT_NAMESPACE, *filter(None, named)})
+    return [_arrival(one, instant, keys, terms) for one in asked]
+
+
+def _arrival(one: Asked, instant: int, keys: Sequence[KeyRow], terms: Mapping[str, Terms]) -> Arrival:
+    own = [key for key in keys if key.id == one.id or (key.hash == one.hash and key.source is not None)]
+    named = {DEFAULT_NAMESPACE, *filter(None, (one.namespace, *(key.namespace for key in own)))}
+    return Arrival(instant, own, {name: terms[name] for name in named & terms.keys()})
+
+
+def _candidates(ids: Sequence[str], hashes: Sequence[str]) -> Operation[list[KeyRow]]:
+    return [KeyRow._make(row) for row in (yield Query("key_candidates", {"ids": list(ids), "hashes": list(hashes)}))]
 
 
 def adopt_key(hash_: str, source: str) -> Operation[KeyRow]:
     """Let the key of a file in as an admin of everything, in place of the one that the file held before."""
     instant = yield from now()
     # One transaction: nobody ever sees the old key and the new one in force, or neither.
-    known = yield Query("key_candidates", {"id": None, "hash": hash_})
+    known = yield from _candidates([], [hash_])
     replaced = yield Query("revoke_replaced_keys", {"hash": hash_, "source": source, "now": instant})
     yield Query("adopt_key", {"hash": hash_, "source": source, "now": instant})
-    row = KeyRow._make((yield Query("key_candidates", {"id": None, "hash": hash_}))[0])
+    [row] = yield from _candidates([], [hash_])
     entries = [Entry(None, "key", id_, "revoked", by="file") for (id_,) in replaced]
     entries += [] if known else [Entry(None, "key", row.id, "adopted", None, _document(row), "file")]
     yield from note(entries, instant)

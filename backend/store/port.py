@@ -22,10 +22,11 @@ They stand on a Runner, of which there is one per database.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
+from backend.errors import SchedulerError
 from backend.model.attempt import AttemptResult, LostSettler, Settler
 from backend.model.callback import Expectation
 from backend.model.change import Change
@@ -35,8 +36,9 @@ from backend.model.schedule import Schedule
 from backend.store import admin, callbacks, keys, leasing, namespaces, planning, repeats, retention, stats, workers
 from backend.store import runs as run_operations
 from backend.store import schedules as schedule_operations
-from backend.store.audit_log import AuditStore, Signature, SignedRunner
+from backend.store.audit_log import AuditStore, Signature, SignedRunner, unsigned
 from backend.store.calendars import CalendarStore
+from backend.store.creating import MOST, Wanted, create_schedules
 from backend.store.egress import EgressStore
 from backend.store.feed import FeedStore
 from backend.store.history import HistoryStore
@@ -47,10 +49,21 @@ from backend.store.runs import Place, RunFilter, RunRecord, RunRow
 from backend.store.schedules import DryRun, Listed, ScheduleFilter, Seen, Wish
 from backend.store.secrets import Reseal, SecretStore, reseal_secrets
 from backend.store.simulation import Replayable, replayable_schedules, schedules_beside
+from backend.store.together import Together
 from backend.store.tzdata import TimezoneStore
 from backend.store.wakeup import Hear
 
 _ITSELF: repeats.Show[Any] = repeats.shown(lambda result: result)
+
+
+def creates_together() -> Together[Wanted, Seen | None]:
+    """Gather creates."""
+    return Together(MOST)
+
+
+def arrivals_together() -> Together[keys.Asked, keys.Arrival]:
+    """Gather requests that come in."""
+    return Together(keys.MOST_AT_ONCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +161,7 @@ class NamespaceStore:
     """For a request that may come again: lets its write happen once. `show` is asked for only then."""
     known: namespaces.Terms | None = None
     """What held in the namespace when the request came in."""
+    creates: Together[Wanted, Seen | None] = field(default_factory=creates_together)
 
     async def change(self, wish: Wish, show: repeats.Show[list[Change]] = _ITSELF) -> list[Change]:
         """Decide and write changes to schedules, all or nothing; a dry run decides and writes nothing."""
@@ -161,6 +175,25 @@ class NamespaceStore:
         """Decide and write the change of one schedule, which is still there then; reads what became of it."""
         operation = schedule_operations.change_and_see(self.namespace, self.store_id, wish)
         return await repeats.write(self.runner, self.noting, operation, show)
+
+    async def create_one(self, wish: Wish, show: repeats.Show[Seen]) -> Seen:
+        """Decide and write the create of one schedule, in one transaction with others that come in at the same time."""
+        runner, signature = unsigned(self.runner)
+
+        async def create(wanted: Sequence[Wanted]) -> Sequence[Seen | None]:
+            return await runner.write(create_schedules(self.store_id, wanted))
+
+        try:
+            seen = await self.creates(Wanted(self.namespace, wish, signature, self.noting, show), create)
+        except SchedulerError:
+            raise
+        except Exception:  # a neighbour's, perhaps: nothing was written, and alone it will be seen whose it is
+            seen = None
+        if seen is None:
+            return await self.change_one(wish, show)
+        if self.noting is not None:
+            self.noting.kept = True
+        return seen
 
     async def schedule(self, id_: str) -> Listed:
         """Read one schedule, or raise NotFound."""
@@ -284,6 +317,7 @@ class AdminStore:
 
     runner: Runner
     store_id: str
+    arrivals: Together[keys.Asked, keys.Arrival] = field(default_factory=arrivals_together)
 
     async def now(self) -> int:
         """Read the database's clock, in microseconds."""
@@ -295,7 +329,11 @@ class AdminStore:
 
     async def arrive(self, key_id: str | None, key_hash: str, namespace: str | None) -> keys.Arrival:
         """Find the keys that a text could be, the time, and what holds where the request may lead."""
-        return await self.runner.read(keys.arrive(key_id, key_hash, namespace))
+
+        async def arrive(asked: Sequence[keys.Asked]) -> Sequence[keys.Arrival]:
+            return await self.runner.read(keys.arrive(asked))
+
+        return await self.arrivals(keys.Asked(key_id, key_hash, namespace), arrive)
 
     async def adopt_key(self, key_hash: str, source: str) -> keys.KeyRow:
         """Let the key of a file in as an admin, in place of the one that the file held before."""
@@ -343,6 +381,8 @@ class Store:
     """What time a server had noted last when this was opened, in microseconds."""
     noting: repeats.Noting | None = None
     """Goes with the ports of a request that may come again."""
+    creates: Together[Wanted, Seen | None] = field(default_factory=creates_together)
+    arrivals: Together[keys.Asked, keys.Arrival] = field(default_factory=arrivals_together)
 
     def engine(self) -> EngineStore:
         """Give the engine's port."""
@@ -354,11 +394,11 @@ class Store:
 
     def namespace(self, namespace: NamespaceId, known: namespaces.Terms | None = None) -> NamespaceStore:
         """Give the port of one namespace, of which it may be known what holds there."""
-        return NamespaceStore(self.runner, self.store_id, namespace, self.noting, known)
+        return NamespaceStore(self.runner, self.store_id, namespace, self.noting, known, self.creates)
 
     def admin(self) -> AdminStore:
         """Give the port of what belongs to no namespace."""
-        return AdminStore(self.runner, self.store_id)
+        return AdminStore(self.runner, self.store_id, self.arrivals)
 
     def keys(self, reach: NamespaceId | None) -> keys.KeyStore:
         """Give the port of the keys of one namespace, or with None of all."""

@@ -6,13 +6,13 @@ again is the first. If we die after it, both are, and whoever asks again is answ
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from backend.errors import FieldProblem, Refused
 from backend.model.instants import DAY
-from backend.store.operation import Operation, Query, Runner, now, think
+from backend.store.operation import Batch, Operation, Query, Runner, now, think
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -61,16 +61,39 @@ def once(ticket: Ticket, operation: Operation[T], note: Callable[[T], Operation[
     """Do it unless it has been done, and note the answer; Repeated if it has been."""
     # Of two at once, the second waits here for the first one's end. No clock is read: the operation reads it when it
     # holds its locks.
-    claim = {"id": ticket.id, "fingerprint": ticket.fingerprint, "now": ticket.now, "over": ticket.now - KEPT}
-    if not (yield Query("claim_repeat", claim)):
+    if not (yield from claim_tickets([ticket])):
         _, noted = yield from look(ticket.id, ticket.fingerprint)
         assert noted is not None, "it expired while it was looked at"
         raise Repeated(noted)
     result = yield from operation
     yield from think()
     answer = yield from note(result)
-    yield Query("note_answer", {"id": ticket.id, **answer._asdict()})
+    yield from note_answers([(ticket, answer)])
     return result
+
+
+def claim_tickets(tickets: Collection[Ticket]) -> Operation[set[str]]:
+    """Hold those of which nothing has been answered and at which nobody else is; answers their ids.
+
+    Waits for whoever is at one of them just now, in an order that is the same for all.
+    """
+    if not tickets:
+        return set()
+    once_each = {ticket.id: {"id": ticket.id, "fingerprint": ticket.fingerprint} for ticket in sorted(tickets)}
+    instant = max(ticket.now for ticket in tickets)
+    claims = {"tickets": list(once_each.values()), "now": instant, "over": instant - KEPT}
+    return {row[0] for row in (yield Query("claim_repeats", claims))}
+
+
+def note_answers(answers: Iterable[tuple[Ticket, Noted]]) -> Operation[None]:
+    """Note what is answered, now and whenever these requests come again."""
+    yield Batch("note_answers", [{"id": ticket.id, **noted._asdict()} for ticket, noted in answers])
+
+
+def give_tickets_back(ids: Collection[str]) -> Operation[None]:
+    """Let go of what has been claimed and not been done."""
+    if ids:
+        yield Query("give_repeats_back", {"ids": sorted(ids)})
 
 
 @dataclass(slots=True)

@@ -70,7 +70,7 @@ def change_schedules(namespace: str, store_id: str, wish: Wish) -> Operation[lis
         changes += _decide(gone, wish.drop, current, moment)
     kinds = {one.schedule.key: one.schedule.target_kind for one in current.values()}
     yield from check_schedules(namespace, limits, changes)
-    written = yield from _write(changes, moment.now)
+    written = yield from write_changes(changes, moment.now)
     yield from _retarget(changes, kinds)
     before = {id_: one.schedule for id_, one in current.items()}
     if any(len(change.schedule.definition) > LONG for change in written):
@@ -126,7 +126,8 @@ def _decide(ids: Sequence[str], revise: Revise, current: Mapping[str, Standing],
     return changes
 
 
-def _write(changes: Sequence[Change], instant: int) -> Operation[list[Change]]:
+def write_changes(changes: Sequence[Change], instant: int) -> Operation[list[Change]]:
+    """Write what has been decided; answers the changes with the keys of what was created."""
     changed = [change for change in changes if change.verb not in {"created", "unchanged"}]
     yield from write_plans([plan for change in changed for plan in change.planned], instant)
     yield Batch("update_schedules", [change.schedule._asdict() for change in changed])
@@ -136,7 +137,7 @@ def _write(changes: Sequence[Change], instant: int) -> Operation[list[Change]]:
             yield Query("forget_paused", after)
     created = [change for change in changes if change.verb == "created"]
     rows = yield Batch("insert_schedules", [change.schedule._asdict() for change in created])
-    keys = {row[1]: row[0] for row in rows}
+    keys = {(row[1], row[2]): row[0] for row in rows}
     written = [_with_key(change, keys) for change in changes]
     yield from _write_around(written, instant)
     return written
@@ -148,10 +149,11 @@ def _retarget(changes: Sequence[Change], kinds: Mapping[int, str]) -> Operation[
         yield Query("retarget_runs", {"schedule_keys": moved})
 
 
-def _with_key(change: Change, keys: dict[str, int]) -> Change:
+def _with_key(change: Change, keys: Mapping[tuple[str, str], int]) -> Change:
     if change.verb != "created":
         return change
-    return change._replace(schedule=change.schedule._replace(key=keys[change.schedule.id]))
+    schedule = change.schedule
+    return change._replace(schedule=schedule._replace(key=keys[schedule.namespace, schedule.id]))
 
 
 def _write_around(changes: Sequence[Change], instant: int) -> Operation[None]:

@@ -12,6 +12,7 @@ import pytest
 from backend.api.app import NOUNS
 from backend.api.request_ids import PREFIX
 from backend.errors import StoreUnavailable
+from backend.store import creating, port
 from backend.store.operation import Operation
 from backend.store.repeats import Noting
 from tests.acceptance.api_client import Answer, Client, api_on, draft
@@ -213,19 +214,28 @@ async def test_an_answer_that_never_arrived_comes_with_the_next_try(api: Client,
 async def test_what_was_not_committed_is_not_answered_as_done(api: Client, monkeypatch: Any) -> None:
     """All is written, and the answer noted; then the commit fails, as on a full disk or with a lost connection."""
     around = Noting.around
+    create = creating.create_schedules
 
     def cut_off(self: Noting, operation: Operation[Any], show: Any) -> Operation[Any]:
         yield from around(self, operation, show)
         raise StoreUnavailable("the disk is full")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Noting, "around", cut_off)
-        with pytest.raises(AssertionError, match=r"503.*the disk is full"):
-            await post(api, "/schedules", draft("uncommitted"), "uncommitted")
-    assert (await api.get("/schedules/uncommitted")).status == 404
-    again = await post(api, "/schedules", draft("uncommitted"), "uncommitted")
-    assert (again.status, is_replay(again)) == (201, False)
-    assert (await api.get("/schedules/uncommitted")).status == 200
+    def cut_off_together(*given: Any) -> Operation[Any]:
+        yield from create(*given)
+        raise StoreUnavailable("the disk is full")
+
+    documents = (draft("uncommitted"), draft("alone") | {"exclusions": [{"kind": "calendar", "calendar": "holidays"}]})
+    await api.put("/calendars/holidays", {"days": ["2027-01-01"]})
+    for document in documents:
+        with monkeypatch.context() as patch:
+            patch.setattr(Noting, "around", cut_off)
+            patch.setattr(port, "create_schedules", cut_off_together)
+            with pytest.raises(AssertionError, match=r"503.*the disk is full"):
+                await post(api, "/schedules", document, document["id"])
+        assert (await api.get(f"/schedules/{document['id']}")).status == 404
+        again = await post(api, "/schedules", document, document["id"])
+        assert (again.status, is_replay(again)) == (201, False)
+        assert (await api.get(f"/schedules/{document['id']}")).status == 200
 
 
 async def test_a_rehearsal_is_not_noted(api: Client) -> None:

@@ -20,6 +20,7 @@ from tests.store.world import START
 
 SORTS = "USE TEMP B-TREE"
 PAGE = {"namespace": "default", "limit": 50}
+PLACES = orjson.dumps([{"namespace": "default", "id": f"job-{number}"} for number in range(1, 51)]).decode()
 FIFTY = orjson.dumps([f"job-{number}" for number in range(1, 51)]).decode()
 KEYS = orjson.dumps(list(range(1, 51))).decode()
 
@@ -217,6 +218,7 @@ WORK: list[tuple[str, dict[str, Any], int | None]] = [
     ("list_schedule_runs", {"schedule_key": 2, "before_at": 2**62, "before": "g", "limit": 50}, 10),
     ("last_runs", {"schedule_keys": KEYS}, None),
     ("schedules_by_id", {"namespace": "default", "ids": FIFTY}, 50),
+    ("schedules_taken", {"places": PLACES}, 50),
     ("list_schedules", {**PAGE, "after": 0}, 50),
     ("list_schedules_of_owner", {**PAGE, "after": 0, "owner": "owner-77"}, 50),
     ("list_schedules_named", {**PAGE, "after": 0, "name": "Job 777"}, 1),

@@ -40,6 +40,10 @@ select (extract(epoch from clock_timestamp()) * 1000000)::bigint
 -- Nobody else changes schedules or calendars of this namespace until we are done.
 select 1 from namespaces where id = :namespace for no key update
 
+-- name: hold_free_namespaces
+-- Those at which nobody else is, with their limits; nobody else changes schedules there until we are done.
+select id, limits from namespaces where id = any(:namespaces::text[]) order by id for no key update skip locked
+
 -- lock: hold_schedules
 -- Nobody else changes these schedules, or what waits for the end of their runs, until we are done.
 select key from schedules where key = any(:schedule_keys::bigint[]) order by key for no key update

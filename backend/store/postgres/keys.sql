@@ -2,8 +2,9 @@
 id, namespace, name, hash, scopes, source, created_at, created_by, expires_at, last_used_at, revoked_at, successor
 
 -- name: key_candidates
--- The keys that a text could be: by the id that stands in it, or by its hash if it came from a file.
-select {{key_columns}} from api_keys where id = :id::text or (hash = :hash::text and source is not null)
+-- The keys that texts could be: by the ids that stand in them, or by their hashes if they came from files.
+select {{key_columns}} from api_keys
+where id = any(:ids::text[]) or (hash = any(:hashes::text[]) and source is not null)
 
 -- lock: adopt_key
 -- Two servers that start at once are not both the first.

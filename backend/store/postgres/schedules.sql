@@ -10,6 +10,11 @@ select {{schedule_columns}}, {{has_open_run}}, {{buffered_runs}}
 from schedules s
 where s.namespace = :namespace and s.id = any(:ids::text[]) and s.deleted_at is null
 
+-- name: schedules_taken
+-- Which of these (namespace, id) there are.
+select s.namespace, s.id from json_to_recordset(:places::json) as x (namespace text, id text)
+join schedules s on s.namespace = x.namespace and s.id = x.id and s.deleted_at is null
+
 -- name: deleted_schedule_by_id
 -- The newest of the deleted schedules that had this id.
 select key from schedules where namespace = :namespace and id = :id and deleted_at is not null
@@ -31,7 +36,7 @@ from json_to_recordset(:rows::json) as x (
   updated_at bigint, effective_at bigint, cursor_at bigint, next_nominal_at bigint, next_scheduled_at bigint,
   misfire_policy text, misfire_threshold bigint, catchup_window bigint, overlap_policy text, delivery text,
   pause_after_failures integer, jitter bigint, max_runs bigint)
-returning key, id
+returning key, namespace, id
 
 -- name: update_schedules
 -- Write every column that a person, or planning on a person's behalf, may change.

@@ -29,6 +29,10 @@ select cast(unixepoch('subsec') * 1000000 as integer)
 -- Only to see that there is one: writers take turns.
 select 1 from namespaces where id = :namespace
 
+-- name: hold_free_namespaces
+-- Those that there are, with their limits: writers take turns.
+select id, limits from namespaces where id in (select value from json_each(:namespaces))
+
 -- name: hold_schedules
 -- Which of these schedules somebody is to hear of when they succeed; there is nothing to hold, as writers take turns.
 select distinct m.schedule_key from notification_marks m

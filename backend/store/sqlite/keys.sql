@@ -2,8 +2,10 @@
 id, namespace, name, hash, scopes, source, created_at, created_by, expires_at, last_used_at, revoked_at, successor
 
 -- name: key_candidates
--- The keys that a text could be: by the id that stands in it, or by its hash if it came from a file.
-select {{key_columns}} from api_keys where id = :id or (hash = :hash and source is not null)
+-- The keys that texts could be: by the ids that stand in them, or by their hashes if they came from files.
+select {{key_columns}} from api_keys
+where id in (select value from json_each(:ids))
+   or (hash in (select value from json_each(:hashes)) and source is not null)
 
 -- name: adopt_key
 -- Let a file's key in as an admin; each data directory on this database has one of its own, or shares one.

@@ -4,6 +4,11 @@
 select {{schedule_columns}}, {{has_open_run}}, {{buffered_runs}}
 from json_each(:ids) i cross join schedules s on s.namespace = :namespace and s.id = i.value and s.deleted_at is null
 
+-- name: schedules_taken
+-- Which of these (namespace, id) there are.
+select s.namespace, s.id from json_each(:places) p
+cross join schedules s on s.namespace = p.value ->> 'namespace' and s.id = p.value ->> 'id' and s.deleted_at is null
+
 -- name: deleted_schedule_by_id
 -- The newest of the deleted schedules that had this id.
 select key from schedules where namespace = :namespace and id = :id and deleted_at is not null
@@ -19,7 +24,7 @@ values (:namespace, :id, :name, :owner, :target_kind, :state, :note, :note_by, :
         :revision, :source, :created_at, :created_by, :updated_at, :effective_at, :cursor_at,
         :next_nominal_at, :next_scheduled_at, :misfire_policy, :misfire_threshold, :catchup_window,
         :overlap_policy, :delivery, :pause_after_failures, :jitter, :max_runs)
-returning key, id
+returning key, namespace, id
 
 -- name: update_schedules
 -- Write every column that a person, or planning on a person's behalf, may change.
