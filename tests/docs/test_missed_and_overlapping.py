@@ -83,10 +83,8 @@ class Day:
                 self.at_work.remove((began, claim))
 
     async def _claim(self, at: int) -> None:
-        for _ in range(20):
-            claim = await self.world.store.worker().claim(Lessee("w1", "t1", LONG), 1)
-            if claim.runs:
-                self.at_work.append((at, claim))
+        while (claim := await self.world.store.worker().claim(Lessee("w1", "t1", LONG), 1)).runs:
+            self.at_work.append((at, claim))
 
 
 @pytest.mark.parametrize("policy", OverlapPolicy)
