@@ -1,4 +1,4 @@
-"""Creates that come in at the same time, in one transaction: as many statements for fifty as for one.
+"""Creates that come in at the same time, in one transaction: no more statements for fifty than for one.
 
 Each is its own: none is written, refused or undone on another's account. What anything stands against is left, for its
 caller to try by itself and to hear what it is.
@@ -16,7 +16,7 @@ from backend.model.limits import NO_LIMITS, NamespaceLimits
 from backend.store.audit_log import Signature, note_signed, schedule_entries
 from backend.store.operation import Operation, Query, now, think
 from backend.store.quotas import check_schedules, read_limits
-from backend.store.repeats import Noting, Show, Ticket, claim_tickets, give_tickets_back, note_answers
+from backend.store.repeats import Noting, Show, Ticket, claim_free_tickets, give_tickets_back, note_answers
 from backend.store.schedules import Listed, Seen, Wish, write_changes
 
 MOST = 64
@@ -44,8 +44,12 @@ class Wanted(NamedTuple):
 
 
 def create_schedules(store_id: str, wanted: Sequence[Wanted]) -> Operation[list[Seen | None]]:
-    """Create what nothing stands against; None for each that is left."""
-    claimed = yield from claim_tickets([one.ticket for one in wanted if one.ticket])
+    """Create what nothing stands against; None for each that is left.
+
+    If we die before the commit, nobody has been answered and nothing has happened. If we die after it, the schedules
+    and the noted answers are there together: who asks again is answered the same, or hears that the id exists.
+    """
+    claimed = yield from claim_free_tickets([one.ticket for one in wanted if one.ticket])
     limits = yield from _hold_free({one.namespace for one in wanted})
     taken = yield from _taken(wanted)
     # The clock is read when nobody else is at these namespaces any more.

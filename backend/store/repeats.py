@@ -61,7 +61,8 @@ def once(ticket: Ticket, operation: Operation[T], note: Callable[[T], Operation[
     """Do it unless it has been done, and note the answer; Repeated if it has been."""
     # Of two at once, the second waits here for the first one's end. No clock is read: the operation reads it when it
     # holds its locks.
-    if not (yield from claim_tickets([ticket])):
+    claim = {"id": ticket.id, "fingerprint": ticket.fingerprint, "now": ticket.now, "over": ticket.now - KEPT}
+    if not (yield Query("claim_repeat", claim)):
         _, noted = yield from look(ticket.id, ticket.fingerprint)
         assert noted is not None, "it expired while it was looked at"
         raise Repeated(noted)
@@ -72,17 +73,14 @@ def once(ticket: Ticket, operation: Operation[T], note: Callable[[T], Operation[
     return result
 
 
-def claim_tickets(tickets: Collection[Ticket]) -> Operation[set[str]]:
-    """Hold those of which nothing has been answered and at which nobody else is; answers their ids.
-
-    Waits for whoever is at one of them just now, in an order that is the same for all.
-    """
+def claim_free_tickets(tickets: Collection[Ticket]) -> Operation[set[str]]:
+    """Hold those to which nothing has been answered and at which nobody else is just now; answers their ids."""
     if not tickets:
         return set()
-    once_each = {ticket.id: {"id": ticket.id, "fingerprint": ticket.fingerprint} for ticket in sorted(tickets)}
+    once_each = {ticket.id: {"id": ticket.id, "fingerprint": ticket.fingerprint} for ticket in tickets}
     instant = max(ticket.now for ticket in tickets)
     claims = {"tickets": list(once_each.values()), "now": instant, "over": instant - KEPT}
-    return {row[0] for row in (yield Query("claim_repeats", claims))}
+    return {row[0] for row in (yield Query("claim_free_repeats", claims))}
 
 
 def note_answers(answers: Iterable[tuple[Ticket, Noted]]) -> Operation[None]:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from time import sleep
 
 import asyncpg
 import pytest
 
+from backend.store.open import open_store
+from backend.store.operation import Operation, think
+from backend.store.repeats import Repeated, shown
 from tests.databases import POSTGRES, database
-from tests.store.test_creates_together import create, ids, tenants
+from tests.store.test_creates_together import create, ids, noting, tenants
 from tests.store.world import World
 
 pytestmark = pytest.mark.anyio
@@ -36,3 +40,36 @@ async def test_who_waits_for_a_namespace_holds_nobody_up_elsewhere(world: World)
     finally:
         await connection.close()
     assert len(ids(world)) == 23
+
+
+async def test_who_waits_for_the_same_request_holds_nobody_else_up(world: World) -> None:
+    await tenants(world, 1)
+    other = await open_store(world.url, clock=world.clock)
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        """Be another server that is at the first of two requests with one key."""
+
+        def slow() -> Operation[None]:
+            begun.set()
+            while not go_on.is_set():
+                yield from think()
+                sleep(0.01)
+
+        await other.runner.write(noting(world, "r-1").around(slow(), shown(lambda _: None)))
+
+    try:
+        holding = asyncio.create_task(hold())
+        await begun.wait()
+        second = asyncio.create_task(create(world.store, "job", noting=noting(world, "r-1")))
+        async with asyncio.timeout(2):
+            tickets = [noting(world, f"s-{n}") for n in range(20)]
+            await asyncio.gather(*(create(world.store, f"job-{n}", noting=one) for n, one in enumerate(tickets)))
+        assert not second.done()
+        go_on.set()
+        await holding
+        with pytest.raises(Repeated):
+            await second
+    finally:
+        go_on.set()
+        other.close()
