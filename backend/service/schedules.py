@@ -34,8 +34,9 @@ from backend.store.wakeup import is_near
 from backend.targets.base import TargetRules
 
 MOST_IN_A_BATCH = 10_000
-LIGHT_VALUES, LIGHT_RULES, LIGHT_TIMING = 100, 2, 500
-"""Values and rules of a definition, and characters of its stored timing, that are read within a few milliseconds."""
+LIGHT_VALUES, LIGHT_TEXT, LIGHT_RULES, LIGHT_TIMING = 200, 20_000, 2, 500
+"""Names and values of a definition, their characters, its rules, and characters of its stored timing, that are read
+within a few milliseconds."""
 FACTS_EACH = 100
 """Changes at once that are told one by one; more are told as one fact."""
 
@@ -297,17 +298,19 @@ class Schedules:
 
 def is_light(document: object) -> bool:
     """Tell whether a definition is read in less time than a thread takes to do it: a few rules, a few dozen values."""
-    level, seen = [document], 0
-    while level and seen <= LIGHT_VALUES:
+    level, seen, text = [document], 0, 0
+    while level and seen <= LIGHT_VALUES and text <= LIGHT_TEXT:
         seen += len(level)
+        text += sum(len(value) for value in level if isinstance(value, str))
         level = [
             inner
             for value in level
             if isinstance(value, dict | list)
-            for inner in (value.values() if isinstance(value, dict) else value)
+            for inner in ((*value, *value.values()) if isinstance(value, dict) else value)
         ]
     rules = [document.get(name) for name in RULES] if isinstance(document, dict) else []
-    return not level and sum(len(some) for some in rules if isinstance(some, list)) <= LIGHT_RULES
+    few = sum(len(some) for some in rules if isinstance(some, list)) <= LIGHT_RULES
+    return few and not level and text <= LIGHT_TEXT
 
 
 async def _shown(listed: Listed) -> dict[str, Any]:

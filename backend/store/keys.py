@@ -14,11 +14,14 @@ from backend.store.audit_log import Entry, note
 from backend.store.namespaces import Terms, hold_namespace, terms_of
 from backend.store.operation import Operation, Query, Runner, now
 from backend.store.repeats import Noting, Show, shown, write
+from backend.store.together import Together
 
 MOST_KEYS = 1000
 """Keys of one namespace, or of none, that are in force."""
 MOST_AT_ONCE = 200
 """Requests whose keys are looked up by one statement."""
+PATIENCE = 0.05
+"""Seconds after which those that come in no longer wait for a look that something holds up."""
 KEPT = micros(timedelta(days=90))
 """How long what is no longer in force is still listed."""
 
@@ -101,6 +104,18 @@ def _arrival(one: Asked, instant: int, keys: Sequence[KeyRow], terms: Mapping[st
 
 def _candidates(ids: Sequence[str], hashes: Sequence[str]) -> Operation[list[KeyRow]]:
     return [KeyRow._make(row) for row in (yield Query("key_candidates", {"ids": list(ids), "hashes": list(hashes)}))]
+
+
+async def _arrive(runner: Runner, asked: Sequence[Asked]) -> list[Arrival]:
+    return await runner.read(arrive(asked))
+
+
+Arrivals = Together[Asked, Arrival]
+
+
+def arrivals() -> Arrivals:
+    """Give what gathers requests that come in, to look their keys up together."""
+    return Arrivals(_arrive, MOST_AT_ONCE, PATIENCE)
 
 
 def adopt_key(hash_: str, source: str) -> Operation[KeyRow]:

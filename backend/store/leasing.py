@@ -88,19 +88,24 @@ def claim_runs(lessee: Lessee, limit: int, backfills: int | None = None) -> Oper
         return Claim(instant, [], {}, next_at, lessee.served)
     # Of less than four places, the one is for notifications in one of four milliseconds.
     share = limit // NOTICES_GET or int(limit > 0 and instant // 1000 % NOTICES_GET == 0)
-    most = {LIVE: limit, NOTICES: share or limit, BACKFILL: limit if backfills is None else backfills}
+    in_turn = [(LIVE, limit), (BACKFILL, limit if backfills is None else backfills), (NOTICES, limit)]
     runs: list[ClaimedRun] = []
     served, idle = list(lessee.served), True
-    for lane in (NOTICES, LIVE, BACKFILL) if share else (LIVE, NOTICES, BACKFILL):
-        found, served[lane] = yield from _lease(lessee, instant, lane, min(most[lane], limit - len(runs)))
+    had_all: set[int] = set()
+    for lane, most in [(NOTICES, share), *in_turn] if share else in_turn:
+        asked = 0 if lane in had_all else min(most, limit - len(runs))
+        found, served[lane] = yield from _lease(lessee._replace(served=Served(*served)), instant, lane, asked)
         idle = idle and found is None
         runs += found or ()
+        if len(found or ()) < asked:
+            had_all.add(lane)
     keys = sorted({run.schedule_key for run in runs})
     errands = (yield Query("errands_of", {"schedule_keys": keys})) if keys else []
     errands += yield from route_errands(keys)
-    # What waits and is not taken is held by a limit: whoever ends a run there looks again, and everybody does from time
-    # to time.
-    next_at = instant + SECOND if idle else (yield from _next_at(lanes, kinds, instant))
+    next_at = yield from _next_at(lanes, kinds, instant)
+    if idle and next_at is not None and next_at <= instant:
+        # What waits is held by a limit: whoever ends a run there looks again, and everybody does from time to time.
+        next_at = instant + SECOND
     # In this transaction, so that a secret is never older than the claim; read anew with each, and never kept.
     sealed = yield from secrets_for((row[3], row[2]) for row in errands)
     egress = {row[3]: row[4] for row in errands}

@@ -26,7 +26,6 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
-from backend.errors import SchedulerError
 from backend.model.attempt import AttemptResult, LostSettler, Settler
 from backend.model.callback import Expectation
 from backend.model.change import Change
@@ -38,7 +37,7 @@ from backend.store import runs as run_operations
 from backend.store import schedules as schedule_operations
 from backend.store.audit_log import AuditStore, Signature, SignedRunner, unsigned
 from backend.store.calendars import CalendarStore
-from backend.store.creating import MOST, Wanted, create_schedules
+from backend.store.creating import Creates, Wanted
 from backend.store.egress import EgressStore
 from backend.store.feed import FeedStore
 from backend.store.history import HistoryStore
@@ -49,21 +48,10 @@ from backend.store.runs import Place, RunFilter, RunRecord, RunRow
 from backend.store.schedules import DryRun, Listed, ScheduleFilter, Seen, Wish
 from backend.store.secrets import Reseal, SecretStore, reseal_secrets
 from backend.store.simulation import Replayable, replayable_schedules, schedules_beside
-from backend.store.together import Together
 from backend.store.tzdata import TimezoneStore
 from backend.store.wakeup import Hear
 
 _ITSELF: repeats.Show[Any] = repeats.shown(lambda result: result)
-
-
-def creates_together() -> Together[Wanted, Seen | None]:
-    """Gather creates."""
-    return Together(MOST)
-
-
-def arrivals_together() -> Together[keys.Asked, keys.Arrival]:
-    """Gather requests that come in."""
-    return Together(keys.MOST_AT_ONCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +149,7 @@ class NamespaceStore:
     """For a request that may come again: lets its write happen once. `show` is asked for only then."""
     known: namespaces.Terms | None = None
     """What held in the namespace when the request came in."""
-    creates: Together[Wanted, Seen | None] = field(default_factory=creates_together)
+    creates: Creates = field(default_factory=Creates)
 
     async def change(self, wish: Wish, show: repeats.Show[list[Change]] = _ITSELF) -> list[Change]:
         """Decide and write changes to schedules, all or nothing; a dry run decides and writes nothing."""
@@ -179,16 +167,8 @@ class NamespaceStore:
     async def create_one(self, wish: Wish, show: repeats.Show[Seen]) -> Seen:
         """Decide and write the create of one schedule, in one transaction with others that come in at the same time."""
         runner, signature = unsigned(self.runner)
-
-        async def create(wanted: Sequence[Wanted]) -> Sequence[Seen | None]:
-            return await runner.write(create_schedules(self.store_id, wanted))
-
-        try:
-            seen = await self.creates(Wanted(self.namespace, wish, signature, self.noting, show), create)
-        except SchedulerError:
-            raise
-        except Exception:  # a neighbour's, perhaps: nothing was written, and alone it will be seen whose it is
-            seen = None
+        wanted = Wanted(self.store_id, self.namespace, wish, signature, self.noting, show)
+        seen = await self.creates(runner, wanted)
         if seen is None:
             return await self.change_one(wish, show)
         if self.noting is not None:
@@ -317,7 +297,7 @@ class AdminStore:
 
     runner: Runner
     store_id: str
-    arrivals: Together[keys.Asked, keys.Arrival] = field(default_factory=arrivals_together)
+    arrivals: keys.Arrivals = field(default_factory=keys.arrivals)
 
     async def now(self) -> int:
         """Read the database's clock, in microseconds."""
@@ -329,11 +309,7 @@ class AdminStore:
 
     async def arrive(self, key_id: str | None, key_hash: str, namespace: str | None) -> keys.Arrival:
         """Find the keys that a text could be, the time, and what holds where the request may lead."""
-
-        async def arrive(asked: Sequence[keys.Asked]) -> Sequence[keys.Arrival]:
-            return await self.runner.read(keys.arrive(asked))
-
-        return await self.arrivals(keys.Asked(key_id, key_hash, namespace), arrive)
+        return await self.arrivals(self.runner, keys.Asked(key_id, key_hash, namespace))
 
     async def adopt_key(self, key_hash: str, source: str) -> keys.KeyRow:
         """Let the key of a file in as an admin, in place of the one that the file held before."""
@@ -381,8 +357,8 @@ class Store:
     """What time a server had noted last when this was opened, in microseconds."""
     noting: repeats.Noting | None = None
     """Goes with the ports of a request that may come again."""
-    creates: Together[Wanted, Seen | None] = field(default_factory=creates_together)
-    arrivals: Together[keys.Asked, keys.Arrival] = field(default_factory=arrivals_together)
+    creates: Creates = field(default_factory=Creates)
+    arrivals: keys.Arrivals = field(default_factory=keys.arrivals)
 
     def engine(self) -> EngineStore:
         """Give the engine's port."""

@@ -74,12 +74,12 @@ def once(ticket: Ticket, operation: Operation[T], note: Callable[[T], Operation[
 
 
 def claim_free_tickets(tickets: Collection[Ticket]) -> Operation[set[str]]:
-    """Hold those to which nothing has been answered and at which nobody else is just now; answers their ids."""
+    """Hold those, each of another id, to which nothing was answered and at which nobody else is; answers their ids."""
     if not tickets:
         return set()
-    once_each = {ticket.id: {"id": ticket.id, "fingerprint": ticket.fingerprint} for ticket in tickets}
     instant = max(ticket.now for ticket in tickets)
-    claims = {"tickets": list(once_each.values()), "now": instant, "over": instant - KEPT}
+    texts = [{"id": ticket.id, "fingerprint": ticket.fingerprint} for ticket in tickets]
+    claims = {"tickets": texts, "now": instant, "over": instant - KEPT}
     return {row[0] for row in (yield Query("claim_free_repeats", claims))}
 
 

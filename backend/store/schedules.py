@@ -26,8 +26,9 @@ LONG = 20_000
 """Characters of a definition that take long to write into the log."""
 
 
-READ_AT_ONCE, LONGEST_PAGE = 60, 4 * 2**20
-"""Schedules that are read at a time, and characters after which a page of them ends early."""
+READ_FIRST, READ_AT_ONCE, LONGEST_PAGE = 10, 60, 4 * 2**20
+"""Schedules that are read at a time, as long as it is not known how long they are and then; characters after which a
+page ends early."""
 _KEY = Schedule._fields.index("key")
 
 
@@ -245,7 +246,8 @@ def page_schedules(
     page: list[Row] = []
     size = 0
     while True:
-        asked = min(READ_AT_ONCE, limit + 1 - len(page))
+        fit = (LONGEST_PAGE - size) * len(page) // size + 1 if page else READ_FIRST
+        asked = min(fit, READ_AT_ONCE, limit + 1 - len(page))
         rows = yield Query(name, {**params, "until": until, "limit": asked})
         for row in rows:
             size += sum(len(value) for value in row if isinstance(value, str))

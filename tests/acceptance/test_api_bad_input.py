@@ -317,7 +317,7 @@ async def test_a_defect_of_ours_is_a_problem_document_without_its_text(api, monk
     async def broken(*_: object) -> int:
         raise RuntimeError("the password is hunter2")
 
-    monkeypatch.setattr("backend.store.port.NamespaceStore.change_one", broken)
+    monkeypatch.setattr("backend.store.port.NamespaceStore.create_one", broken)
     started: list[Any] = []
     with pytest.raises(RuntimeError):
         await _sent(api, started)

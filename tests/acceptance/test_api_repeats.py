@@ -12,7 +12,7 @@ import pytest
 from backend.api.app import NOUNS
 from backend.api.request_ids import PREFIX
 from backend.errors import StoreUnavailable
-from backend.store import creating, port
+from backend.store import creating
 from backend.store.operation import Operation
 from backend.store.repeats import Noting
 from tests.acceptance.api_client import Answer, Client, api_on, draft
@@ -229,7 +229,7 @@ async def test_what_was_not_committed_is_not_answered_as_done(api: Client, monke
     for document in documents:
         with monkeypatch.context() as patch:
             patch.setattr(Noting, "around", cut_off)
-            patch.setattr(port, "create_schedules", cut_off_together)
+            patch.setattr(creating, "create_schedules", cut_off_together)
             with pytest.raises(AssertionError, match=r"503.*the disk is full"):
                 await post(api, "/schedules", document, document["id"])
         assert (await api.get(f"/schedules/{document['id']}")).status == 404

@@ -82,7 +82,9 @@ def test_a_refused_configuration_ends_with_2_and_one_sentence_that_names_it(
 
 def test_an_engine_that_stands_still_is_noticed_by_the_health_routes_and_so_is_its_recovery(tmp_path: Path) -> None:
     with Server(tmp_path, command=STALLING, poll_interval="100ms") as server:
-        server.ready()
+        server.ready().create(
+            "due", {"kind": "command", "argv": ["true"]}, triggers=[{"kind": "interval", "every": "1s"}]
+        )
         assert server.health("/livez") == 200
         with write_lock(tmp_path):
             until("a 503 of /livez", lambda: server.health("/livez") == 503)

@@ -59,7 +59,9 @@ def test_an_engine_without_turns_gives_no_sign_of_life_until_it_turns_again(
 ) -> None:
     with Server(tmp_path, command=STALLING, poll_interval="100ms") as server:
         hear(manager, b"WATCHDOG=1")
-        server.ready()
+        server.ready().create(
+            "due", {"kind": "command", "argv": ["true"]}, triggers=[{"kind": "interval", "every": "1s"}]
+        )
         with write_lock(tmp_path):
             assert falls_silent(manager)
         hear(manager, b"WATCHDOG=1")

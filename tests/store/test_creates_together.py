@@ -131,8 +131,8 @@ async def test_no_limit_is_passed_by_coming_together(world: World) -> None:
         await create(world.store, "more")
 
 
-def noting(world: World, id_: str) -> Noting:
-    return Noting(Ticket(id_, "same", world.clock.now()), lambda _: ANSWER)
+def noting(world: World, id_: str, fingerprint: str = "same") -> Noting:
+    return Noting(Ticket(id_, fingerprint, world.clock.now()), lambda _: ANSWER)
 
 
 async def test_a_request_that_comes_twice_at_once_is_done_once(world: World) -> None:
@@ -142,6 +142,19 @@ async def test_a_request_that_comes_twice_at_once_is_done_once(world: World) -> 
     with pytest.raises(Repeated) as repeated:
         await create(world.store, "job-99", noting=noting(world, "r-1"))
     assert repeated.value.noted == ANSWER
+
+
+async def test_of_two_requests_with_one_key_at_once_the_second_is_refused(world: World) -> None:
+    for n in range(5):
+        keyed = [(f"{name}-{n}", noting(world, f"r-{n}", name)) for name in ("b", "a")]
+        answers = await asyncio.gather(
+            create(world.store, f"neighbour-{n}"),
+            *(create(world.store, id_, noting=one) for id_, one in keyed),
+            return_exceptions=True,
+        )
+        assert [type(answer).__name__ for answer in answers] == ["Seen", "Seen", "Refused"]
+        assert world.sql(f"select fingerprint from repeats where id = 'r-{n}'") == [("b",)]
+    assert ("default", "a-1") not in ids(world)
 
 
 async def test_a_request_that_was_refused_may_come_again(world: World) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from backend.model.instants import DAY, SECOND
 from backend.model.run import AttemptState
-from backend.store.leasing import BACKFILL, Claim, Lessee, Served
+from backend.store.leasing import BACKFILL, NOTICES, Claim, Lessee, Served, claim_runs
+from backend.store.operation import Now
 from tests.store.world import LEASE, START, World
 
 pytestmark = pytest.mark.anyio
@@ -132,6 +133,34 @@ async def test_backfills_take_turns_among_themselves_and_after_what_is_live(worl
     first = await claim(world, 1, Served("a", "a"))
     assert (shares([first]), first.served) == ({"c": 1}, Served("c", "a"))
     assert shares([await claim(world, 1, first.served)]) == {"b": 1}
+
+
+async def test_notifications_take_all_places_that_nothing_else_wants(world: World) -> None:
+    await world.put()
+    waiting(world, "a", 40, lane=NOTICES)
+    assert len((await claim(world, 40)).runs) == 40
+    waiting(world, "a", 40, lane=NOTICES)
+    waiting(world, "b", 25)
+    assert shares([await claim(world, 40)]) == {"a": 15, "b": 25}
+    assert shares([await claim(world, 40)]) == {"a": 25}
+
+
+@pytest.mark.parametrize(("left", "wait"), [(None, None), (0, SECOND), (100_000, 100_000)])
+def test_who_finds_that_another_was_faster_sleeps_until_the_next_may_be_claimed(
+    left: int | None, wait: int | None
+) -> None:
+    operation = claim_runs(Lessee("w1", "t1", LEASE, kinds=["command"]), 4)
+    answers: dict[str, list[list[tuple[object, ...]]]] = {
+        "next_available": [[(START,)], [(None if left is None else START + left,)]],
+        "waiting_namespaces": [[], [], [], []],
+    }
+    step = next(operation)
+    try:
+        while True:
+            rows = [(START,)] if isinstance(step, Now) else answers[getattr(step, "name", "")].pop(0)
+            step = operation.send(rows)
+    except StopIteration as done:
+        assert (done.value.runs, done.value.next_at) == ([], None if wait is None else START + wait)
 
 
 async def test_results_and_errands_go_back_to_where_they_came_from(world: World) -> None:

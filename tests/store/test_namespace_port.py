@@ -15,8 +15,9 @@ from backend.model.run import AttemptState, RunState
 from backend.model.schedule import Schedule
 from backend.service import drafts
 from backend.store.namespaces import Terms
+from backend.store.operation import Operation, Query
 from backend.store.runs import Place
-from backend.store.schedules import ScheduleFilter, Wish
+from backend.store.schedules import ScheduleFilter, Wish, page_schedules
 from tests.store.world import START, World, manual_run, nominal_times, result_of
 
 pytestmark = pytest.mark.anyio
@@ -304,6 +305,31 @@ async def twenty(world: World) -> World:
     world.clock.go(minutes=1)
     await world.turn()
     return world
+
+
+async def test_a_page_of_very_long_definitions_ends_early_and_is_not_read_ahead(world: World) -> None:
+    for n in range(12):
+        await world.put(f"long-{n}", input={"text": "x" * 900_000})
+    asked: list[int] = []
+
+    def overheard(operation: Operation[Any]) -> Operation[Any]:
+        step = next(operation)
+        try:
+            while True:
+                if isinstance(step, Query) and "limit" in step.params:
+                    asked.append(step.params["limit"])
+                step = operation.send((yield step))
+        except StopIteration as done:
+            return done.value
+
+    found: list[str] = []
+    following: int | None = 0
+    while following is not None:
+        page = page_schedules("default", ScheduleFilter(), after=following, limit=50)
+        listed, following = await world.store.runner.read(overheard(page))
+        found += [one.schedule.id for one in listed]
+    assert found == [f"long-{n}" for n in range(12)]
+    assert max(asked) <= 10
 
 
 async def test_runs_are_listed_newest_first_and_pages_join_without_gap_or_double(twenty: World) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from time import sleep
 
@@ -14,7 +15,7 @@ from backend.store.open import open_store
 from backend.store.operation import Operation, think
 from backend.store.repeats import Repeated, shown
 from tests.databases import POSTGRES, database
-from tests.store.test_creates_together import create, ids, noting, tenants
+from tests.store.test_creates_together import Counting, create, ids, noting, tenants
 from tests.store.world import World
 
 pytestmark = pytest.mark.anyio
@@ -40,6 +41,23 @@ async def test_who_waits_for_a_namespace_holds_nobody_up_elsewhere(world: World)
     finally:
         await connection.close()
     assert len(ids(world)) == 23
+
+
+async def test_two_servers_at_one_namespace_gather_all_the_same(world: World) -> None:
+    other = await open_store(world.url, clock=world.clock)
+    runners = [Counting(world.store.runner), Counting(other.runner)]
+    stores = [replace(one, runner=runner) for one, runner in zip((world.store, other), runners, strict=True)]
+
+    async def person(number: int) -> None:
+        for n in range(10):
+            await create(stores[number % 2], f"job-{number}-{n}")
+
+    try:
+        await asyncio.gather(*(person(number) for number in range(40)))
+    finally:
+        other.close()
+    assert len(ids(world)) == 400
+    assert sum(runner.writes for runner in runners) < 150
 
 
 async def test_who_waits_for_the_same_request_holds_nobody_else_up(world: World) -> None:

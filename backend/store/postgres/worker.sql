@@ -1,7 +1,7 @@
 -- fragment: begun_at
 -- What was queued while we claimed, after we had looked at the clock, begins when it was queued: never before the end of
--- the run that it waited for. A clock that has gone back by more than a moment is not followed into the future.
-case when r.available_at between :now::bigint and :now::bigint + 60000000 then r.available_at else :now::bigint end
+-- the run that it waited for. A clock that has gone back by more than a second is not followed into the future.
+case when r.available_at between :now::bigint and :now::bigint + 1000000 then r.available_at else :now::bigint end
 
 -- fragment: delayed
 -- Waits for its time; everything else that is queued does not, so that a clock that goes back delays no new run.
