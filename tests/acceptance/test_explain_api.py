@@ -15,6 +15,7 @@ from tests.acceptance.api_client import Client, api_on, draft
 pytestmark = pytest.mark.anyio
 SECONDLY = {"kind": "interval", "every": "1s"}
 SLEEPS = {"kind": "command", "argv": ["sleep", "60"]}
+NAPS = {"kind": "command", "argv": ["sleep", "2"]}
 
 
 async def until_runs(api: Client, id_: str, number: int) -> list[dict[str, Any]]:
@@ -94,7 +95,7 @@ class Pages:
 async def test_an_audit_of_many_pages_adds_up(tmp_path, monkeypatch):
     async with api_on(tmp_path, turning=True) as api:
         for name in ("a", "b"):
-            await api.post("/schedules", draft(name, triggers=[SECONDLY], target=SLEEPS))
+            await api.post("/schedules", draft(name, triggers=[SECONDLY], target=NAPS))
         await until_runs(api, "b", 4)
         for name in ("a", "b"):
             await api.post(f"/schedules/{name}/pause", {"note": ""})
