@@ -35,7 +35,7 @@ SHORTEST_HEARTBEAT = timedelta(seconds=1)
 
 
 def _printable(text: str) -> str:
-    if any(ord(character) < 32 or ord(character) == 127 for character in text):
+    if not text.isprintable() and any(ord(character) < 32 or ord(character) == 127 for character in text):
         raise FieldError("it has control characters", "leave them out")
     return text
 

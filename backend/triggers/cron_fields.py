@@ -291,13 +291,17 @@ def _error(rule: str, fix: str) -> FieldError:
 _HASH = re.compile(r"H(?:\(([0-9]{1,4})-([0-9]{1,4})\))?(?:/([0-9]{1,4}))?")
 
 
+_HASHES = re.compile(r"(?:^|[\s,])[Hh](?:$|[\s,/])")
+
+
 def resolve_hash(expression: str, seed: str) -> str:
     """Replace each `H` by a number that depends on `seed` and the field alone, so that load spreads.
 
     `H` is one number of the field's range (days 1–28), `H(0-29)` one of that range, `H/15` every 15 from a
     start below 15, `H(0-29)/10` both. An expression without `H` is returned as it is.
     """
-    if "(" not in expression and not re.search(r"(?:^|[\s,])[Hh](?:$|[\s,/])", expression[: LONGEST + 1]):
+    may_hash = "H" in expression or "h" in expression
+    if "(" not in expression and not (may_hash and _HASHES.search(expression[: LONGEST + 1])):
         return expression
     texts = split_fields(expression)
     resolved = [
