@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
@@ -26,14 +27,14 @@ MOST_BYTES = 4 * 2**20
 
 
 class Entry(NamedTuple):
-    """One change. `before` and `after` are documents; of a change both name only what differs."""
+    """One change. `before` and `after` are documents, or their JSON; of a change both name only what differs."""
 
     namespace: str | None
     kind: str
     id: str
     verb: str
     before: Mapping[str, Any] | None = None
-    after: Mapping[str, Any] | None = None
+    after: Mapping[str, Any] | str | None = None
     by: str | None = None
     """None: whoever has signed the operation, else the server."""
 
@@ -77,11 +78,11 @@ UNSIGNED = '"signing_secret":null'
 """Stands in each http target that has none, and tells nothing."""
 
 
-def _text(document: Mapping[str, Any] | None) -> str | None:
+def _text(document: Mapping[str, Any] | str | None) -> str | None:
     if document is None:
         return None
-    text = orjson.dumps(dict(document)).decode()
-    return orjson.dumps(masked(document)).decode() if may_tell(text.replace(UNSIGNED, "")) else text
+    text = document if isinstance(document, str) else orjson.dumps(dict(document)).decode()
+    return orjson.dumps(masked(orjson.loads(text))).decode() if may_tell(text.replace(UNSIGNED, "")) else text
 
 
 def differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -102,11 +103,24 @@ def schedule_entries(changes: Sequence[Change], current: Mapping[str, Schedule])
 def _entry(change: Change, current: Schedule | None) -> Entry:
     namespace, id_ = change.schedule.namespace, change.schedule.id
     if change.verb == "created" or current is None:
-        return Entry(namespace, "schedule", id_, change.verb, None, _snapshot(change.schedule), change.by)
+        return Entry(namespace, "schedule", id_, change.verb, None, _snapshot_text(change.schedule), change.by)
     if change.verb == "deleted":
         return Entry(namespace, "schedule", id_, change.verb, _snapshot(current), None, change.by)
     before, after = differing(_snapshot(current), _snapshot(change.schedule))
     return Entry(namespace, "schedule", id_, change.verb, before, after, change.by)
+
+
+_STORED = re.compile(r'\{"version":\d+,"definition":(?=\{")')
+
+
+def _snapshot_text(schedule: Schedule) -> str:
+    """Write a snapshot without reading the definition: of ten thousand in a batch that would be a tenth of the time."""
+    stored = schedule.definition
+    found = _STORED.match(stored)
+    if found is None or not stored.endswith("}}"):
+        return orjson.dumps(_snapshot(schedule)).decode()
+    rest = orjson.dumps({"state": schedule.state, "note": schedule.note, "source": schedule.source}).decode()
+    return f"{stored[found.end() : -2]},{rest[1:]}"
 
 
 def _snapshot(schedule: Schedule) -> dict[str, Any]:

@@ -57,6 +57,18 @@ async def test_every_change_of_a_schedule_has_a_line_with_what_differs(world: Wo
     assert (rows[0].was, rows[4].became) == (None, None)
 
 
+async def test_a_created_schedule_is_told_as_it_is_compared_with_later(world: World) -> None:
+    note = 'a "quoted" – note, {"definition":{'
+    schedule = (await world.put(name=note, tags={"team": "ä"}, source="file.yaml"))._replace(note=note)
+    assert json.loads(audit_log._snapshot_text(schedule)) == audit_log._snapshot(schedule)
+    [line] = await log(world)
+    told = json.loads(line.became or "")
+    assert told == audit_log._snapshot(schedule._replace(note=""))
+    assert (told["name"], told["state"], told["note"], told["source"]) == (note, "active", "", "file.yaml")
+    unreadable = schedule._replace(definition="{}")
+    assert json.loads(audit_log._snapshot_text(unreadable)) == audit_log._snapshot(unreadable)
+
+
 async def test_what_may_be_a_secret_is_masked(world: World) -> None:
     headers = {"Authorization": "Bearer 7f3a", "X-Team": "growth"}
     await world.put(target={"kind": "http", "url": "https://example.org/?token=7f3a", "headers": headers})
