@@ -20,7 +20,7 @@ from backend.cli.output import Column, Row, print_line, print_table, print_warni
 from backend.cli.yaml_file import LARGEST, ScheduleFile, read_schedules
 
 STDIN = "-"
-CHANGES = ("created", "updated", "unchanged", "deleted")
+CHANGES = ("created", "updated", "moved", "unchanged", "deleted")
 
 
 class FileRefused(Refused):

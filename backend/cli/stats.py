@@ -29,7 +29,7 @@ def _cells(found: Json) -> Iterator[tuple[str, str]]:
     yield "last hour", _counted(found["last_hour"]) + ("" if found["last_hour_complete"] else " (the newest only)")
     if late["runs"]:
         yield "lateness", ", ".join(f"{name} {late[name]:.3g} s" for name in ("p50", "p95", "p99"))
-    yield "backlog", f"{backlog['due_schedules']} due, oldest waiting run {backlog['queued_age_seconds']:.3g} s"
+    yield "backlog", f"{backlog['due_schedules']} due, oldest queued run {backlog['queued_age_seconds']:.3g} s"
     for limit in found["limits"]:
         used = "" if limit["used"] is None else f"{limit['used']} of "
         yield f"limit {limit['name']}", f"{used}{limit['limit']}"

@@ -327,7 +327,7 @@ def _items(changes: Sequence[Change]) -> list[BatchItem]:
 def _item(change: Change) -> BatchItem:
     if change.verb in {"created", "updated"}:
         return BatchItem(change.schedule.id, change.verb, summary_of(change.schedule.triggers).warnings)
-    return BatchItem(change.schedule.id, "unchanged" if change.verb == "moved" else change.verb)
+    return BatchItem(change.schedule.id, change.verb)
 
 
 def _named(definition: ScheduleDefinition, id_: str) -> ScheduleDefinition:

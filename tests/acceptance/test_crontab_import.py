@@ -152,6 +152,7 @@ def test_an_export_applied_again_changes_nothing_and_makes_the_same_on_an_empty_
     assert cli("calendars", "put", "uk.txt", "--id", "uk").returncode == 0
     assert cli("apply", "-f", "others.yaml").returncode == 0
     assert cli("export", "-o", "all.yaml").stdout == "6 schedules written to all.yaml\n"
+    assert cli("apply", "-f", "all.yaml").stdout.endswith("\n6 moved\n")
     assert cli("apply", "-f", "all.yaml").stdout == "6 unchanged\n"
     with Server(tmp_path).ready() as empty:
         again = shell(empty)
