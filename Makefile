@@ -29,7 +29,7 @@ run: setup ## start the server with examples/hello.yaml and print each run
 
 test: setup ## run the whole test suite
 	@$(BIN)/python -m compileall -q backend tests # very many servers are started; none need compile it again
-	@$(BIN)/python -m pytest -m "not soak" -n 4 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -m "not soak" -n 4 --dist loadfile
 
 faults: setup ## of the tests, those that kill, freeze and cut off real servers and their PostgreSQL
 	@$(BIN)/python -m pytest -m fault

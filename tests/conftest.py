@@ -53,21 +53,3 @@ def pytest_configure() -> None:
     A shell starts what it puts into the background with SIGINT ignored, which children inherit; a handler they do not.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-FIRST, WAITING = "tests/simulation/", ("tests/fault/", "tests/pains/")
-"""Files that compute for minutes, and folders whose tests wait for real processes more than they compute."""
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Spread the files that wait evenly among those that compute, so that several workers never all wait."""
-    files: dict[str, list[pytest.Item]] = {}
-    for item in items:
-        files.setdefault(item.nodeid.partition("::")[0], []).append(item)
-    waiting = [name for name in files if name.startswith(WAITING)]
-    others = sorted(set(files) - set(waiting), key=lambda name: (not name.startswith(FIRST), -len(files[name]), name))
-    places: dict[str, float] = {name: place for place, name in enumerate(others)}
-    step = len(others) / max(len(waiting), 1)
-    places |= {name: place * step for place, name in enumerate(waiting)}
-    items[:] = [item for name in sorted(files, key=lambda name: (places[name], name)) for item in files[name]]
