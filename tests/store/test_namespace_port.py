@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -305,6 +306,20 @@ async def twenty(world: World) -> World:
     world.clock.go(minutes=1)
     await world.turn()
     return world
+
+
+async def test_a_schedule_longer_than_a_page_is_a_page(world: World) -> None:
+    port = world.store.namespace(NamespaceId("default"))
+    for id_ in ("first", "longest", "last"):
+        await world.put(id_)
+    world.sql("update schedules set triggers = ? where id = 'longest'", f"[{'1,' * (2 * 2**20 + 1)}1]")
+    found, following = [], 0
+    async with asyncio.timeout(20):
+        for _ in range(3):
+            page, after = await port.schedules_page(ScheduleFilter(), after=following, limit=50)
+            found.append([one.schedule.id for one in page])
+            following = after or following
+    assert found == [["first"], ["longest"], ["last"]]
 
 
 async def test_a_page_of_very_long_definitions_ends_early_and_is_not_read_ahead(world: World) -> None:
