@@ -115,11 +115,14 @@ class FaultProxy:
             away_writer.transport.abort()
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool) -> None:
-        with contextlib.suppress(OSError):
+        try:
             while chunk := await reader.read(CHUNK):
                 await self._hold(answers=answers)
                 writer.write(chunk)
                 await writer.drain()
+        except OSError:
+            pass
+        finally:  # also after a reset, which whoever is killed with answers unread sends: the other side hears of it
             writer.close()
 
     async def _hold(self, *, answers: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,17 @@ SLOW = 0.3
 """Seconds that a target takes, so that there is something to be in the middle of."""
 SEVERAL = 5
 """Runs of one replica: more than those of them that may be sent only once."""
+LAST_LINES = 30
+STANDING = {
+    "sessions": """
+        select pid, client_port, state, wait_event, now() - xact_start, now() - state_change, left(query, 100)
+        from pg_stat_activity where datname = current_database()""",
+    "schedules to come": """
+        select id, state, created_at, cursor_at, next_scheduled_at from scheduler.schedules
+        where next_scheduled_at is not null order by 5 limit 10""",
+    "runs": "select state, worker, min(nominal_at), max(nominal_at), count(*) from scheduler.runs group by 1, 2",
+}
+"""What to ask of a database in which something does not come."""
 LOAD = Load(schedules=24, seconds=4, head_start=1)
 
 
@@ -70,11 +82,26 @@ class Stage:
     def verdict(self) -> Verdict:
         """Let all end, and make sure that nothing is lost, doubled or stale."""
         self.counter.release()
-        settle(self.fleet.ready(), self.cluster, self.expected, PATIENCE)
+        try:
+            settle(self.fleet.ready(), self.cluster, self.expected, PATIENCE)
+        except AssertionError as error:  # what stands still, and who held it, cannot be asked any more afterwards
+            error.add_note(self._how_it_stands())
+            raise
         verdict = judge(self.fleet.ready(), self.cluster, dict(self.counter.seen), self.expected)
         assert not verdict.faults, "\n".join(verdict.faults)
         assert verdict.recorded == self.expected
         return verdict
+
+
+    def _how_it_stands(self) -> str:
+        told = [f"now {time.time():.3f}, expected {self.expected}, recorded {recorded(self.cluster)}"]
+        for what, question in STANDING.items():
+            told += [what, *("  " + " | ".join(row) for row in self.cluster.query(question))]
+        for replica in self.fleet.replicas:
+            process = replica.server.process
+            told.append(f"process {process.pid}, exit code {process.poll()}, {replica.server.errors[-2000:]}")
+            told += [f"  {line}" for line in replica.server.lines[-LAST_LINES:]]
+        return "\n".join(told)
 
 
 @contextmanager

@@ -13,13 +13,13 @@ from backend.store.operation import Operation
 from backend.store.postgres.failures import answering, opening
 from backend.store.postgres.listener import Listener
 from backend.store.postgres.session import Session, schema_of, settings_of
+from backend.store.postgres.standstill import ACQUIRE_TIMEOUT, APPLICATION, Standstill
 from backend.store.postgres.url import Target
 from backend.store.wakeup import Hear
 
 T = TypeVar("T")
 COMMAND_TIMEOUT = 20.0
 """Seconds; longer than the server's own limit, for a connection that has gone dead without a word."""
-ACQUIRE_TIMEOUT = 5.0
 CLOSE_TIMEOUT = 1.0
 CACHED_STATEMENTS = 256
 
@@ -36,6 +36,7 @@ class PostgresRunner:
         self._write = f"begin isolation level read committed{settings}"
         self._read = f"begin isolation level repeatable read read only{settings}"
         self._listener = Listener(target)
+        self._standstill = Standstill(pool)
 
     async def write(self, operation: Operation[T]) -> T:
         return await self._run(operation, self._write, locks=True)
@@ -53,7 +54,8 @@ class PostgresRunner:
             operation.close()
 
     def hear(self, listener: Hear) -> None:
-        """Tell this callback what other servers hint at, until the runner is closed."""
+        """Tell this callback what other servers hint at, and end what they left standing, until it is closed."""
+        self._standstill.start()
         if not self._target.pooled:
             self._listener.start(listener)
 
@@ -64,13 +66,17 @@ class PostgresRunner:
         except RuntimeError:
             running = None
         if running is self._loop or self._loop.is_closed() or not self._loop.is_running():
-            self._listener.stop()
+            self._stop()
             self._pool.terminate()
             return
         asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(2 * CLOSE_TIMEOUT)
 
-    async def _close(self) -> None:
+    def _stop(self) -> None:
         self._listener.stop()
+        self._standstill.stop()
+
+    async def _close(self) -> None:
+        self._stop()
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 await self._pool.close()
@@ -94,6 +100,7 @@ async def open_runner(target: Target, *, clock: Clock | None = None) -> Postgres
             command_timeout=COMMAND_TIMEOUT,
             statement_cache_size=0 if target.pooled else CACHED_STATEMENTS,
             max_cached_statement_lifetime=0,
+            server_settings={"application_name": APPLICATION},
             init=prepare,
             reset=_nothing_to_reset,
         )
