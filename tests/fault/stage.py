@@ -92,7 +92,6 @@ class Stage:
         assert verdict.recorded == self.expected
         return verdict
 
-
     def _how_it_stands(self) -> str:
         told = [f"now {time.time():.3f}, expected {self.expected}, recorded {recorded(self.cluster)}"]
         for what, question in STANDING.items():
