@@ -72,17 +72,19 @@ def is_name(text: str) -> bool:
 
 
 def referred(value: object) -> str | None:
-    """Read the name in `{"secret": name}`; None for everything else.
+    """Read the name in `{"secret": name}`, or in what has been read from that; None for everything else.
 
     >>> referred({"secret": "token"}), referred({"secret": "x", "user": "y"}), referred({"secret": 1})
     ('token', None, None)
     """
+    if isinstance(value, SecretRef):
+        return value.secret
     name = value[KEY] if isinstance(value, dict) and len(value) == 1 and KEY in value else None
     return name if isinstance(name, str) else None
 
 
 def references_of(target: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Find all references in a target's document: where each stands, and the name.
+    """Find all references in a target, or in its document: where each stands, and the name.
 
     >>> list(references_of({"headers": {"X-Key": {"secret": "a"}}, "body": [1, {"secret": "b"}]}))
     [('target.headers.X-Key', 'a'), ('target.body[1]', 'b')]
@@ -96,13 +98,13 @@ def references_of(target: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def references(document: object, path: str = "") -> Iterator[tuple[str, str]]:
-    """Find all references in a JSON document."""
+    """Find all references in a JSON document, or in what has been read from it."""
     if (name := referred(document)) is not None:
         yield path, name
     elif isinstance(document, dict):
         for key, value in document.items():
             yield from references(value, f"{path}.{key}" if path else key)
-    elif isinstance(document, list):
+    elif isinstance(document, list | tuple):
         for place, value in enumerate(document):
             yield from references(value, f"{path}[{place}]")
 

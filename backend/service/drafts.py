@@ -206,7 +206,10 @@ def settled(definition: ScheduleDefinition, current: ScheduleDefinition | None, 
         else t
         for place, t in enumerate(definition.triggers)
     )
-    return definition.model_copy(update={"triggers": triggers, "exclusions": without_days(definition.exclusions)})
+    exclusions = without_days(definition.exclusions)
+    if (triggers, exclusions) == (definition.triggers, definition.exclusions):
+        return definition
+    return definition.model_copy(update={"triggers": triggers, "exclusions": exclusions})
 
 
 def _anchor_for(interval: IntervalTrigger, known: Sequence[Trigger], at: int) -> int:

@@ -123,7 +123,7 @@ def _decide(ids: Sequence[str], revise: Revise, current: Mapping[str, Standing],
     for id_ in ids:
         known = current.get(id_)
         schedule, busy, buffered = (known.schedule, known.open_run, known.buffered) if known else (None, False, 0)
-        changes.append(revise(id_, schedule, busy, moment._replace(buffered=buffered)))
+        changes.append(revise(id_, schedule, busy, moment._replace(buffered=buffered) if buffered else moment))
     return changes
 
 

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from yarl import URL
 
 from backend.errors import FieldError
@@ -30,6 +30,7 @@ TRANSIENT = frozenset({408, 429})
 PRIVATE = "http:private"
 OFF = "set SCHEDULER_ALLOW_PRIVATE_URLS=true on the server"
 _CHARSETS = frozenset({"utf-8", "us-ascii", "iso-8859-1", "latin-1", "windows-1252"})
+_JSON = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 _JSON_TYPE = re.compile(r"application/json|[^;]*\+json", re.IGNORECASE)
 
 Status = Annotated[int, Field(ge=200, le=599)]
@@ -46,7 +47,7 @@ class HttpTarget(BaseModel):
     headers: dict[str, TextOrSecret] = Field(
         default_factory=dict, description="Sent as they are, beside our own; values may be secrets."
     )
-    body: JsonValue = Field(
+    body: Any = Field(
         default=None,
         description='Sent as JSON; null sends an envelope that describes the run. In it, `{"secret": name}` is '
         "replaced by its value.",
@@ -70,10 +71,10 @@ class HttpTarget(BaseModel):
 
     @field_validator("body")
     @classmethod
-    def _body_is_json(cls, body: JsonValue) -> JsonValue:
+    def _body_is_json(cls, body: object) -> object:
         try:
             encode_json(body)
-        except (ValueError, RecursionError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise FieldError("the body is not JSON", "leave out NaN, infinities and deep nesting") from error
         return body
 
@@ -177,7 +178,7 @@ def envelope(dispatch: Dispatch) -> dict[str, Any]:
 
 def encode_json(document: object) -> bytes:
     """Write JSON in ASCII, which holds any text, lone surrogates too."""
-    return json.dumps(document, separators=(",", ":"), allow_nan=False).encode("ascii")
+    return _JSON.encode(document).encode("ascii")
 
 
 @cache

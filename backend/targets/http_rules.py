@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 from yarl import URL
 
@@ -33,6 +34,7 @@ _ASK = "name one of them, or ask an administrator to add it (PUT /api/v1/egress)
 _EXAMPLE = 'give an absolute URL such as "https://example.org/hook"'
 
 
+@lru_cache(maxsize=1024)
 def checked_url(text: str) -> str:
     """Accept an absolute http or https URL; FieldError for anything that a client could read in two ways."""
     if len(text) > URL_CHARACTERS:

@@ -10,10 +10,10 @@ import asyncpg
 from backend.clock import Clock
 from backend.errors import StoreUnavailable
 from backend.store.operation import Operation
+from backend.store.postgres.caretaker import ACQUIRE_TIMEOUT, APPLICATION, Caretaker
 from backend.store.postgres.failures import answering, opening
 from backend.store.postgres.listener import Listener
 from backend.store.postgres.session import Session, schema_of, settings_of
-from backend.store.postgres.standstill import ACQUIRE_TIMEOUT, APPLICATION, Standstill
 from backend.store.postgres.url import Target
 from backend.store.wakeup import Hear
 
@@ -36,7 +36,7 @@ class PostgresRunner:
         self._write = f"begin isolation level read committed{settings}"
         self._read = f"begin isolation level repeatable read read only{settings}"
         self._listener = Listener(target)
-        self._standstill = Standstill(pool)
+        self._caretaker = Caretaker(pool, target.schema)
 
     async def write(self, operation: Operation[T]) -> T:
         return await self._run(operation, self._write, locks=True)
@@ -54,8 +54,8 @@ class PostgresRunner:
             operation.close()
 
     def hear(self, listener: Hear) -> None:
-        """Tell this callback what other servers hint at, and end what they left standing, until it is closed."""
-        self._standstill.start()
+        """Tell this callback what other servers hint at, and look after the database, until it is closed."""
+        self._caretaker.start()
         if not self._target.pooled:
             self._listener.start(listener)
 
@@ -73,7 +73,7 @@ class PostgresRunner:
 
     def _stop(self) -> None:
         self._listener.stop()
-        self._standstill.stop()
+        self._caretaker.stop()
 
     async def _close(self) -> None:
         self._stop()

@@ -1,4 +1,4 @@
-"""A server that stands still where PostgreSQL takes it for one that works: its transaction is ended by the others."""
+"""What PostgreSQL leaves to us: a server that stands still in a transaction, and the statistics of a new database."""
 
 from __future__ import annotations
 
@@ -12,15 +12,19 @@ from typing import Any
 import asyncpg
 import pytest
 
+from backend.store.postgres.caretaker import APPLICATION, LOOK_EVERY, WORTH_KNOWING
 from backend.store.postgres.runner import PostgresRunner, open_runner
 from backend.store.postgres.session import IDLE_TIMEOUT, settings_of
-from backend.store.postgres.standstill import APPLICATION, LOOK_EVERY
 from backend.store.postgres.url import read_url
+from benchmarks.copying import copy
 from tests.databases import POSTGRES, database
 from tests.store.world import World
 
 pytestmark = pytest.mark.anyio
 
+COPIES = 1000
+KNOWN = "select reltuples from pg_class where oid = 'schedules'::regclass"
+SIZE = "select pg_relation_size('schedules')"
 TRANSACTION = "select pid, state, wait_event from pg_stat_activity where pid = $1 and xact_start is not null"
 
 
@@ -49,13 +53,9 @@ async def connected(world: World, application: str) -> AsyncIterator[Any]:
         connection.terminate()
 
 
-async def standing_still(connection: Any) -> None:
-    """Lock every schedule, and stop where a new statement is described and not yet used."""
-    await connection.execute("begin; select key from schedules for update")
-    await connection.prepare("select 1")
-
-
-async def gone(world: World, pid: int, patience: float) -> bool:
+async def gone(world: World, connection: Any, patience: float) -> bool:
+    """Say whether what stands still, where a new statement is described and not yet used, has ended within seconds."""
+    pid = connection.get_server_pid()
     async with connected(world, "test") as looking:
         deadline = time.monotonic() + patience
         while time.monotonic() < deadline:
@@ -70,17 +70,29 @@ async def gone(world: World, pid: int, patience: float) -> bool:
 @pytest.mark.usefixtures("runner")
 async def test_what_a_server_has_locked_where_no_limit_of_the_database_reaches_is_free_again(world: World) -> None:
     await world.put()
-    async with connected(world, APPLICATION) as connection:
-        await standing_still(connection)
-        assert not await gone(world, connection.get_server_pid(), IDLE_TIMEOUT / 2)
-        assert await gone(world, connection.get_server_pid(), 30)
+    async with connected(world, APPLICATION) as connection, connected(world, "psql") as theirs:
+        await theirs.execute("begin; lock namespaces in access share mode")
+        await theirs.prepare("select 1")
+        await connection.execute("begin; select key from schedules for update")
+        await connection.prepare("select 1")
+        assert not await gone(world, connection, IDLE_TIMEOUT / 2)
+        assert await gone(world, connection, 30)
+        assert not await gone(world, theirs, LOOK_EVERY)  # what others do is not ours to end
     world.clock.go(minutes=1)
     assert (await world.turn()).schedules == 1
 
 
 @pytest.mark.usefixtures("runner")
-async def test_what_others_do_in_the_same_database_is_left_alone(world: World) -> None:
+async def test_a_new_table_that_has_grown_gets_its_statistics_at_once(world: World) -> None:
     await world.put()
-    async with connected(world, "psql") as connection:
-        await standing_still(connection)
-        assert not await gone(world, connection.get_server_pid(), IDLE_TIMEOUT + 2 * LOOK_EVERY)
+    async with connected(world, "test") as looking:
+        await looking.execute("alter table schedules set (autovacuum_enabled = off)")
+        await asyncio.sleep(LOOK_EVERY)
+        assert await looking.fetchval(KNOWN) < 0  # one schedule is not worth it
+        copy(world.url, "schedules", COPIES, {"id": "'copy-' || n.n"})
+        assert await looking.fetchval(SIZE) > WORTH_KNOWING
+        deadline = time.monotonic() + 30
+        while await looking.fetchval(KNOWN) < 0:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.1)
+        assert await looking.fetchval(KNOWN) == 1 + COPIES
