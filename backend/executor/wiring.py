@@ -16,6 +16,7 @@ from typing import Any
 
 from backend.api.context import Context, Health
 from backend.clock import Clock
+from backend.duration import format_duration
 from backend.engine.auditor import Auditor
 from backend.engine.callbacks import Listening
 from backend.engine.clock_guard import ClockGuard
@@ -261,10 +262,10 @@ def surroundings_of(settings: Settings, events: Events, bell: Callable[[str], Ri
         rules=rules_of(settings),
         events=events,
         defaults={
-            "retry": {
+            "retry": {  # as JSON, like what it is put into
                 "max_attempts": settings.retry_max_attempts,
-                "initial": settings.retry_initial,
-                "maximum": settings.retry_maximum,
+                "initial": format_duration(settings.retry_initial),
+                "maximum": format_duration(settings.retry_maximum),
                 "multiplier": settings.retry_multiplier,
             }
         },

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from backend.errors import FieldError
 
+MICROSECOND = timedelta(microseconds=1)
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
 DAY = 86400 * SECOND
@@ -21,12 +22,12 @@ def to_datetime(instant: int) -> datetime:
 
 def from_datetime(moment: datetime) -> int:
     """Turn an aware datetime into microseconds since the epoch."""
-    return (moment - EPOCH) // timedelta(microseconds=1)
+    return (moment - EPOCH) // MICROSECOND
 
 
 def micros(length: timedelta) -> int:
     """Express a duration in microseconds."""
-    return length // timedelta(microseconds=1)
+    return length // MICROSECOND
 
 
 def rfc3339(instant: int) -> str:

@@ -76,7 +76,10 @@ def may_tell(text: str) -> bool:
     if not text.isascii():
         return True  # in which other letters count as these ones, the pattern knows
     lower = text.lower()
-    return any(word in lower for word in WORDS)
+    for word in WORDS:  # noqa: SIM110 - of ten thousand documents in a batch, `any` takes twice as long
+        if word in lower:
+            return True
+    return False
 
 
 def _tells(name: str) -> int:

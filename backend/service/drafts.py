@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from backend.duration import format_duration
 from backend.engine.definition import ScheduleDefinition, dump_definition, load_definition, says_the_same
@@ -76,7 +76,12 @@ def check_revision(current: Schedule | None, if_match: int | None) -> None:
 def _create(draft: Draft, moment: Moment) -> Change:
     definition = settled(draft.definition, None, moment.now)
     cursor_at = _cursor_before(definition, (), moment.now, draft.at)
-    schedule = _BLANK._replace(
+    check_interval(definition, moment.limits.minimum_interval, moment.now, draft.at)
+    schedule = _defined(
+        _BLANK,
+        definition,
+        moment,
+        draft.at,
         namespace=definition.namespace,
         id=str(definition.id),
         created_at=moment.now,
@@ -87,8 +92,7 @@ def _create(draft: Draft, moment: Moment) -> Change:
         revision=1,
         source=draft.source,
     )
-    check_interval(definition, moment.limits.minimum_interval, moment.now, draft.at)
-    schedule = _planned_anew(_defined(schedule, definition, moment, draft.at), draft.at)
+    schedule = _planned_anew(schedule, draft.at)
     if schedule.next_nominal_at is None:
         why = silence(load_timing(schedule.triggers), cursor_at, moment.now)
         raise Refused([replace(why, field=joined(draft.at, why.field))])
@@ -100,7 +104,11 @@ def _update(
 ) -> Change:
     planned = _not_behind(caught_up(current, moment, open_run=open_run))
     before = planned[-1].schedule
-    changed = _defined(before, definition, moment, draft.at)._replace(
+    changed = _defined(
+        before,
+        definition,
+        moment,
+        draft.at,
         revision=current.revision + 1,
         updated_at=moment.now,
         source=draft.source or current.source,
@@ -249,15 +257,22 @@ def _refuse_decided(triggers: tuple[Trigger, ...], old: tuple[Trigger, ...], cur
             raise Refused([FieldProblem(joined(at, f"triggers[{place}].at"), rule, "give a later time")])
 
 
-def _defined(schedule: Schedule, definition: ScheduleDefinition, moment: Moment, at: str) -> Schedule:
-    """Copy a definition into the typed columns; Refused when it refers to a secret that is not there."""
+def _defined(
+    schedule: Schedule,
+    definition: ScheduleDefinition,
+    moment: Moment,
+    at: str,
+    **others: Any,  # noqa: ANN401 - columns
+) -> Schedule:
+    """Copy a definition, and others, into the typed columns; Refused for a reference to a secret that is not there."""
+    id_ = str(definition.id)
     check_secrets(definition.target, moment.secrets, at)
     return schedule._replace(
-        name=definition.name or schedule.id,
+        name=definition.name or id_,
         owner=definition.owner,
         target_kind=definition.target.kind,
         definition=dump_definition(definition),
-        triggers=dump_timing(timing_of(definition, schedule.id, moment.calendars, at)),
+        triggers=dump_timing(timing_of(definition, id_, moment.calendars, at)),
         misfire_policy=definition.misfire_policy,
         misfire_threshold=micros(definition.misfire_threshold),
         catchup_window=micros(definition.catchup_window),
@@ -266,6 +281,7 @@ def _defined(schedule: Schedule, definition: ScheduleDefinition, moment: Moment,
         pause_after_failures=definition.pause_after_failures,
         jitter=micros(definition.jitter),
         max_runs=definition.max_runs,
+        **others,
     )
 
 
