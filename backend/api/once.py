@@ -13,7 +13,7 @@ import orjson
 from fastapi import Depends, Header, Request, Response
 
 from backend.api.requests import Caller, key_of
-from backend.errors import SchedulerError
+from backend.errors import FieldProblem, Refused, SchedulerError
 from backend.store.repeats import Noted, Noting, Repeated, Ticket
 
 V = TypeVar("V")
@@ -132,6 +132,8 @@ async def once(
     ] = None,
 ) -> Once:
     """Read the key under which a request may come again."""
+    if len(request.headers.getlist("idempotency-key")) > 1:
+        raise Refused([FieldProblem("Idempotency-Key", "the header stands twice", "send one key")])
     return Once(request, idempotency_key)
 
 

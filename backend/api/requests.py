@@ -22,7 +22,7 @@ from backend.service.api_keys import Keys, KeyView, key_view
 from backend.service.audit_log import AuditLog
 from backend.service.backfill import Backfills
 from backend.service.calendars import Calendars
-from backend.service.drafts import ANY_REVISION
+from backend.service.drafts import ANY_REVISION, NO_REVISION
 from backend.service.egress import Allowances
 from backend.service.keys import identify, principal_of
 from backend.service.maintenance import Maintenance
@@ -295,6 +295,27 @@ async def if_match(
 
 
 IfMatch = Annotated[int | None, Depends(if_match)]
+
+
+async def put_match(
+    revision: IfMatch,
+    if_none_match: Annotated[
+        str | None,
+        Header(description="`*`: only create, never replace; else 412."),
+    ] = None,
+) -> int | None:
+    """Read what a PUT insists on: a revision, or that there is none yet."""
+    if if_none_match is None:
+        return revision
+    if if_none_match.strip() != "*":
+        rule = f"{if_none_match[:50]!r} is not `*`"
+        raise Refused([FieldProblem("If-None-Match", rule, "give * to create only, or If-Match to replace a version")])
+    if revision is not None:
+        raise Refused([FieldProblem("If-None-Match", "it contradicts If-Match", "give one of them")])
+    return NO_REVISION
+
+
+PutMatch = Annotated[int | None, Depends(put_match)]
 Limit = Annotated[int, Query(ge=1, le=500, description="Items per page.")]
 ScheduleId = Annotated[str, Path(description="The id of a schedule.")]
 RunId = Annotated[str, Path(description="The id of a run.")]

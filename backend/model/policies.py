@@ -63,10 +63,10 @@ class RetryPolicy(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    max_attempts: int = Field(default=3, ge=1, le=100, description="Attempts in all, the first included.")
+    max_attempts: int = Field(default=3, ge=1, le=100, strict=True, description="Attempts in all, the first included.")
     initial: Duration = Field(default=timedelta(seconds=10), description="Upper bound of the first back-off.")
     maximum: Duration = Field(default=timedelta(minutes=10), description="Upper bound of every back-off.")
-    multiplier: float = Field(default=2.0, ge=1, le=100, description="Growth of the bound per attempt.")
+    multiplier: float = Field(default=2.0, ge=1, le=100, strict=True, description="Growth of the bound per attempt.")
 
     @model_validator(mode="after")
     def _bounds_are_ordered(self) -> RetryPolicy:

@@ -30,6 +30,8 @@ from backend.triggers.once import OnceTrigger
 PAST_TOLERANCE = MINUTE
 """A one-shot this far in the past is still accepted."""
 ANY_REVISION = -1
+NO_REVISION = -2
+"""Instead of a revision: there must be no schedule yet."""
 """Stands for `If-Match: *`: whichever revision there is, but there must be one."""
 FEW_WALKS = 3
 MOST_WALKS = 50
@@ -64,11 +66,13 @@ def revise(draft: Draft, current: Schedule | None, moment: Moment, *, open_run: 
 
 
 def check_revision(current: Schedule | None, if_match: int | None) -> None:
-    """Raise PreconditionFailed unless the schedule is the one the caller has seen."""
-    if if_match is None:
+    """Raise PreconditionFailed unless the schedule is the one the caller has seen, or is not there as it must be."""
+    if if_match is None or (if_match == NO_REVISION and current is None):
         return
     if current is None:
         raise PreconditionFailed("If-Match was given, but there is no such schedule")
+    if if_match == NO_REVISION:
+        raise PreconditionFailed(f"the schedule {current.id!r} exists already, and If-None-Match asks for a new one")
     if if_match not in {ANY_REVISION, current.revision}:
         raise PreconditionFailed(f"the schedule {current.id!r} is at revision {current.revision}, not {if_match}")
 

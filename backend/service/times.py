@@ -46,7 +46,7 @@ class PreviewRequest(BaseModel):
     max_runs: MaxRuns | None = Field(default=None, description="No more times than these.")
     jitter: Jitter = timedelta(0)
     from_: Instant | None = Field(default=None, alias="from", description="Times strictly after; default now.")
-    count: int = Field(default=5, ge=1, le=MOST)
+    count: int = Field(default=5, ge=1, le=MOST, strict=True)
 
     @model_validator(mode="after")
     def _has_a_window(self) -> PreviewRequest:

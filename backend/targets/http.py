@@ -34,7 +34,7 @@ _CHARSETS = frozenset({"utf-8", "us-ascii", "iso-8859-1", "latin-1", "windows-12
 _JSON = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 _JSON_TYPE = re.compile(r"application/json|[^;]*\+json", re.IGNORECASE)
 
-Status = Annotated[int, Field(ge=200, le=599)]
+Status = Annotated[int, Field(ge=200, le=599, strict=True)]
 
 
 class HttpTarget(BaseModel):

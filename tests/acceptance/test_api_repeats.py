@@ -180,6 +180,12 @@ async def test_a_key_without_text_or_too_long_is_refused(api: Client, key: str) 
     assert set((await post(api, "/schedules/hourly/trigger", None, key)).errors) == {"Idempotency-Key"}
 
 
+async def test_two_keys_of_one_request_are_refused(api: Client) -> None:
+    headers = [*api.key_and(), (b"idempotency-key", b"one"), (b"idempotency-key", b"two")]
+    answer = await api.raw("POST", f"{PREFIX}/schedules/hourly/trigger", headers=headers)
+    assert answer.errors == {"Idempotency-Key": ("the header stands twice", "send one key")}
+
+
 async def test_keys_of_another_caller_or_namespace_never_meet(api: Client) -> None:
     assert (await api.post("/namespaces", {"id": "tenant"})).status == 201
     made = [await api.post("/keys", {"namespace": "tenant", "scopes": ["admin"]}) for _ in range(2)]

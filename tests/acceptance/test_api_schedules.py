@@ -120,6 +120,16 @@ async def test_a_put_for_whatever_version_needs_one(api):
     assert (await api.put("/schedules/a", draft(timeout="1m"), if_match="*")).status == 200
 
 
+async def test_a_put_that_only_creates_replaces_nothing(api):
+    assert (await api.put("/schedules/a", draft(), if_none_match="*")).status == 201
+    refused = await api.put("/schedules/a", draft(timeout="1m"), if_none_match="*")
+    assert refused.status == 412
+    assert "exists already" in refused.json["detail"]
+    assert (await api.get("/schedules/a")).json["revision"] == 1
+    assert "If-None-Match" in (await api.put("/schedules/a", draft(), if_none_match='"1"')).errors
+    assert "If-None-Match" in (await api.put("/schedules/a", draft(), if_none_match="*", if_match="*")).errors
+
+
 async def test_a_deleted_schedule_is_gone_and_its_id_is_free(api):
     await api.put("/schedules/a", draft())
     gone = await api.delete("/schedules/a")

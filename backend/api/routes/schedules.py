@@ -15,6 +15,7 @@ from backend.api.requests import (
     Document,
     IfMatch,
     Limit,
+    PutMatch,
     Reads,
     ScheduleId,
     Triggers,
@@ -129,7 +130,7 @@ async def get_schedule(caller: Reads, id: ScheduleId) -> Response:
     responses=responses({200: ScheduleView, 201: ScheduleView}, 400, 409, 412, 413, headers=("ETag",)),
     openapi_extra=body(ScheduleDefinition, example=SCHEDULE_EXAMPLE),
 )
-async def put_schedule(caller: Writes, id: ScheduleId, given: Document, revision: IfMatch) -> Response:
+async def put_schedule(caller: Writes, id: ScheduleId, given: Document, revision: PutMatch) -> Response:
     """Create or replace a schedule under a chosen id; an unchanged definition changes nothing."""
     caller = await caller.where(some(given))
     view, verb = await caller.schedules.put(id, some(given), revision)
