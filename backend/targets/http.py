@@ -13,7 +13,15 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 from yarl import URL
 
 from backend.errors import FieldError
@@ -31,6 +39,7 @@ TRANSIENT = frozenset({408, 429})
 PRIVATE = "http:private"
 OFF = "set SCHEDULER_ALLOW_PRIVATE_URLS=true on the server"
 _CHARSETS = frozenset({"utf-8", "us-ascii", "iso-8859-1", "latin-1", "windows-1252"})
+_NOTHING = object()
 _JSON = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 _JSON_TYPE = re.compile(r"application/json|[^;]*\+json", re.IGNORECASE)
 
@@ -48,7 +57,7 @@ class HttpTarget(BaseModel):
     headers: dict[str, TextOrSecret] = Field(
         default_factory=dict, description="Sent as they are, beside our own; values may be secrets."
     )
-    body: Any = Field(
+    body: JsonValue = Field(
         default=None,
         description='Sent as JSON; null sends an envelope that describes the run. In it, `{"secret": name}` is '
         "replaced by its value.",
@@ -70,13 +79,16 @@ class HttpTarget(BaseModel):
     def _headers_are_sendable(cls, headers: dict[str, str | SecretRef]) -> dict[str, str | SecretRef]:
         return checked_headers(headers)
 
-    @field_validator("body")
+    @field_validator("body", mode="wrap")
     @classmethod
-    def _body_is_json(cls, body: object) -> object:
+    def _body_is_json(cls, body: object, check: ValidatorFunctionWrapHandler) -> object:
+        copy = _copied(body)
+        if copy == body:
+            return copy
+        body = check(body)
         try:
-            if not _is_plain(body):
-                encode_json(body)
-        except (TypeError, ValueError, RecursionError) as error:
+            encode_json(body)
+        except (ValueError, RecursionError) as error:
             raise FieldError("the body is not JSON", "leave out NaN, infinities and deep nesting") from error
         return body
 
@@ -178,12 +190,12 @@ def envelope(dispatch: Dispatch) -> dict[str, Any]:
     }
 
 
-def _is_plain(document: object) -> bool:
-    """Tell whether a document is surely JSON, and has no NaN: it is what is read of what a fast writer makes of it."""
+def _copied(document: object) -> object:
+    """Write JSON and read it again, by a fast writer: the same comes back of what is surely JSON, and has no NaN."""
     try:
-        return bool(orjson.loads(orjson.dumps(document)) == document)
+        return orjson.loads(orjson.dumps(document))
     except (TypeError, ValueError, RecursionError):
-        return False
+        return _NOTHING
 
 
 def encode_json(document: object) -> bytes:

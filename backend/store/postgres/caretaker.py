@@ -11,66 +11,60 @@ namespace where it should look up an id: the first big batches would become slow
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import suppress
 from typing import Any
 
 import asyncpg
 
-from backend.store.postgres.session import IDLE_TIMEOUT, STATEMENT_TIMEOUT
+from backend.store.postgres.session import COMMAND_TIMEOUT
+from backend.store.postgres.url import Target
 
-APPLICATION = "scheduler"
-"""The application name of our sessions: no others are ended."""
-LOOK_EVERY = 2.0
-ACQUIRE_TIMEOUT = 5.0
-END_STANDSTILL = f"""
-select pg_terminate_backend(pid) from pg_stat_activity
-where datname = current_database() and usename = current_user and application_name = '{APPLICATION}'
-  and state = 'active' and xact_start is not null
-  and (wait_event = 'ClientRead' and state_change < clock_timestamp() - interval '{IDLE_TIMEOUT}s'
-       or wait_event = 'ClientWrite' and state_change < clock_timestamp() - interval '{STATEMENT_TIMEOUT}')
-"""  # noqa: S608 - of constants
+LOOK_EVERY = 4.0
+PAUSE = 15
+"""Looks that are left out when the database has refused: it may be for good, and its log has a line of each."""
+STATISTICS_TIMEOUT = 30.0
 WORTH_KNOWING = 256 * 1024
 """Bytes of a table of which statistics are worth having: some hundred schedules."""
-FIRST_STATISTICS = f"""
-do $$
-declare
-  unknown regclass;
-begin
-  for unknown in
-    select oid from pg_class
-    where relnamespace = '"{{schema}}"'::regnamespace and relkind = 'r' and reltuples < 0
-      and pg_has_role(relowner, 'usage') and pg_relation_size(oid) > {WORTH_KNOWING}
-  loop
-    execute format('analyze %s', unknown);
-  end loop;
-end $$
-"""  # noqa: S608 - of constants and a checked name
+
+# Of an honest session the server itself has given up by then, and no statement takes so long.
+_END_STANDSTILL = """
+select pg_terminate_backend(pid) from pg_stat_activity
+where datname = current_database() and usename = current_user and application_name = '{application}'
+  and state = 'active' and xact_start is not null and wait_event in ('ClientRead', 'ClientWrite')
+  and state_change < clock_timestamp() - interval '{seconds} seconds'
+"""
+_UNKNOWN_TABLES = """
+select relname from pg_class
+where relnamespace = to_regnamespace($1) and relkind = 'r' and reltuples < 0
+  and pg_has_role(relowner, 'usage') and pg_relation_size(oid) > $2
+"""
 
 
 class Caretaker:
-    """Looks every two seconds once it is started; any server does it for all."""
+    """What one server does for all of its schema."""
 
-    def __init__(self, pool: Any, schema: str) -> None:  # noqa: ANN401 - untyped
-        self._pool: asyncpg.Pool[Any] = pool
-        self._duties = f"{END_STANDSTILL};{FIRST_STATISTICS.format(schema=schema)}"
-        self._task: asyncio.Task[None] | None = None
+    def __init__(self, target: Target) -> None:
+        self._schema = target.schema
+        self._end_standstill = _END_STANDSTILL.format(application=target.application, seconds=COMMAND_TIMEOUT)
+        self._left_out = dict.fromkeys((self._end, self._get_statistics), 0)
 
-    def start(self) -> None:
-        """Look from now on."""
-        if self._task is None:
-            self._task = asyncio.create_task(self._look(), name="caretaker")
+    async def look(self, connection: Any) -> None:  # noqa: ANN401 - untyped
+        """Do what there is to do; raises only what the connection does not outlive."""
+        for duty, left_out in self._left_out.items():
+            self._left_out[duty] = max(left_out - 1, 0)
+            if left_out:
+                continue
+            try:
+                await duty(connection)
+            except asyncpg.PostgresError:
+                if connection.is_closed():
+                    raise
+                self._left_out[duty] = PAUSE
 
-    def stop(self) -> None:
-        """Look no more."""
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+    async def _end(self, connection: Any) -> None:  # noqa: ANN401 - untyped
+        await connection.execute(self._end_standstill)
 
-    async def _look(self) -> None:
-        while True:
-            # Neither is worth more than another try: what ends a loop that fires is told by that loop.
-            with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection:
-                    await connection.execute(self._duties)
-            await asyncio.sleep(LOOK_EVERY)
+    async def _get_statistics(self, connection: Any) -> None:  # noqa: ANN401 - untyped
+        schema = f'"{self._schema}"'
+        for (table,) in await connection.fetch(_UNKNOWN_TABLES, schema, WORTH_KNOWING):
+            # Each in a transaction of its own: one that is undone leaves marks that keep autovacuum away.
+            await connection.execute(f'analyze (skip_locked) {schema}."{table}"', timeout=STATISTICS_TIMEOUT)

@@ -1,4 +1,7 @@
-"""Hears what other servers notify, on a connection of its own that is made again whenever it is lost."""
+"""Hears what other servers notify, on a connection of its own that is made again whenever it is lost.
+
+The same connection serves the caretaker, who must not stand in line for one that others hold.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,10 @@ from typing import Any
 
 import asyncpg
 
+from backend.store.postgres.caretaker import LOOK_EVERY, Caretaker
 from backend.store.postgres.url import Target
 from backend.store.wakeup import EVERYTHING, Hear
 
-KEEPALIVE = 20.0
 PATIENCE = 5.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
 
@@ -21,6 +24,7 @@ class Listener:
 
     def __init__(self, target: Target) -> None:
         self._target = target
+        self._caretaker = Caretaker(target)
         self._listeners: list[Hear] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -39,7 +43,7 @@ class Listener:
     async def _listen(self) -> None:
         pause = FIRST_PAUSE
         while True:
-            with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            with suppress(Exception):  # whatever it is: what fires says what ails the database, and this comes back
                 await self._listen_once()
                 pause = FIRST_PAUSE
             await asyncio.sleep(pause)
@@ -48,19 +52,26 @@ class Listener:
     async def _listen_once(self) -> None:
         """Listen until the connection is lost."""
         target = self._target
-        connection = await asyncpg.connect(target.dsn, timeout=target.connect_timeout, command_timeout=PATIENCE)
+        connection = await asyncpg.connect(
+            target.dsn,
+            timeout=target.connect_timeout,
+            command_timeout=PATIENCE,
+            statement_cache_size=0,
+            server_settings={"application_name": target.application},
+        )
         lost = asyncio.Event()
         try:
             connection.add_termination_listener(lambda _: lost.set())
-            await connection.add_listener(target.channel, self._heard)
-            # Whatever was said while nobody listened is not said again.
-            self._tell(EVERYTHING)
+            if not target.pooled:  # a pooler would give the session to others
+                await connection.add_listener(target.channel, self._heard)
+                # Whatever was said while nobody listened is not said again.
+                self._tell(EVERYTHING)
             while not lost.is_set():
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(KEEPALIVE):
+                    async with asyncio.timeout(LOOK_EVERY):
                         await lost.wait()
                 if not lost.is_set():
-                    await connection.execute("select 1")
+                    await self._caretaker.look(connection)
         finally:
             connection.terminate()
 

@@ -63,7 +63,11 @@ async def check(target: Target) -> list[str]:
 async def _connect(target: Target) -> asyncpg.Connection[Any]:
     cached = 0 if target.pooled else 100
     return await asyncpg.connect(
-        target.dsn, timeout=target.connect_timeout, command_timeout=PATIENCE, statement_cache_size=cached
+        target.dsn,
+        timeout=target.connect_timeout,
+        command_timeout=PATIENCE,
+        statement_cache_size=cached,
+        server_settings={"application_name": target.application},
     )
 
 

@@ -10,16 +10,14 @@ import asyncpg
 from backend.clock import Clock
 from backend.errors import StoreUnavailable
 from backend.store.operation import Operation
-from backend.store.postgres.caretaker import ACQUIRE_TIMEOUT, APPLICATION, Caretaker
 from backend.store.postgres.failures import answering, opening
 from backend.store.postgres.listener import Listener
-from backend.store.postgres.session import Session, schema_of, settings_of
+from backend.store.postgres.session import COMMAND_TIMEOUT, Session, schema_of, settings_of
 from backend.store.postgres.url import Target
 from backend.store.wakeup import Hear
 
 T = TypeVar("T")
-COMMAND_TIMEOUT = 20.0
-"""Seconds; longer than the server's own limit, for a connection that has gone dead without a word."""
+ACQUIRE_TIMEOUT = 5.0
 CLOSE_TIMEOUT = 1.0
 CACHED_STATEMENTS = 256
 
@@ -36,7 +34,6 @@ class PostgresRunner:
         self._write = f"begin isolation level read committed{settings}"
         self._read = f"begin isolation level repeatable read read only{settings}"
         self._listener = Listener(target)
-        self._caretaker = Caretaker(pool, target.schema)
 
     async def write(self, operation: Operation[T]) -> T:
         return await self._run(operation, self._write, locks=True)
@@ -54,10 +51,8 @@ class PostgresRunner:
             operation.close()
 
     def hear(self, listener: Hear) -> None:
-        """Tell this callback what other servers hint at, and look after the database, until it is closed."""
-        self._caretaker.start()
-        if not self._target.pooled:
-            self._listener.start(listener)
+        """Tell this callback what other servers hint at, and look after the database, until the runner is closed."""
+        self._listener.start(listener)
 
     def close(self) -> None:
         """Close all connections; from the loop's own thread at once, from another after the last statement."""
@@ -66,17 +61,13 @@ class PostgresRunner:
         except RuntimeError:
             running = None
         if running is self._loop or self._loop.is_closed() or not self._loop.is_running():
-            self._stop()
+            self._listener.stop()
             self._pool.terminate()
             return
         asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(2 * CLOSE_TIMEOUT)
 
-    def _stop(self) -> None:
-        self._listener.stop()
-        self._caretaker.stop()
-
     async def _close(self) -> None:
-        self._stop()
+        self._listener.stop()
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 await self._pool.close()
@@ -100,7 +91,7 @@ async def open_runner(target: Target, *, clock: Clock | None = None) -> Postgres
             command_timeout=COMMAND_TIMEOUT,
             statement_cache_size=0 if target.pooled else CACHED_STATEMENTS,
             max_cached_statement_lifetime=0,
-            server_settings={"application_name": APPLICATION},
+            server_settings={"application_name": target.application},
             init=prepare,
             reset=_nothing_to_reset,
         )

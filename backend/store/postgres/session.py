@@ -19,6 +19,8 @@ from backend.store.wakeup import LEASES, RUNS, TIMES, is_near
 
 T = TypeVar("T")
 STATEMENT_TIMEOUT, LOCK_TIMEOUT = "15s", "5s"
+COMMAND_TIMEOUT = 20.0
+"""Seconds; longer than the server's own limit, for a connection that has gone dead without a word."""
 IDLE_TIMEOUT = 3.0
 """Seconds after which a transaction of a server that has died or stands still is undone, and its locks are free."""
 MANY, LONG = 50, 20_000

@@ -9,6 +9,8 @@ from backend.database_url import CONNECT_TIMEOUT, POOL, SCHEMA, read_options
 from backend.errors import ConfigurationError, FieldError
 
 NAME = "SCHEDULER_DATABASE_URL"
+LONGEST_NAME = 63
+"""Bytes of a name that PostgreSQL keeps."""
 _SCHEMES = ("postgresql", "postgres")
 
 
@@ -26,6 +28,11 @@ class Target:
     def channel(self) -> str:
         """Name the channel on which servers of this schema wake each other."""
         return f"scheduler_{self.schema}"
+
+    @property
+    def application(self) -> str:
+        """Name our sessions, for operators and for whoever has to tell them from others'."""
+        return f"agent-scheduler/{self.schema}"[:LONGEST_NAME]
 
 
 def is_postgres(url: str) -> bool:
