@@ -30,6 +30,7 @@ READ_FIRST, READ_AT_ONCE, LONGEST_PAGE = 10, 60, 4 * 2**20
 """Schedules that are read at a time, as long as it is not known how long they are and then; characters after which a
 page ends early."""
 _KEY = Schedule._fields.index("key")
+_LONG = [Schedule._fields.index(name) for name in ("definition", "triggers", "note", "error")]
 
 
 class DryRun(Exception):
@@ -250,7 +251,7 @@ def page_schedules(
         asked = min(fit, READ_AT_ONCE, limit + 1 - len(page))
         rows = yield Query(name, {**params, "until": until, "limit": asked})
         for row in rows:
-            size += sum(len(value) for value in row if isinstance(value, str))
+            size += sum(len(row[place] or "") for place in _LONG)
             if page and (len(page) == limit or size > LONGEST_PAGE):
                 return (yield from _listed(page)), page[-1][_KEY]
             page.append(row)
@@ -273,7 +274,7 @@ def _list_of(wanted: ScheduleFilter) -> str:
 
 def get_schedule(namespace: str, id_: str) -> Operation[Listed]:
     """Read one schedule; NotFound if there is none."""
-    rows = yield Query("schedules_by_id", {"namespace": namespace, "ids": [id_]})
+    rows = yield Query("schedule_by_id", {"namespace": namespace, "id": id_})
     if not rows:
         raise no_such_schedule(id_)
     return (yield from _listed(rows))[0]

@@ -144,6 +144,7 @@ WORK: list[tuple[str, dict[str, Any]]] = [
     ("lock schedules_holding", {"schedule_keys": FIFTY}),
     ("lock schedules_by_id", {"namespace": "default", "ids": IDS}),
     ("schedules_by_id", {"namespace": "default", "ids": IDS}),
+    ("schedule_by_id", {"namespace": "default", "id": IDS[0]}),
     ("schedules_taken", {"places": rows(*({"namespace": "default", "id": id_} for id_ in IDS))}),
     ("drop_waiting_runs", {"schedule_keys": FIFTY, "now": LATE}),
     ("lock run_by_id", {"namespace": "default", "id": RUN_ID}),

@@ -89,6 +89,7 @@ def test_only_the_clock_statement_reads_time() -> None:
         ("claim_due", Schedule, 2),
         ("claim_due_latest", Schedule, 2),
         ("schedules_by_id", Schedule, 2),
+        ("schedule_by_id", Schedule, 0),
         ("list_schedules", Schedule, 1),
         ("list_schedules_of_owner", Schedule, 1),
         ("list_schedules_named", Schedule, 1),

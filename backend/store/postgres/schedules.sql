@@ -10,6 +10,11 @@ select {{schedule_columns}}, {{has_open_run}}, {{buffered_runs}}
 from schedules s
 where s.namespace = :namespace and s.id = any(:ids::text[]) and s.deleted_at is null
 
+-- name: schedule_by_id
+-- The live schedule of this id, for who only looks at it; to plan the look at its runs takes longer than to find it.
+select {{schedule_columns}}
+from schedules s where s.namespace = :namespace and s.id = :id and s.deleted_at is null
+
 -- name: schedules_taken
 -- Which of these (namespace, id) there are.
 select s.namespace, s.id from json_to_recordset(:places::json) as x (namespace text, id text)

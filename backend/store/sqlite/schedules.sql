@@ -4,6 +4,11 @@
 select {{schedule_columns}}, {{has_open_run}}, {{buffered_runs}}
 from json_each(:ids) i cross join schedules s on s.namespace = :namespace and s.id = i.value and s.deleted_at is null
 
+-- name: schedule_by_id
+-- The live schedule of this id, for who only looks at it.
+select {{schedule_columns}}
+from schedules s where s.namespace = :namespace and s.id = :id and s.deleted_at is null
+
 -- name: schedules_taken
 -- Which of these (namespace, id) there are.
 select s.namespace, s.id from json_each(:places) p
