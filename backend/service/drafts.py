@@ -47,6 +47,8 @@ class Draft(NamedTuple):
     source: str | None = None
     only_create: bool = False
     if_match: int | None = None
+    refers: bool = True
+    """Its target may refer to secrets."""
 
 
 def revise(draft: Draft, current: Schedule | None, moment: Moment, *, open_run: bool) -> Change:
@@ -83,9 +85,9 @@ def _create(draft: Draft, moment: Moment) -> Change:
     check_interval(definition, moment.limits.minimum_interval, moment.now, draft.at)
     schedule = _defined(
         _BLANK,
+        draft,
         definition,
         moment,
-        draft.at,
         namespace=definition.namespace,
         id=str(definition.id),
         created_at=moment.now,
@@ -110,9 +112,9 @@ def _update(
     before = planned[-1].schedule
     changed = _defined(
         before,
+        draft,
         definition,
         moment,
-        draft.at,
         revision=current.revision + 1,
         updated_at=moment.now,
         source=draft.source or current.source,
@@ -263,20 +265,21 @@ def _refuse_decided(triggers: tuple[Trigger, ...], old: tuple[Trigger, ...], cur
 
 def _defined(
     schedule: Schedule,
+    draft: Draft,
     definition: ScheduleDefinition,
     moment: Moment,
-    at: str,
     **others: Any,  # noqa: ANN401 - columns
 ) -> Schedule:
-    """Copy a definition, and others, into the typed columns; Refused for a reference to a secret that is not there."""
+    """Copy a draft's settled definition, and others, into the typed columns; Refused for a secret that is not there."""
     id_ = str(definition.id)
-    check_secrets(definition.target, moment.secrets, at)
+    if draft.refers:
+        check_secrets(definition.target, moment.secrets, draft.at)
     return schedule._replace(
         name=definition.name or id_,
         owner=definition.owner,
         target_kind=definition.target.kind,
         definition=dump_definition(definition),
-        triggers=dump_timing(timing_of(definition, id_, moment.calendars, at)),
+        triggers=dump_timing(timing_of(definition, id_, moment.calendars, draft.at)),
         misfire_policy=definition.misfire_policy,
         misfire_threshold=micros(definition.misfire_threshold),
         catchup_window=micros(definition.catchup_window),

@@ -111,11 +111,15 @@ class Schedules:
         """Create or replace all, or none; answers what happened to each."""
         # Reading thousands takes a second, in which the event loop has schedules to fire.
         documents = await zoned(self.store, batch.documents)
-        read = await asyncio.to_thread(self._read_all, documents, await self._rules())
-        puts = [Draft(definition, self.by, f"schedules[{n}]", batch.source) for n, definition in enumerate(read)]
-        pruned = batch.source if batch.prune else None
-        wish = self._wish(puts, prune_source=pruned, dry_run=batch.dry_run)
+        wish = await asyncio.to_thread(self._read_batch, batch, documents, await self._rules())
         return await asyncio.to_thread(_items, await self.change(wish, shown(_items)))
+
+    def _read_batch(self, batch: Batch, documents: Sequence[object], rules: TargetRules) -> Wish:
+        puts = [
+            Draft(definition, self.by, f"schedules[{n}]", batch.source, refers=bool(secrets_of([definition])))
+            for n, definition in enumerate(self._read_all(documents, rules))
+        ]
+        return self._wish(puts, prune_source=batch.source if batch.prune else None, dry_run=batch.dry_run)
 
     def _read_all(self, documents: Sequence[object], rules: TargetRules) -> list[ScheduleDefinition]:
         read: list[ScheduleDefinition] = []
@@ -252,7 +256,7 @@ class Schedules:
 
         drops = drop if prune_source else None
         calendars = calendars_of(one for draft in puts for one in draft.definition.exclusions)
-        secrets = secrets_of(draft.definition for draft in puts)
+        secrets = secrets_of(draft.definition for draft in puts if draft.refers)
         return Wish(list(by_id), revise, prune_source, drops, dry_run, calendars, secrets)
 
     def _revision(self, id_: str, change: Callable[..., Change], if_match: int | None) -> Wish:
