@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 from backend.duration import Duration
 from backend.engine.cache import cached_if_short
 from backend.errors import FieldError
+from backend.model.numbers import WHOLE
 from backend.model.policies import Completion, Delivery, MisfirePolicy, OverlapPolicy, RetryPolicy
 from backend.targets.registry import AnyTarget
 from backend.triggers.base import Instant
@@ -66,7 +67,7 @@ def check_completion(completion: Completion, heartbeat_timeout: timedelta | None
 
 
 Jitter = Annotated[Duration, AfterValidator(_a_day_at_most)]
-MaxRuns = Annotated[int, Field(ge=1, le=10**9, strict=True)]
+MaxRuns = Annotated[int, Field(ge=1, le=10**9, strict=True), WHOLE]
 Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
 PublicId = Annotated[
     str,
@@ -114,7 +115,9 @@ class ScheduleDefinition(BaseModel):
         default=None,
         description="With `callback`: silence after which the attempt has timed out; null: only `timeout`.",
     )
-    pause_after_failures: int = Field(default=5, ge=0, le=10_000, strict=True, description="0: never.")
+    pause_after_failures: Annotated[int, WHOLE] = Field(
+        default=5, ge=0, le=10_000, strict=True, description="0: never."
+    )
 
     @model_validator(mode="after")
     def _has_a_window(self) -> ScheduleDefinition:

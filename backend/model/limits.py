@@ -8,8 +8,9 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from backend.duration import Duration
+from backend.model.numbers import WHOLE
 
-Count = Annotated[int, Field(ge=0, le=10**9, strict=True)]
+Count = Annotated[int, Field(ge=0, le=10**9, strict=True), WHOLE]
 
 
 class NamespaceLimits(BaseModel):
@@ -24,7 +25,7 @@ class NamespaceLimits(BaseModel):
     minimum_interval: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(days=366))] | None = Field(
         default=None, description="Shortest time between two occurrences of a schedule.", examples=["1m"]
     )
-    requests_per_second: Annotated[int, Field(ge=1, le=10**6, strict=True)] | None = Field(
+    requests_per_second: Annotated[int, Field(ge=1, le=10**6, strict=True), WHOLE] | None = Field(
         default=None, description="Requests by all keys of the namespace together."
     )
 

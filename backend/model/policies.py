@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 from enum import StrEnum
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from backend.duration import Duration
 from backend.errors import FieldError
+from backend.model.numbers import WHOLE
 
 
 class MisfirePolicy(StrEnum):
@@ -63,7 +65,9 @@ class RetryPolicy(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    max_attempts: int = Field(default=3, ge=1, le=100, strict=True, description="Attempts in all, the first included.")
+    max_attempts: Annotated[int, WHOLE] = Field(
+        default=3, ge=1, le=100, strict=True, description="Attempts in all, the first included."
+    )
     initial: Duration = Field(default=timedelta(seconds=10), description="Upper bound of the first back-off.")
     maximum: Duration = Field(default=timedelta(minutes=10), description="Upper bound of every back-off.")
     multiplier: float = Field(default=2.0, ge=1, le=100, strict=True, description="Growth of the bound per attempt.")

@@ -30,9 +30,9 @@ from backend.triggers.once import OnceTrigger
 PAST_TOLERANCE = MINUTE
 """A one-shot this far in the past is still accepted."""
 ANY_REVISION = -1
-NO_REVISION = -2
-"""Instead of a revision: there must be no schedule yet."""
 """Stands for `If-Match: *`: whichever revision there is, but there must be one."""
+NO_REVISION = -2
+"""Stands for `If-None-Match: *`: there must be none yet."""
 FEW_WALKS = 3
 MOST_WALKS = 50
 """Walks over time that a change waits for before it asks the caller to come back."""

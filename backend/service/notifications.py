@@ -16,6 +16,7 @@ from backend.engine.definition import VERSION, Name, PublicId
 from backend.errors import Conflict, FieldError, FieldProblem, Refused
 from backend.model.instants import micros, rfc3339
 from backend.model.notices import NoticeEvent
+from backend.model.numbers import WHOLE
 from backend.model.policies import Completion, Delivery, RetryPolicy
 from backend.service.cursors import read_cursor, write_cursor
 from backend.service.references import check_secrets
@@ -53,7 +54,9 @@ class RouteBody(BaseModel):
     events: tuple[NoticeEvent, ...] = Field(min_length=1, max_length=20, description="What is told.")
     tag: TagFilter | None = Field(default=None, description="`name:value`: only of schedules with this tag.")
     owner: Name | None = Field(default=None, description="Only of schedules with this owner.")
-    after_failures: int = Field(default=1, ge=1, le=1000, strict=True, description="Failed runs in a row.")
+    after_failures: Annotated[int, WHOLE] = Field(
+        default=1, ge=1, le=1000, strict=True, description="Failed runs in a row."
+    )
     late_by: Annotated[Duration, Field(ge=timedelta(seconds=10), le=timedelta(days=7))] = Field(
         default=timedelta(minutes=5), description="How late a run must begin to be told of."
     )

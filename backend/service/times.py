@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from itertools import islice, zip_longest
 from types import MappingProxyType
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -15,6 +16,7 @@ from backend.engine.plan import jitter_delay
 from backend.engine.timing import Timing, dump_timing, load_timing
 from backend.errors import FieldError, FieldProblem, Refused
 from backend.model.instants import SECOND, micros, parse_instant, rfc3339, to_datetime
+from backend.model.numbers import WHOLE
 from backend.service.silence import silence
 from backend.service.summaries import summarized
 from backend.service.timings import Days, with_days
@@ -46,7 +48,7 @@ class PreviewRequest(BaseModel):
     max_runs: MaxRuns | None = Field(default=None, description="No more times than these.")
     jitter: Jitter = timedelta(0)
     from_: Instant | None = Field(default=None, alias="from", description="Times strictly after; default now.")
-    count: int = Field(default=5, ge=1, le=MOST, strict=True)
+    count: Annotated[int, WHOLE] = Field(default=5, ge=1, le=MOST, strict=True)
 
     @model_validator(mode="after")
     def _has_a_window(self) -> PreviewRequest:

@@ -26,6 +26,7 @@ from yarl import URL
 
 from backend.errors import FieldError
 from backend.model.instants import rfc3339, rfc3339_or_none
+from backend.model.numbers import WHOLE
 from backend.model.run import Dispatch
 from backend.model.secret import OneOrTwoSecrets, SecretRef, TextOrSecret, revealed, values
 from backend.targets.base import Failed, Outcome, Succeeded, TargetRules, Tools, callback_names
@@ -43,7 +44,7 @@ _NOTHING = object()
 _JSON = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 _JSON_TYPE = re.compile(r"application/json|[^;]*\+json", re.IGNORECASE)
 
-Status = Annotated[int, Field(ge=200, le=599, strict=True)]
+Status = Annotated[int, Field(ge=200, le=599, strict=True), WHOLE]
 
 
 class HttpTarget(BaseModel):

@@ -74,9 +74,14 @@ async def gone(world: World, connection: Any, patience: float) -> bool:
 
 
 @pytest.mark.usefixtures("runner")
-async def test_what_a_server_has_locked_where_no_limit_of_the_database_reaches_is_free_again(world: World) -> None:
+@pytest.mark.parametrize("behind_a_host", [False, True])
+async def test_what_a_server_has_locked_where_no_limit_of_the_database_reaches_is_free_again(
+    world: World, *, behind_a_host: bool
+) -> None:
     await world.put()
     ours = read_url(world.url).application
+    if behind_a_host:
+        ours += " - unix(17573@host):6001"  # as PgBouncer can be told to write it
     async with connected(world, ours) as connection, connected(world, "psql") as theirs:
         await theirs.execute("begin; lock namespaces in access share mode")
         await theirs.prepare("select 1")

@@ -15,6 +15,7 @@ from backend.engine.definition import (
 )
 from backend.errors import FieldProblem, Refused
 from backend.service.validation import parse
+from backend.targets.http import HttpTarget
 from tests.unit.engine_cases import MINUTELY, TARGET, definition
 
 DOCUMENT: dict[str, Any] = {"id": "digest", "triggers": [MINUTELY], "target": TARGET}
@@ -81,9 +82,20 @@ def test_neutral_values_say_nothing(neutral):
     assert parse(ScheduleDefinition, DOCUMENT | neutral) == parse(ScheduleDefinition, DOCUMENT)
 
 
+def test_a_whole_number_may_be_written_as_one_with_a_fraction_of_nothing():
+    # As JSON Schema counts, and as writers do that know but one kind of number.
+    whole = {"max_runs": 5.0, "pause_after_failures": 1e3, "retry": {"max_attempts": 3.0}}
+    made = parse(ScheduleDefinition, DOCUMENT | whole | {"target": TARGET | {"success_statuses": [200.0]}})
+    assert repr((made.max_runs, made.pause_after_failures, made.retry.max_attempts)) == "(5, 1000, 3)"
+    assert isinstance(made.target, HttpTarget)
+    assert repr(made.target.success_statuses) == "(200,)"
+
+
 @pytest.mark.parametrize(
     ("fields", "field", "rule"),
     [
+        ({"max_runs": 5.5}, "max_runs", "5.5"),
+        ({"max_runs": float("inf")}, "max_runs", ""),
         ({"triggers": []}, "triggers", "the list is empty"),
         ({"triggers": [{"kind": "interval", "every": 0}]}, "triggers[0].every", "1 second to 3650 days"),
         (

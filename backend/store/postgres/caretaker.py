@@ -21,14 +21,16 @@ from backend.store.postgres.url import Target
 LOOK_EVERY = 4.0
 PAUSE = 15
 """Looks that are left out when the database has refused: it may be for good, and its log has a line of each."""
-STATISTICS_TIMEOUT = 30.0
+STATISTICS_TIMEOUT = "5s"
+"""Of one table, of which some thousand rows are read; meanwhile nothing else is heard or ended."""
 WORTH_KNOWING = 256 * 1024
 """Bytes of a table of which statistics are worth having: some hundred schedules."""
 
 # Of an honest session the server itself has given up by then, and no statement takes so long.
 _END_STANDSTILL = """
 select pg_terminate_backend(pid) from pg_stat_activity
-where datname = current_database() and usename = current_user and application_name = '{application}'
+where datname = current_database() and usename = current_user
+  and (application_name = '{application}' or starts_with(application_name, '{application} - '))  -- a pooler adds a host
   and state = 'active' and xact_start is not null and wait_event in ('ClientRead', 'ClientWrite')
   and state_change < clock_timestamp() - interval '{seconds} seconds'
 """
@@ -36,6 +38,7 @@ _UNKNOWN_TABLES = """
 select relname from pg_class
 where relnamespace = to_regnamespace($1) and relkind = 'r' and reltuples < 0
   and pg_has_role(relowner, 'usage') and pg_relation_size(oid) > $2
+order by pg_relation_size(oid) desc limit 5
 """
 
 
@@ -54,17 +57,26 @@ class Caretaker:
             if left_out:
                 continue
             try:
-                await duty(connection)
-            except asyncpg.PostgresError:
+                done = await duty(connection)
+            except (asyncpg.PostgresError, TimeoutError):
                 if connection.is_closed():
                     raise
-                self._left_out[duty] = PAUSE
+                done = False
+            self._left_out[duty] = 0 if done else PAUSE
 
-    async def _end(self, connection: Any) -> None:  # noqa: ANN401 - untyped
+    async def _end(self, connection: Any) -> bool:  # noqa: ANN401 - untyped
         await connection.execute(self._end_standstill)
+        return True
 
-    async def _get_statistics(self, connection: Any) -> None:  # noqa: ANN401 - untyped
-        schema = f'"{self._schema}"'
-        for (table,) in await connection.fetch(_UNKNOWN_TABLES, schema, WORTH_KNOWING):
+    async def _get_statistics(self, connection: Any) -> bool:  # noqa: ANN401 - untyped
+        unknown = await self._unknown_tables(connection)
+        for table in unknown:
             # Each in a transaction of its own: one that is undone leaves marks that keep autovacuum away.
-            await connection.execute(f'analyze (skip_locked) {schema}."{table}"', timeout=STATISTICS_TIMEOUT)
+            async with connection.transaction():
+                await connection.execute(f"set local statement_timeout = '{STATISTICS_TIMEOUT}'")
+                await connection.execute(f'analyze (skip_locked) "{self._schema}"."{table}"')
+        return not unknown or not set(unknown) & set(await self._unknown_tables(connection))
+
+    async def _unknown_tables(self, connection: Any) -> list[str]:  # noqa: ANN401 - untyped
+        rows = await connection.fetch(_UNKNOWN_TABLES, f'"{self._schema}"', WORTH_KNOWING)
+        return [row[0] for row in rows]

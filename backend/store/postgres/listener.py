@@ -15,7 +15,7 @@ from backend.store.postgres.caretaker import LOOK_EVERY, Caretaker
 from backend.store.postgres.url import Target
 from backend.store.wakeup import EVERYTHING, Hear
 
-PATIENCE = 5.0
+PATIENCE = 10.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
 
 
@@ -41,10 +41,12 @@ class Listener:
             self._task = None
 
     async def _listen(self) -> None:
-        pause = FIRST_PAUSE
+        pause, loop = FIRST_PAUSE, asyncio.get_running_loop()
         while True:
+            began = loop.time()
             with suppress(Exception):  # whatever it is: what fires says what ails the database, and this comes back
                 await self._listen_once()
+            if loop.time() - began > LONGEST_PAUSE:
                 pause = FIRST_PAUSE
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
@@ -63,7 +65,8 @@ class Listener:
         try:
             connection.add_termination_listener(lambda _: lost.set())
             if not target.pooled:  # a pooler would give the session to others
-                await connection.add_listener(target.channel, self._heard)
+                with suppress(asyncpg.PostgresError):  # a pooler of which we were not told may refuse
+                    await connection.add_listener(target.channel, self._heard)
                 # Whatever was said while nobody listened is not said again.
                 self._tell(EVERYTHING)
             while not lost.is_set():

@@ -9,8 +9,6 @@ from backend.database_url import CONNECT_TIMEOUT, POOL, SCHEMA, read_options
 from backend.errors import ConfigurationError, FieldError
 
 NAME = "SCHEDULER_DATABASE_URL"
-LONGEST_NAME = 63
-"""Bytes of a name that PostgreSQL keeps."""
 _SCHEMES = ("postgresql", "postgres")
 
 
@@ -31,8 +29,8 @@ class Target:
 
     @property
     def application(self) -> str:
-        """Name our sessions, for operators and for whoever has to tell them from others'."""
-        return f"agent-scheduler/{self.schema}"[:LONGEST_NAME]
+        """Name our sessions, for operators and for whoever has to tell them from others'; PostgreSQL keeps 63 bytes."""
+        return f"scheduler/{self.schema}"
 
 
 def is_postgres(url: str) -> bool:
