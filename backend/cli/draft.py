@@ -47,7 +47,8 @@ class When:
     ] = ()
     dtstart: Annotated[str | None, Parameter(help="Local time that --rrule counts from: 2026-01-05T09:00:00.")] = None
     timezone: Annotated[
-        str | None, Parameter(help="IANA zone of --cron, --rrule and --at, such as Europe/London; UTC unless given.")
+        str | None,
+        Parameter(help="IANA zone of --cron, --rrule and --at, such as Europe/London; the namespace's unless given."),
     ] = None
     dst_gap: Annotated[
         str | None, Parameter(help="What becomes of a time of --cron that the clock jumps over: shift or skip.")
@@ -92,14 +93,14 @@ class Details:
 def triggers(when: When) -> list[Json]:
     """Write the triggers; WrongUsage if there is none, or an option without what it belongs to."""
     _check_options(when)
-    zone = when.timezone or "UTC"
+    zone = _given({"timezone": when.timezone})  # else the namespace's, which the server knows
     clock_changes = _given({"dst_gap": when.dst_gap, "dst_overlap": when.dst_overlap})
-    found: list[Json] = [{"kind": "cron", "expression": rule, "timezone": zone} | clock_changes for rule in when.cron]
+    found: list[Json] = [{"kind": "cron", "expression": rule} | zone | clock_changes for rule in when.cron]
     found += [
         {"kind": "interval", "every": every} | ({"anchor": when.anchor} if when.anchor else {}) for every in when.every
     ]
-    found += [{"kind": "once", "at": at, "timezone": zone} for at in when.at]
-    found += [{"kind": "rrule", "rule": rule, "dtstart": when.dtstart, "timezone": zone} for rule in when.rrule]
+    found += [{"kind": "once", "at": at} | zone for at in when.at]
+    found += [{"kind": "rrule", "rule": rule, "dtstart": when.dtstart} | zone for rule in when.rrule]
     return found
 
 

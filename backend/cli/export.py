@@ -35,7 +35,7 @@ def export(
     ] = None,
     common: Common = DEFAULTS,
 ) -> None:
-    """Write schedules as a file for `apply`. Applying it to the same server changes nothing."""
+    """Write schedules as a file for `apply`. Applying it to the same server changes but whose they are: the file's."""
     found = connect(common).collect("schedules", query=filters.query(), limit=None)["items"]
     document = {"schedules": definitions(found)}
     paused = [schedule["id"] for schedule in found if schedule["state"] == "paused"]

@@ -148,6 +148,8 @@ class Schedules:
             merged = _merge(_stored(current), zoned_patch)
             if merged.get("id") != id_:
                 raise Refused([FieldProblem("id", "an id cannot change", "leave it out")])
+            if patch.get("state", current.state) != current.state:
+                raise Refused([FieldProblem("state", "it does not change by a patch", "POST …/pause or …/resume")])
             draft = Draft(self._read(merged, rules), self.by, if_match=if_match)
             return drafts.revise(draft, current, moment, open_run=open_run)
 

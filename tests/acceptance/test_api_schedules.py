@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.acceptance.api_client import CALL, HOURLY, Client, api_on, draft, segment
+from tests.acceptance.api_client import CALL, HOURLY, PREFIX, Client, api_on, draft, segment
 
 pytestmark = pytest.mark.anyio
 
@@ -128,6 +128,26 @@ async def test_a_put_that_only_creates_replaces_nothing(api):
     assert (await api.get("/schedules/a")).json["revision"] == 1
     assert "If-None-Match" in (await api.put("/schedules/a", draft(), if_none_match='"1"')).errors
     assert "If-None-Match" in (await api.put("/schedules/a", draft(), if_none_match="*", if_match="*")).errors
+
+
+async def test_a_condition_that_nothing_looks_at_is_refused(api):
+    await api.put("/schedules/a", draft())
+    assert set((await api.post("/schedules/a/trigger", if_match='"7"')).errors) == {"If-Match"}
+    assert set((await api.post("/schedules/batch", {"schedules": [draft("a")]}, if_match='"7"')).errors) == {"If-Match"}
+    assert set((await api.patch("/schedules/a", {}, if_none_match="*")).errors) == {"If-None-Match"}
+    assert (await api.get("/schedules/a/runs")).json["items"] == []
+    assert (await api.call("GET", "/schedules/a", headers={"if_none_match": '"1"'})).status == 200
+
+
+async def test_a_parameter_that_stands_twice_is_refused(api):
+    answer = await api.raw("GET", f"{PREFIX}/schedules", query=b"state=active&state=paused", headers=api.key_and())
+    assert answer.errors == {"state": ("the parameter stands twice", "give it once")}
+
+
+async def test_a_patch_does_not_pause(api):
+    shown = (await api.put("/schedules/a", draft())).json
+    assert set((await api.patch("/schedules/a", {"state": "paused"})).errors) == {"state"}
+    assert (await api.patch("/schedules/a", {"state": shown["state"], "timeout": "1m"})).status == 200
 
 
 async def test_a_deleted_schedule_is_gone_and_its_id_is_free(api):

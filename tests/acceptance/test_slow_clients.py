@@ -157,7 +157,7 @@ async def test_hundreds_who_dribble_are_in_nobodys_way(patient: Place) -> None:
 
 async def test_a_slow_but_honest_upload_gets_the_time_that_its_length_takes(tmp_path: Path) -> None:
     body = b'{"note": "' + b"a" * 900 + b'"}'
-    async with place(tmp_path, Limits(patience=0.2, rate=500)) as served:
+    async with place(tmp_path, Limits(patience=0.2, rate=100)) as served:
         peer = await served.peer()
         await peer.send(HEAD.replace(b"schedules", b"preview") % served.key + b"content-length: %d\r\n\r\n" % len(body))
         for start in range(0, len(body), 100):

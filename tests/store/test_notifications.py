@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -9,10 +10,12 @@ import pytest
 
 from backend.errors import Conflict, Refused
 from backend.model.ids import DEFAULT_NAMESPACE
-from backend.model.run import AttemptState
+from backend.model.run import AttemptState, RunState
 from backend.service.notifications import Notifications
 from backend.service.schedules import Surroundings
+from backend.service.stats import stats_view
 from backend.store.leasing import Lessee
+from backend.store.open import check_database
 from backend.store.runs import RunRecord
 from backend.store.secrets import NewValue
 from backend.targets.base import TargetRules
@@ -193,6 +196,21 @@ def _any() -> Any:
     from backend.store.schedules import ScheduleFilter
 
     return ScheduleFilter()
+
+
+async def test_notifications_are_no_runs_of_the_namespace_nor_rows_that_belong_to_nothing(world: World) -> None:
+    await world.put(**ONCE)
+    await route(world)
+    await run_once(world, FAILED)
+    claim = await world.claim()
+    shown = stats_view(DEFAULT_NAMESPACE, await world.store.namespace(DEFAULT_NAMESPACE).stats())
+    assert [run.schedule_key < 0 for run in claim.runs] == [True]
+    assert (shown.open_runs[RunState.RUNNING], dict(shown.last_hour)) == (0, {"failed": 1})
+    await world.finish(claim, FAILED)
+    shown = stats_view(DEFAULT_NAMESPACE, await world.store.namespace(DEFAULT_NAMESPACE).stats())
+    assert (dict(shown.last_hour), shown.failures) == ({"failed": 1}, 1)
+    await use_cases(world).delete("oncall")
+    assert await asyncio.to_thread(check_database, world.url) == []
 
 
 async def test_a_deleted_route_sends_nothing_more_and_a_run_of_it_under_way_ends(world: World) -> None:

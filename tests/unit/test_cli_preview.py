@@ -78,7 +78,7 @@ def test_add_takes_calendar_rules_and_clock_changes_too(cli: Cli, server: Server
     server.on("POST", "/schedules", 201, schedule())
     cli("add", "x", "--rrule", "FREQ=DAILY", "--dtstart", "2026-01-05T09:00:00", "--", "echo")
     assert server.asked[0].body["triggers"] == [
-        {"kind": "rrule", "rule": "FREQ=DAILY", "dtstart": "2026-01-05T09:00:00", "timezone": "UTC"}
+        {"kind": "rrule", "rule": "FREQ=DAILY", "dtstart": "2026-01-05T09:00:00"}  # the namespace's zone
     ]
     cli("add", "x", "--cron", "30 2 * * *", "--dst-gap", "skip", "--", "echo")
     assert server.asked[1].body["triggers"][0]["dst_gap"] == "skip"

@@ -20,7 +20,7 @@ select x.state, count(*) from (
 group by x.state
 union all
 select 'running', (select count(*) from (
-  select 1 from runs where state = 'running' and namespace = :namespace limit :most::bigint) x)
+  select 1 from runs where state = 'running' and lane <> 2 and namespace = :namespace limit :most::bigint) x)
 union all
 select x.state, count(*) from (
   select state from runs where state in ('buffered', 'held') and namespace = :namespace limit :most::bigint) x
@@ -29,7 +29,7 @@ group by x.state
 -- name: stats_recent
 -- The newest runs of a namespace since a time: how they ended, and how late they began.
 select state, case when lane = 0 and started_at is not null then started_at - scheduled_at end
-from runs where namespace = :namespace and id >= :floor
+from runs where namespace = :namespace and id >= :floor and lane <> 2
 order by id desc limit :most::bigint
 
 -- name: stats_backlog
