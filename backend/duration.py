@@ -57,8 +57,9 @@ def read_length(value: object) -> timedelta | None:
 
 
 def _of(seconds: float) -> timedelta:
-    # A timedelta ends at 10^9 days, and would raise OverflowError.
-    return timedelta(seconds=max(-FAR, min(seconds, FAR)))
+    # A timedelta ends at 10^9 days, and would raise OverflowError; and it rounds, but what is below 0 stays below.
+    length = timedelta(seconds=max(-FAR, min(seconds, FAR)))
+    return min(length, -timedelta.resolution) if seconds < 0 else length
 
 
 def shown(value: object) -> str:

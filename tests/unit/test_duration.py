@@ -86,6 +86,7 @@ def test_what_is_no_text_or_number_is_refused(value):
     "value",
     [
         -1,
+        -2e-98,  # rounds to nothing
         -0.001,
         timedelta(seconds=-1),
         "36501d",
