@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from types import UnionType
 from typing import Annotated, Any, NamedTuple
 
 from fastapi import Depends, Header, Path, Query, Request, Security
@@ -253,9 +254,9 @@ def some(given: Any) -> object:  # noqa: ANN401 - JSON
     return given
 
 
-def fields(given: object, **allowed: type) -> dict[str, Any]:
+def fields(given: object, **allowed: type | UnionType) -> dict[str, Any]:
     """Check a small body: an object with no other than the allowed fields, of their types; absent ones are left out."""
-    if given is ABSENT or given is None:
+    if given is ABSENT:
         return {}
     if not isinstance(given, dict):
         raise Refused([FieldProblem("body", f"it is {kind_of(given)}", "send a JSON object, or no body")])
@@ -267,14 +268,20 @@ def fields(given: object, **allowed: type) -> dict[str, Any]:
     problems += [
         FieldProblem(name, f"it is {kind_of(given[name])}", f"give {_ARTICLES[kind]}")
         for name, kind in allowed.items()
-        if given.get(name) is not None and not isinstance(given[name], kind)
+        if name in given and not isinstance(given[name], kind)
     ]
     if problems:
         raise Refused(problems[:MOST_PROBLEMS])
-    return {name: value for name, value in given.items() if value is not None}
+    return given
 
 
-_ARTICLES = {str: "a text", bool: "true or false", dict: "an object", list: "a list"}
+_ARTICLES: Mapping[type | UnionType, str] = {
+    str: "a text",
+    str | None: "a text or null",
+    bool: "true or false",
+    dict: "an object",
+    list: "a list",
+}
 
 
 async def if_match(

@@ -144,6 +144,18 @@ async def test_a_parameter_that_stands_twice_is_refused(api):
     assert answer.errors == {"state": ("the parameter stands twice", "give it once")}
 
 
+async def test_null_stands_for_nothing_only_where_the_document_says_so(api):
+    await api.put("/schedules/a", draft())
+    for action, field in {"pause": "note", "resume": "catch_up", "trigger": "input"}.items():
+        path = f"/schedules/a/{action}"
+        assert set((await api.post(path, {field: None})).errors) == {field}
+        answer = await api.raw("POST", PREFIX + path, headers=api.key_and(), pieces=[b"null"])
+        assert set(answer.errors) == {"body"}
+    assert set((await api.post("/schedules/batch", {"schedules": [], "prune": None})).errors) == {"prune"}
+    assert (await api.post("/schedules/batch", {"schedules": [], "source": None})).status == 200
+    assert (await api.get("/schedules/a")).json["state"] == "active"
+
+
 async def test_a_patch_does_not_pause(api):
     shown = (await api.put("/schedules/a", draft())).json
     assert set((await api.patch("/schedules/a", {"state": "paused"})).errors) == {"state"}

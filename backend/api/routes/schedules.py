@@ -80,7 +80,7 @@ def _created(view: dict[str, Any]) -> Response:
 )
 async def apply_batch(caller: Writes, given: Document, once: Repeatable) -> Response:
     """Create or replace many schedules by id, all or nothing."""
-    read = fields(some(given), schedules=list, source=str, prune=bool, dry_run=bool)
+    read = fields(some(given), schedules=list, source=str | None, prune=bool, dry_run=bool)
     documents = read.get("schedules")
     if documents is None or len(documents) > MOST_IN_A_BATCH:
         raise Refused([FieldProblem("schedules", f"a batch has a list of up to {MOST_IN_A_BATCH}", "give that list")])
