@@ -69,12 +69,14 @@ def revise(draft: Draft, current: Schedule | None, moment: Moment, *, open_run: 
 
 def check_revision(current: Schedule | None, if_match: int | None) -> None:
     """Raise PreconditionFailed unless the schedule is the one the caller has seen, or is not there as it must be."""
-    if if_match is None or (if_match == NO_REVISION and current is None):
+    if if_match is None:
+        return
+    if if_match == NO_REVISION:
+        if current is not None:
+            raise PreconditionFailed(f"the schedule {current.id!r} exists already; If-None-Match asks for a new one")
         return
     if current is None:
         raise PreconditionFailed("If-Match was given, but there is no such schedule")
-    if if_match == NO_REVISION:
-        raise PreconditionFailed(f"the schedule {current.id!r} exists already, and If-None-Match asks for a new one")
     if if_match not in {ANY_REVISION, current.revision}:
         raise PreconditionFailed(f"the schedule {current.id!r} is at revision {current.revision}, not {if_match}")
 

@@ -51,14 +51,14 @@ class Caretaker:
         self._left_out = dict.fromkeys((self._end, self._get_statistics), 0)
 
     async def look(self, connection: Any) -> None:  # noqa: ANN401 - untyped
-        """Do what there is to do; raises only what the connection does not outlive."""
+        """Do what there is to do; raises what the connection does not outlive: no answer in time is one."""
         for duty, left_out in self._left_out.items():
             self._left_out[duty] = max(left_out - 1, 0)
             if left_out:
                 continue
             try:
                 done = await duty(connection)
-            except (asyncpg.PostgresError, TimeoutError):
+            except asyncpg.PostgresError:
                 if connection.is_closed():
                     raise
                 done = False
