@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from backend.store.postgres import listener
+from backend.store.postgres.listener import Listener
+from backend.store.postgres.url import read_url
 from tests.acceptance.server import until
+from tests.fault.cluster import Cluster
 from tests.fault.load import PAUSE, Load, settle
-from tests.fault.proxy import Fault
+from tests.fault.proxy import Fault, FaultProxy
 from tests.fault.replicas import Replica
 from tests.fault.stage import PATIENCE, Stage
 
@@ -62,3 +68,27 @@ def test_a_slow_network_delays_and_loses_nothing(stage: Stage) -> None:
     settle(victim.server, stage.cluster, stage.expected, PATIENCE)
     victim.proxy.set(Fault.NONE)
     stage.verdict()
+
+
+def test_a_connection_that_listens_and_is_answered_no_more_is_made_anew(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "PATIENCE", 0.5)
+    monkeypatch.setattr(listener, "LOOK_EVERY", 0.2)
+
+    async def listen(proxy: FaultProxy) -> None:
+        told = asyncio.Event()
+        listening = Listener(read_url(f"{cluster.url(proxy.port)}?connect_timeout=1"))
+        listening.start(lambda _: told.set())
+        try:
+            await asyncio.wait_for(told.wait(), PATIENCE)
+            told.clear()
+            proxy.set(Fault.DEAF)
+            await asyncio.sleep(2)  # longer than its patience
+            proxy.set(Fault.NONE)
+            await asyncio.wait_for(told.wait(), PATIENCE)  # what a new connection begins with
+        finally:
+            listening.stop()
+
+    with FaultProxy(cluster.port) as proxy:
+        asyncio.run(listen(proxy))
