@@ -1,19 +1,38 @@
-"""Which query parameters and conditions a route has."""
+"""Which query parameters and conditions a route has, and how numbers and flags are written there."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
+from typing import Annotated
 
 from fastapi import Request
 from fastapi.dependencies.models import Dependant
+from pydantic import BeforeValidator
 
-from backend.errors import FieldProblem, Refused
+from backend.duration import shown
+from backend.errors import FieldError, FieldProblem, Refused
 from backend.service.validation import MOST_PROBLEMS
 from backend.service.wording import nearest
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 CONDITIONS = ("If-Match", "If-None-Match")
+
+
+def _written(pattern: str, what: str) -> BeforeValidator:
+    """Take what JSON has only: left to itself, pydantic reads `1_000` as a number and `yes` as a flag."""
+
+    def check(value: object) -> object:
+        if isinstance(value, str) and re.fullmatch(pattern, value) is None:
+            raise FieldError(f"{shown(value)} is not {what}", f"give {what}")
+        return value
+
+    return BeforeValidator(check)
+
+
+WholeNumber = Annotated[int, _written(r"-?(0|[1-9][0-9]*)(\.0+)?", "a whole number")]
+Flag = Annotated[bool, _written("true|false", "true or false")]
 
 
 def check_query(request: Request) -> None:

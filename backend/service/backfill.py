@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, field_validator, model_validator
 
 from backend.engine.due import next_nominal
 from backend.errors import Conflict, FieldError, FieldProblem, Refused
@@ -48,7 +48,7 @@ class BackfillRequest(BaseModel):
     overlap_policy: OverlapPolicy = Field(
         default=OverlapPolicy.BUFFER_ALL, description="`buffer_all`: one after another; `allow_all`: four at a time."
     )
-    dry_run: bool = Field(default=False, description="Say what would run, and record nothing.")
+    dry_run: StrictBool = Field(default=False, description="Say what would run, and record nothing.")
 
     @field_validator("overlap_policy")
     @classmethod

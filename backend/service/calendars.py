@@ -7,9 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, ConfigDict, Field
 
 from backend.errors import FieldError, FieldProblem, Refused
 from backend.events import CalendarChanged, ScheduleChanged
@@ -24,13 +23,12 @@ from backend.service.validation import parse
 from backend.service.views import View
 from backend.store.calendars import CalendarRow, Replacement
 from backend.store.port import NamespaceStore
+from backend.triggers.exclusions import WrittenDate
 from backend.triggers.ical import days_of_calendar
 
 MOST_DAYS = 4000
 """Days of one calendar: a schedule that uses it carries them all in its timing."""
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@~-]{0,199}")
-
-Day = Annotated[date, PlainSerializer(date.isoformat, return_type=str)]
 
 
 class CalendarBody(BaseModel):
@@ -38,7 +36,7 @@ class CalendarBody(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    days: tuple[Day, ...] = Field(max_length=MOST_DAYS, examples=[["2026-12-25", "2026-12-26"]])
+    days: tuple[WrittenDate, ...] = Field(max_length=MOST_DAYS, examples=[["2026-12-25", "2026-12-26"]])
 
 
 class CalendarView(View):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictBool
 
 from backend.engine.callbacks import attempt_of
 from backend.engine.outcomes import facts_of
@@ -40,7 +40,7 @@ class CompleteBody(BaseModel):
     state: CalleeVerdict
     output: JsonValue = Field(default=None, description="A text, or JSON; of more than 64 KiB the beginning is kept.")
     error: Annotated[str, Field(max_length=2000)] | None = Field(default=None, description="Why it failed.")
-    permanent: bool = Field(default=False, description="Of a failure: another attempt would not help.")
+    permanent: StrictBool = Field(default=False, description="Of a failure: another attempt would not help.")
 
 
 class HeartbeatView(View):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
 from backend.errors import Conflict, FieldError
 from backend.model.change import Change, Moment
@@ -48,8 +48,8 @@ class _ManyBody(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     filter: Selection = EVERYTHING
-    all: bool = Field(default=False, description="Needed where the filter is empty.")
-    dry_run: bool = Field(default=False, description="Say which, and change nothing.")
+    all: StrictBool = Field(default=False, description="Needed where the filter is empty.")
+    dry_run: StrictBool = Field(default=False, description="Say which, and change nothing.")
     cursor: Annotated[str, Field(max_length=500)] | None = Field(
         default=None, description="`next_cursor` of the answer before."
     )
@@ -73,7 +73,7 @@ class ResumeManyBody(_ManyBody):
     note: str | None = Field(
         default=None, max_length=1000, description="Only those paused with this note; else all that a person paused."
     )
-    catch_up: bool = False
+    catch_up: StrictBool = False
 
 
 class ManyItem(View):

@@ -59,7 +59,7 @@ class NamespacePatch(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     timezone: Timezone = "UTC"
-    limits: NamespaceLimits = NO_LIMITS
+    limits: NamespaceLimits | None = Field(default=NO_LIMITS, description="null lifts them all.")
 
 
 class NamespaceView(View):
@@ -113,10 +113,11 @@ class Namespaces:
         limits = _limits(row)
         given = patch if isinstance(patch, dict) else {}
         body = parse(NamespacePatch, _merged({"timezone": row.timezone, "limits": limits.model_dump()}, given))
-        wider = loosened(limits, body.limits)
+        wanted = body.limits or NO_LIMITS
+        wider = loosened(limits, wanted)
         if wider and self.principal.namespace is not None:
             raise Forbidden(f"only a key that belongs to no namespace may widen the limits {', '.join(wider)}")
-        return row._replace(timezone=body.timezone, limits=body.limits.model_dump_json())
+        return row._replace(timezone=body.timezone, limits=wanted.model_dump_json())
 
     async def delete(self, id_: str) -> None:
         """Forget a namespace; Conflict unless it is empty."""
@@ -138,7 +139,7 @@ def _merged(current: dict[str, object], patch: dict[str, object]) -> dict[str, o
     limits, changed = current["limits"], patch.get("limits")
     if isinstance(limits, dict) and isinstance(changed, dict):
         return {**current, **patch, "limits": {**limits, **changed}}
-    return {**current, **patch} | ({"limits": {}} if "limits" in patch and changed is None else {})
+    return {**current, **patch}
 
 
 def _limits(row: NamespaceRow) -> NamespaceLimits:

@@ -241,9 +241,7 @@ class Schedules:
         if not isinstance(document, dict):
             return document
         document = {"namespace": self.store.namespace, **document}
-        retry: object = document.get("retry")
-        if retry is None:
-            return document | {"retry": dict(self.around.defaults["retry"])}
+        retry: object = document.get("retry", {})
         return document | {"retry": {**self.around.defaults["retry"], **retry}} if isinstance(retry, dict) else document
 
     def _wish(self, puts: Sequence[Draft], *, prune_source: str | None = None, dry_run: bool = False) -> Wish:

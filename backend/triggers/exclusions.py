@@ -79,6 +79,17 @@ def _as_text(value: object) -> object:
 Text = Annotated[str, BeforeValidator(_as_text)]
 
 
+def _as_date(value: object) -> object:
+    # Left to itself, pydantic takes a number, or a text of one, for the seconds since 1970.
+    if isinstance(value, date) or (isinstance(value, str) and len(value) == 10 and value[4] == value[7] == "-"):
+        return value
+    raise FieldError("it is not a date", DATE_FIX)
+
+
+WrittenDate = Annotated[date, BeforeValidator(_as_date)]
+"""A date as documents have it: `2026-12-25`."""
+
+
 class CronExclusion(Exclusion):
     """What a cron expression matches: with five fields the whole minute, with six the second."""
 
@@ -190,7 +201,7 @@ class CalendarExclusion(Exclusion):
 
     kind: Literal["calendar"] = "calendar"
     calendar: str = Field(min_length=1, max_length=200, description="Id of a calendar of the namespace.")
-    days: tuple[date, ...] | None = Field(
+    days: tuple[WrittenDate, ...] | None = Field(
         default=None, max_length=MOST_DAYS, description="Filled in by the server: the calendar's days."
     )
 

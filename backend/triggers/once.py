@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, StrictBool, model_validator
 
 from backend.errors import FieldError
 from backend.model.instants import LATEST, SECOND, from_datetime
@@ -35,7 +35,7 @@ class OnceTrigger(Trigger):
         description="Local time in the zone, or an instant with an offset.", examples=["2026-12-01T09:00:00"]
     )
     timezone: str = Field(default="UTC", description="IANA name.", examples=["Europe/London"])
-    allow_past: bool = Field(default=False, description="Accept an instant more than 60 s in the past.")
+    allow_past: StrictBool = Field(default=False, description="Accept an instant more than 60 s in the past.")
 
     @model_validator(mode="after")
     def _is_an_instant(self) -> OnceTrigger:

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query, Response
 
 from backend.api.answers import answer
 from backend.api.once import REPLAYED, Repeatable
+from backend.api.queries import WholeNumber
 from backend.api.requests import (
     Cursor,
     Document,
@@ -226,7 +227,7 @@ class Upcoming(Page[OccurrenceView]):
 async def list_upcoming(
     caller: Reads,
     id: ScheduleId,
-    count: Annotated[int, Query(ge=1, le=1000, description="How many times.")] = 10,
+    count: Annotated[WholeNumber, Query(ge=1, le=1000, description="How many times.")] = 10,
 ) -> Response:
     """List the next times of a schedule, in UTC and local."""
     schedules, now = caller.schedules, caller.now
