@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlencode
@@ -141,9 +142,10 @@ class Client:
             assert not wrong, f"{wrong[:5]} in {where}"
 
     def document(self) -> dict[str, Any]:
-        """Give the OpenAPI document."""
-        openapi: dict[str, Any] = self.app.openapi()
-        return openapi
+        """Give the OpenAPI document: one for all systems of this process, since to write it takes half a second."""
+        if not _DOCUMENT:
+            _DOCUMENT.update(self.app.openapi())
+        return _DOCUMENT
 
     def operation(self, method: str, target: str) -> tuple[str, dict[str, Any]] | None:
         """Find the documented operation that a request is for."""
@@ -162,6 +164,10 @@ class Client:
                 await asyncio.sleep(0.02)
 
 
+_DOCUMENT: dict[str, Any] = {}
+
+
+@cache
 def _pattern(route: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(route)), re.DOTALL)
 
