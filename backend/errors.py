@@ -115,7 +115,8 @@ class OverLimit(SchedulerError):
     """A quota or rate is used up. `retry_after` in seconds."""
 
     def __init__(self, namespace: str, name: str, limit: int, used: int, retry_after: int) -> None:
-        super().__init__(f"the limit {name!r} of {limit} is reached ({used} used); give something up, or ask later")
+        state = "is reached" if used >= limit else f"has room for {limit - used} more, which is not enough"
+        super().__init__(f"the limit {name!r} of {limit} {state} ({used} used); give something up, or ask later")
         self.namespace = namespace
         self.name = name
         self.limit = limit

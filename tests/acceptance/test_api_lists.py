@@ -310,6 +310,19 @@ async def test_pages_of_long_definitions_and_of_their_changes_end_early_and_miss
     assert [[item["id"] for item in page] for page in changes] == [wanted[:1:-1], wanted[1::-1]]
 
 
+async def test_changes_as_lines_are_all_of_them_without_pages(api):
+    for number in range(7):
+        assert (await api.put("/schedules/x", draft(name=f"N{number}"))).status in {200, 201}
+    paged = [change for page in await pages_of(api, "/audit", limit=2, kind="schedule") for change in page]
+    assert len(paged) == 7
+    by_header = await api.call("GET", "/audit", query={"kind": "schedule"}, headers={"accept": "application/x-ndjson"})
+    for lined in (by_header, await api.get("/audit", kind="schedule", format="ndjson")):
+        assert lined.headers["content-type"].startswith("application/x-ndjson")
+        assert [json.loads(line) for line in lined.body.splitlines()] == paged
+    cut = await api.get("/audit", format="ndjson", limit=2, cursor="x")
+    assert set(cut.errors) == {"limit", "cursor"}
+
+
 async def pages_of(api: Client, path: str, **query: Any) -> list[list[dict[str, Any]]]:
     pages, cursor = [], None
     while True:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
 from inspect import iscoroutinefunction
 from typing import Any, cast
 
 import pytest
 from fastapi.dependencies.models import Dependant
+from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
 from backend.api.app import NOUNS, create_app
@@ -133,6 +135,23 @@ def test_every_body_has_an_example_that_fits_its_schema(document):
     for name, content in bodies:
         for media in content.values():
             assert list(mismatches(media["example"], media["schema"], document)) == [], name
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("path", ["/openapi.json", "/docs"])
+async def test_it_is_written_beside_the_loop_which_has_schedules_to_fire(tmp_path, monkeypatch, path):
+    threads = []
+
+    def note(*given: Any, **named: Any) -> dict[str, Any]:
+        threads.append(threading.current_thread())
+        return get_openapi(*given, **named)
+
+    monkeypatch.setattr("backend.api.app.get_openapi", note)
+    async with api_on(tmp_path) as api:
+        assert (await ask(api.app, "GET", path)).status == 200
+        assert (await ask(api.app, "GET", path)).status == 200
+    assert len(threads) == 1
+    assert threads[0] is not threading.main_thread()
 
 
 @pytest.mark.anyio

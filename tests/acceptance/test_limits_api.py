@@ -25,6 +25,7 @@ async def test_who_is_over_a_limit_is_told_which_and_when_to_ask_again(api: Clie
     refused = await api.post("/schedules", draft("second"))
     assert refused.status == 429
     assert refused.json["limit"] == {"name": "schedules", "limit": 1, "used": 1}
+    assert "is reached (1 used)" in refused.json["detail"]
     assert int(refused.headers["retry-after"]) > 0
     often = await api.put("/schedules/first", draft(triggers=[{"kind": "interval", "every": "29m"}]))
     assert (often.status, list(often.errors)) == (422, ["triggers[0]"])
@@ -39,6 +40,10 @@ async def test_who_is_over_a_limit_is_told_which_and_when_to_ask_again(api: Clie
     ]
     assert shown["schedules"]["active"] == 1
     assert sum(shown["last_hour"].values()) in {1, 2}
+    assert (await api.patch("/namespaces/default", {"limits": {"schedules": 3}})).status == 200
+    many = await api.post("/schedules/batch", {"schedules": [draft(f"s{number}") for number in range(3)]})
+    assert (many.status, many.json["limit"]["used"]) == (429, 1)
+    assert "has room for 2 more, which is not enough (1 used)" in many.json["detail"]
 
 
 async def test_a_namespace_that_asks_too_often_is_told_to_wait(api: Client) -> None:

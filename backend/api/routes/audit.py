@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from backend.api.answers import answer
 from backend.api.requests import Administers, Cursor, Limit, Reads
 from backend.api.routes.runs import instant
 from backend.api.schemas import responses
+from backend.errors import FieldProblem, Refused
 from backend.service.audit import Audits, AuditView
 from backend.service.audit_log import ChangeView, check_filter
 from backend.service.validation import check_text
@@ -39,11 +40,17 @@ async def audit_filter(
 
 
 async def as_lines(
+    request: Request,
     format: Annotated[Literal["json", "ndjson"], Query(description="`ndjson`: all of it, line by line.")] = "json",
     accept: Annotated[str, Header(max_length=500, description="`application/x-ndjson`: the same.")] = "",
 ) -> bool:
-    """Tell whether all of it is asked for, as lines of JSON."""
-    return format == "ndjson" or NDJSON in accept
+    """Tell whether all of it is asked for, as lines of JSON; then there are no pages."""
+    lines = format == "ndjson" or NDJSON in accept
+    pages = [name for name in ("limit", "cursor") if lines and name in request.query_params]
+    if pages:
+        rule, fix = "lines are all of it, without pages", "leave it out; `from` and `to` give a part of it"
+        raise Refused([FieldProblem(name, rule, fix) for name in pages])
+    return lines
 
 
 DOCUMENTED = responses({200: Page[ChangeView]})
