@@ -194,7 +194,11 @@ def test_spans_arrive_at_a_collector_before_the_end(path: str) -> None:
 
 def test_a_collector_that_is_not_there_holds_nobody_up(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL)
+    before = set(threading.enumerate())
     traces = traces_to("http://127.0.0.1:1", service="worker", version="1.2.3")
     traces.observe(attempt(1, "succeeded", "succeeded"))
     traces.close()
     traces.observe(attempt(2, "succeeded", "succeeded"))
+    # What tries again draws random numbers; a test that comes after this one must not find them drawn.
+    for thread in set(threading.enumerate()) - before:
+        thread.join(60)
