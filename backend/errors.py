@@ -114,9 +114,11 @@ class PreconditionFailed(SchedulerError):
 class OverLimit(SchedulerError):
     """A quota or rate is used up. `retry_after` in seconds."""
 
-    def __init__(self, namespace: str, name: str, limit: int, used: int, retry_after: int) -> None:
-        state = "is reached" if used >= limit else f"has room for {limit - used} more, which is not enough"
-        super().__init__(f"the limit {name!r} of {limit} {state} ({used} used); give something up, or ask later")
+    def __init__(self, namespace: str, name: str, limit: int, used: int, retry_after: int, *, wanted: int = 1) -> None:
+        state = f"the limit {name!r} of {limit} is reached ({used} used)"
+        more = f"{wanted} more are beyond the limit {name!r} of {limit} ({used} used)"
+        what = f"{state}; give something up, or ask later" if wanted <= 1 else f"{more}; ask for fewer, or give some up"
+        super().__init__(what)
         self.namespace = namespace
         self.name = name
         self.limit = limit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from threading import Lock
 from typing import Any
 
 import orjson
@@ -110,6 +111,7 @@ def create_app(context: Context) -> FastAPI:
         openapi_tags=TAGS,
     )
     app.state.context = context
+    app.state.describing = Lock()
     app.state.last_use = LastUse()
     app.state.scrapers = set()
     app.state.rates = Rates(SystemClock(), context.requests_per_second)
@@ -120,7 +122,7 @@ def create_app(context: Context) -> FastAPI:
     app.add_exception_handler(HTTPException, answers.on_http_exception)
     app.add_exception_handler(RequestValidationError, answers.on_bad_query)
     app.add_exception_handler(Exception, answers.on_defect)
-    # To write it takes half a second; functions that are not async are called beside the loop.
+    # Written beside the loop, as functions that are not async are called: it takes half a second.
     app.add_route("/openapi.json", lambda _: _described(app), methods=["GET"], include_in_schema=False)
     app.add_route("/docs", lambda _: _docs(app), methods=["GET"], include_in_schema=False)
     stack = app.build_middleware_stack
@@ -141,8 +143,9 @@ def _docs(app: FastAPI) -> HTMLResponse:
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
-    if app.openapi_schema is None:
-        app.openapi_schema = _documented(app)
+    with app.state.describing:  # once: many at a time would leave the loop nothing of the processor
+        if app.openapi_schema is None:
+            app.openapi_schema = _documented(app)
     return app.openapi_schema
 
 

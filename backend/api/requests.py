@@ -11,10 +11,11 @@ from typing import Annotated, Any, NamedTuple
 from fastapi import Depends, Header, Path, Query, Request, Security
 from fastapi.dependencies.models import Dependant
 from fastapi.security import SecurityScopes
+from pydantic import Field
 
 from backend.api.bodies import BATCH_LIMIT, BODY_LIMIT, read_body, read_json
 from backend.api.context import Context
-from backend.api.queries import WholeNumber, check_query
+from backend.api.queries import WHOLE_NUMBER, check_query
 from backend.api.request_ids import request_id_of
 from backend.errors import FieldProblem, Forbidden, NotFound, Refused
 from backend.model.access import Principal, Scope
@@ -323,7 +324,7 @@ async def put_match(
 
 
 PutMatch = Annotated[int | None, Depends(put_match)]
-Limit = Annotated[WholeNumber, Query(ge=1, le=500, description="Items per page.")]
+Limit = Annotated[int, Field(ge=1, le=500), WHOLE_NUMBER, Query(description="Items per page.")]
 ScheduleId = Annotated[str, Path(description="The id of a schedule.")]
 RunId = Annotated[str, Path(description="The id of a run.")]
 Cursor = Annotated[str | None, Query(max_length=500, description="`next_cursor` of the page before.")]

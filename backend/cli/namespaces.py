@@ -73,10 +73,15 @@ def show_list(page: Json) -> None:
     now = times.utc_now()
     columns = [Column("ID", flexible=True), Column("TIMEZONE"), Column("LIMITS"), Column("CREATED")]
     rows = [
-        Row((one["id"], one["timezone"], _limits(one) or "–", times.relative(one["created_at"], now)))
+        Row((one["id"], one["timezone"], _limits(one) or "–", times.relative(_made_at(one), now)))
         for one in page["items"]
     ]
     print_table(columns, rows)
+
+
+def _made_at(namespace: Json) -> str | None:
+    # The first one is as old as the database, which does not say.
+    return None if times.moment(namespace["created_at"]).timestamp() == 0 else namespace["created_at"]
 
 
 def show_one(namespace: Json) -> None:

@@ -59,7 +59,7 @@ class NamespacePatch(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     timezone: Timezone = "UTC"
-    limits: NamespaceLimits | None = Field(default=NO_LIMITS, description="null lifts them all.")
+    limits: NamespaceLimits | None = Field(default_factory=NamespaceLimits, description="null lifts them all.")
 
 
 class NamespaceView(View):

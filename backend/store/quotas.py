@@ -40,8 +40,9 @@ def check_schedules(namespace: str, limits: NamespaceLimits, changes: Sequence[C
     if limits.schedules is not None and made:
         used = int((yield Query("count_schedules_of_namespace", {"namespace": namespace}))[0][0])
         gone = sum(change.verb == "deleted" for change in changes)
-        if used + len(made) - gone > limits.schedules:
-            raise OverLimit(namespace, "schedules", limits.schedules, used, SOME_TIME)
+        wanted = len(made) - gone
+        if used + wanted > limits.schedules:
+            raise OverLimit(namespace, "schedules", limits.schedules, used, SOME_TIME, wanted=wanted)
     if limits.schedules_per_owner is not None:
         yield from _check_owners(namespace, limits.schedules_per_owner, changes)
 
@@ -52,7 +53,7 @@ def _check_owners(namespace: str, limit: int, changes: Sequence[Change]) -> Oper
         return
     for owner, used in (yield Query("count_schedules_of_owners", {"namespace": namespace, "owners": sorted(gaining)})):
         if used + gaining[owner] > limit:
-            raise OverLimit(namespace, "schedules_per_owner", limit, used, SOME_TIME)
+            raise OverLimit(namespace, "schedules_per_owner", limit, used, SOME_TIME, wanted=gaining[owner])
 
 
 def take_start(namespace: str, instant: int) -> Operation[None]:

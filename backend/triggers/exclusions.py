@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from backend.duration import shown
 from backend.errors import FieldError
 from backend.model.instants import SECOND, from_datetime
 from backend.triggers.cron import CronRule, DstGap, DstOverlap, compile_rule, month_length
@@ -81,13 +82,22 @@ Text = Annotated[str, BeforeValidator(_as_text)]
 
 def _as_date(value: object) -> object:
     # Left to itself, pydantic takes a number, or a text of one, for the seconds since 1970.
-    if isinstance(value, date) or (isinstance(value, str) and len(value) == 10 and value[4] == value[7] == "-"):
+    if isinstance(value, str):
+        return date.fromordinal(_day(value) + EPOCH_ORDINAL)
+    if isinstance(value, date):
         return value
-    raise FieldError("it is not a date", DATE_FIX)
+    raise FieldError(f"{shown(value)} is not a date", DATE_FIX)
 
 
 WrittenDate = Annotated[date, BeforeValidator(_as_date)]
 """A date as documents have it: `2026-12-25`."""
+
+
+def _are_texts(value: object) -> object:
+    # Of many days, which the server itself has written as a rule, this is all that has to be looked at one by one.
+    if isinstance(value, list) and not all(isinstance(day, str) for day in value):
+        raise FieldError("they are not all dates", "leave the days out: the server fills them in")
+    return value
 
 
 class CronExclusion(Exclusion):
@@ -201,7 +211,7 @@ class CalendarExclusion(Exclusion):
 
     kind: Literal["calendar"] = "calendar"
     calendar: str = Field(min_length=1, max_length=200, description="Id of a calendar of the namespace.")
-    days: tuple[WrittenDate, ...] | None = Field(
+    days: Annotated[tuple[date, ...], BeforeValidator(_are_texts)] | None = Field(
         default=None, max_length=MOST_DAYS, description="Filled in by the server: the calendar's days."
     )
 

@@ -321,6 +321,9 @@ async def test_changes_as_lines_are_all_of_them_without_pages(api):
         assert [json.loads(line) for line in lined.body.splitlines()] == paged
     cut = await api.get("/audit", format="ndjson", limit=2, cursor="x")
     assert set(cut.errors) == {"limit", "cursor"}
+    query = {"kind": "schedule", "format": "json", "limit": 2}
+    page = await api.call("GET", "/audit", query=query, headers={"accept": "application/json, application/x-ndjson"})
+    assert page.json["items"] == paged[:2]
 
 
 async def pages_of(api: Client, path: str, **query: Any) -> list[list[dict[str, Any]]]:

@@ -82,6 +82,13 @@ async def test_a_merge_patch_changes_removes_and_nests(api):
     assert patched.json["target"]["url"] == CALL["url"]
 
 
+async def test_a_merge_patch_takes_back_what_was_said_about_retries(api):
+    usual = (await api.put("/schedules/job", draft())).json["retry"]
+    assert (await api.patch("/schedules/job", {"retry": {"max_attempts": 9}})).json["retry"]["max_attempts"] == 9
+    assert (await api.patch("/schedules/job", {"retry": None})).json["retry"] == usual
+    assert "retry" in (await api.put("/schedules/job", draft(retry=None))).errors
+
+
 async def test_a_merge_patch_cannot_rename_nor_remove_what_is_needed(api):
     await api.put("/schedules/a", draft())
     assert "id" in (await api.patch("/schedules/a", {"id": "b"})).errors

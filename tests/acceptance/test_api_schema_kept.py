@@ -195,7 +195,8 @@ def operations(document: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def validator(document: Mapping[str, Any], schema: Mapping[str, Any]) -> jsonschema_rs.Draft202012Validator:
-    return jsonschema_rs.Draft202012Validator(dict(schema) | {"components": document["components"]})
+    whole = dict(schema) | {"components": document["components"]}
+    return jsonschema_rs.Draft202012Validator(whole, validate_formats=True)
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

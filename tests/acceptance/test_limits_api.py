@@ -43,7 +43,7 @@ async def test_who_is_over_a_limit_is_told_which_and_when_to_ask_again(api: Clie
     assert (await api.patch("/namespaces/default", {"limits": {"schedules": 3}})).status == 200
     many = await api.post("/schedules/batch", {"schedules": [draft(f"s{number}") for number in range(3)]})
     assert (many.status, many.json["limit"]["used"]) == (429, 1)
-    assert "has room for 2 more, which is not enough (1 used)" in many.json["detail"]
+    assert "3 more are beyond the limit 'schedules' of 3 (1 used); ask for fewer" in many.json["detail"]
 
 
 async def test_a_namespace_that_asks_too_often_is_told_to_wait(api: Client) -> None:

@@ -45,11 +45,6 @@ async def test_a_key_is_shown_once_and_knows_what_it_is(api: Client) -> None:
     assert [one["id"] for one in (await api.get("/keys", namespace="growth", limit=500)).json["items"]].count(id_) == 1
 
 
-async def test_the_first_namespace_is_as_old_as_the_database(api: Client) -> None:
-    made = datetime.fromisoformat((await api.get("/namespaces/default")).json["created_at"])
-    assert timedelta() <= datetime.now(UTC) - made < timedelta(days=1)
-
-
 async def test_a_key_is_used_rotated_and_revoked(api: Client) -> None:
     id_, mine = await key(api, "read")
     rotated = await api.post(f"/keys/{id_}/rotate")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+import asyncpg
 import pytest
 
-from backend.store.postgres import listener
-from backend.store.postgres.listener import Listener
+from backend.store.postgres import caretaker
+from backend.store.postgres.caretaker import Caretaker
 from backend.store.postgres.url import read_url
 from tests.acceptance.server import until
 from tests.fault.cluster import Cluster
@@ -70,25 +71,28 @@ def test_a_slow_network_delays_and_loses_nothing(stage: Stage) -> None:
     stage.verdict()
 
 
-def test_a_connection_that_listens_and_is_answered_no_more_is_made_anew(
+def test_a_connection_that_is_answered_no_more_is_given_up_and_the_next_one_does_the_same_duties(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listener, "PATIENCE", 0.5)
-    monkeypatch.setattr(listener, "LOOK_EVERY", 0.2)
+    monkeypatch.setattr(caretaker, "_END_STANDSTILL", "select nextval('looks')")
 
-    async def listen(proxy: FaultProxy) -> None:
-        told = asyncio.Event()
-        listening = Listener(read_url(f"{cluster.url(proxy.port)}?connect_timeout=1"))
-        listening.start(lambda _: told.set())
+    async def look(proxy: FaultProxy) -> None:
+        target = read_url(cluster.url(proxy.port))
+        duties = Caretaker(target)
+        deaf = await asyncpg.connect(target.dsn, command_timeout=0.5)
+        proxy.set(Fault.DEAF)
+        with pytest.raises(TimeoutError):
+            await duties.look(deaf)
+        proxy.set(Fault.NONE)
+        deaf.terminate()
+        heard = await asyncpg.connect(target.dsn)
         try:
-            await asyncio.wait_for(told.wait(), PATIENCE)
-            told.clear()
-            proxy.set(Fault.DEAF)
-            await asyncio.sleep(2)  # longer than its patience
-            proxy.set(Fault.NONE)
-            await asyncio.wait_for(told.wait(), PATIENCE)  # what a new connection begins with
+            await heard.execute("create sequence looks")
+            await duties.look(heard)
+            assert await heard.fetchval("select currval('looks')") == 1
         finally:
-            listening.stop()
+            await heard.execute("drop sequence looks")
+            heard.terminate()
 
     with FaultProxy(cluster.port) as proxy:
-        asyncio.run(listen(proxy))
+        asyncio.run(look(proxy))

@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 
 from backend.store.postgres import caretaker, listener
-from backend.store.postgres.caretaker import WORTH_KNOWING
+from backend.store.postgres.caretaker import WORTH_KNOWING, Caretaker
 from backend.store.postgres.runner import PostgresRunner, open_runner
 from backend.store.postgres.session import settings_of
 from backend.store.postgres.url import read_url
@@ -150,3 +150,18 @@ async def test_a_table_that_somebody_holds_is_passed_over(world: World, monkeypa
             assert await statistics(looking) == 1 + COPIES
         finally:
             runner.close()
+
+
+async def test_a_table_that_somebody_has_locked_whole_costs_no_connection(world: World) -> None:
+    await world.put()
+    copy(world.url, "schedules", COPIES, {"id": "'copy-' || n.n"})
+    target = read_url(world.url)
+    looking = await asyncpg.connect(target.dsn, command_timeout=LIMIT)
+    try:
+        async with connected(world, "psql") as theirs:
+            await theirs.execute("begin; lock schedules in access exclusive mode")
+            await Caretaker(target).look(looking)
+            await theirs.execute("rollback")
+        assert await looking.fetchval("select 1") == 1
+    finally:
+        looking.terminate()

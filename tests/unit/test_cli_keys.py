@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -109,6 +110,10 @@ def test_namespaces_are_made_changed_shown_and_deleted(server: Server, capsys: p
     server.on("GET", "/namespaces/growth", 200, NAMESPACE)
     server.on("DELETE", "/namespaces/growth", 204, None)
     capsys.readouterr()
+    first = NAMESPACE | {"id": "default", "created_at": "1970-01-01T00:00:00Z"}
+    server.on("GET", "/namespaces", 200, {"items": [first, NAMESPACE], "next_cursor": None})
+    assert run(["namespaces", "list"]) == 0
+    assert re.search(r"^default .*–$", capsys.readouterr().out, re.MULTILINE)
     for command in (["list"], ["show", "growth"], ["delete", "growth"]):
         assert run(["namespaces", *command]) == 0
         out = capsys.readouterr().out

@@ -45,10 +45,10 @@ async def as_lines(
     accept: Annotated[str, Header(max_length=500, description="`application/x-ndjson`: the same.")] = "",
 ) -> bool:
     """Tell whether all of it is asked for, as lines of JSON; then there are no pages."""
-    lines = format == "ndjson" or NDJSON in accept
+    lines = format == "ndjson" or (NDJSON in accept and "format" not in request.query_params)
     pages = [name for name in ("limit", "cursor") if lines and name in request.query_params]
     if pages:
-        rule, fix = "lines are all of it, without pages", "leave it out; `from` and `to` give a part of it"
+        rule, fix = "an answer of lines has no pages", "leave it out, or say format=json"
         raise Refused([FieldProblem(name, rule, fix) for name in pages])
     return lines
 

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 from backend.api.context import Follower
 from backend.api.event_stream import EventStream, Seat, written_news
-from backend.api.queries import Flag
+from backend.api.queries import FLAG
 from backend.api.requests import Caller, Reads
 from backend.api.schemas import refusals
 from backend.errors import FieldProblem, Refused
@@ -43,7 +43,7 @@ async def follow_events(
         str | None, Query(max_length=100, description="Only of this kind, such as `run.finished`, or `run` for all.")
     ] = None,
     *,
-    follow: Annotated[Flag, Query(description="false: end when all that has happened is told.")] = True,
+    follow: Annotated[bool, FLAG, Query(description="false: end when all that has happened is told.")] = True,
     last_event_id: Annotated[
         str | None, Header(max_length=100, description="Go on after the event of this id; else from now on.")
     ] = None,

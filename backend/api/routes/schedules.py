@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
+from pydantic import Field
 
 from backend.api.answers import answer
 from backend.api.once import REPLAYED, Repeatable
-from backend.api.queries import WholeNumber
+from backend.api.queries import WHOLE_NUMBER
 from backend.api.requests import (
     Cursor,
     Document,
@@ -227,7 +228,7 @@ class Upcoming(Page[OccurrenceView]):
 async def list_upcoming(
     caller: Reads,
     id: ScheduleId,
-    count: Annotated[WholeNumber, Query(ge=1, le=1000, description="How many times.")] = 10,
+    count: Annotated[int, Field(ge=1, le=1000), WHOLE_NUMBER, Query(description="How many times.")] = 10,
 ) -> Response:
     """List the next times of a schedule, in UTC and local."""
     schedules, now = caller.schedules, caller.now

@@ -69,13 +69,18 @@ class Caretaker:
         return True
 
     async def _get_statistics(self, connection: Any) -> bool:  # noqa: ANN401 - untyped
-        unknown = await self._unknown_tables(connection)
-        for table in unknown:
-            # Each in a transaction of its own: one that is undone leaves marks that keep autovacuum away.
-            async with connection.transaction():
-                await connection.execute(f"set local statement_timeout = '{STATISTICS_TIMEOUT}'")
-                await connection.execute(f'analyze (skip_locked) "{self._schema}"."{table}"')
-        return not unknown or not set(unknown) & set(await self._unknown_tables(connection))
+        try:
+            unknown = await self._unknown_tables(connection)
+            for table in unknown:
+                # Each in a transaction of its own: one that is undone leaves marks that keep autovacuum away.
+                async with connection.transaction():
+                    await connection.execute(f"set local statement_timeout = '{STATISTICS_TIMEOUT}'")
+                    await connection.execute(f'analyze (skip_locked) "{self._schema}"."{table}"')
+            return not unknown or not set(unknown) & set(await self._unknown_tables(connection))
+        except TimeoutError:
+            if connection.is_closed():
+                raise
+            return False  # to measure a table waits for whoever has locked it whole
 
     async def _unknown_tables(self, connection: Any) -> list[str]:  # noqa: ANN401 - untyped
         rows = await connection.fetch(_UNKNOWN_TABLES, f'"{self._schema}"', WORTH_KNOWING)

@@ -451,5 +451,5 @@ create table notification_marks (
 );
 create index notification_marks_of_route on notification_marks (route_key);
 
-insert into namespaces (id, created_at) values ('default', (extract(epoch from now()) * 1000000)::bigint);
+insert into namespaces (id, created_at) values ('default', 0);
 insert into namespace_use (namespace) values ('default');

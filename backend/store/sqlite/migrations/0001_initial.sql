@@ -318,5 +318,5 @@ create table notification_marks (
 ) strict, without rowid;
 create index notification_marks_of_route on notification_marks (route_key);
 
-insert into namespaces (id, created_at) values ('default', unixepoch() * 1000000);
+insert into namespaces (id, created_at) values ('default', 0);
 insert into namespace_use (namespace) values ('default');
