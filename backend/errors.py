@@ -111,13 +111,23 @@ class PreconditionFailed(SchedulerError):
     """`If-Match` names another revision than the current one."""
 
 
-class OverLimit(SchedulerError):
-    """A quota or rate is used up. `retry_after` in seconds."""
+RATES = frozenset({"requests_per_second", "starts_per_minute"})
+"""Limits of which time gives back what is used."""
 
-    def __init__(self, namespace: str, name: str, limit: int, used: int, retry_after: int, *, wanted: int = 1) -> None:
-        state = f"the limit {name!r} of {limit} is reached ({used} used)"
-        more = f"{wanted} more are beyond the limit {name!r} of {limit} ({used} used)"
-        what = f"{state}; give something up, or ask later" if wanted <= 1 else f"{more}; ask for fewer, or give some up"
+
+class OverLimit(SchedulerError):
+    """A quota or rate is used up. `retry_after` in seconds; `wanted` says how many more are wanted, of whom."""
+
+    def __init__(
+        self, namespace: str, name: str, limit: int, used: int, retry_after: int, *, wanted: str = "1 more"
+    ) -> None:
+        which = f"the limit {name!r} of {limit}"
+        if name in RATES:
+            what = f"{which} is reached; ask again in {retry_after} s"
+        elif used >= limit:
+            what = f"{which} is reached ({used} used): no room for {wanted}; give something up, or ask later"
+        else:
+            what = f"{wanted} are beyond {which} ({used} used); ask for fewer, or give some up"
         super().__init__(what)
         self.namespace = namespace
         self.name = name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import date
+from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 from backend.client import readers
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from backend.service.views import Page
 
 
+def _written(day: str | date) -> str:
+    return str(day.date() if isinstance(day, datetime) else day)
+
+
 class Calendars(Speaking):
     """Calendars: days such as holidays, kept once, which schedules exclude by name."""
 
@@ -25,7 +29,7 @@ class Calendars(Speaking):
         if isinstance(days, str):
             request = Request(method="PUT", path=("calendars", id), body=days, media=ICAL)
         else:
-            request = Request(method="PUT", path=("calendars", id), body={"days": [str(day) for day in days]})
+            request = Request(method="PUT", path=("calendars", id), body={"days": list(map(_written, days))})
         return Call(request, readers.reading(readers.calendar_answer))
 
     @operation

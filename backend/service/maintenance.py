@@ -17,6 +17,7 @@ from backend.service.schedules import Schedules
 from backend.service.tags import TagFilter
 from backend.service.views import View
 from backend.store.schedules import ScheduleFilter, Wish
+from backend.targets.registry import TargetKind
 
 AT_ONCE = 500
 """Schedules of one transaction, for which others wait."""
@@ -35,7 +36,7 @@ class Selection(BaseModel):
 
     state: ScheduleState | None = None
     tag: TagFilter | None = Field(default=None, description="`name:value`")
-    target: Annotated[str, Field(max_length=50)] | None = Field(default=None, description="The kind of target.")
+    target: TargetKind | None = Field(default=None, description="The kind of target.")
     owner: Text | None = Field(default=None, description="The whole owner.")
     name: Text | None = Field(default=None, description="The whole name.")
     q: Text | None = Field(default=None, description="A part of the id or name.")

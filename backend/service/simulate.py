@@ -69,7 +69,8 @@ def _form(value: object) -> str:
 
 
 Durations = Annotated[
-    Annotated[Duration, Tag("one")] | Annotated[dict[str, Duration], Tag("each")], Discriminator(_form)
+    Annotated[Duration, Tag("one")] | Annotated[dict[str, Duration], Field(max_length=MOST_DRAFTS), Tag("each")],
+    Discriminator(_form),
 ]
 
 

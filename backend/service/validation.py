@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -12,18 +13,22 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from backend.errors import FieldError, FieldProblem, Refused
+from backend.service.bounds import beyond_bounds
 from backend.service.wording import field_of, rule_and_fix
 
 M = TypeVar("M", bound=BaseModel)
 DEEPEST = 32
 MOST_PROBLEMS = 100
+SHORT = 16 * 1024
+"""Bytes of a document in which few things can be wrong."""
 LARGEST = 2**63
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def parse(model: type[M], document: object, *, at: str = "") -> M:
     """Check a document against a model; Refused names every field that breaks a rule. `at` is where it stands."""
-    check_text(document, at)
+    if check_text(document, at) > SHORT and (beyond := list(islice(beyond_bounds(model, document, at), MOST_PROBLEMS))):
+        raise Refused(beyond)
     try:
         return model.model_validate(document)
     except ValidationError as error:
@@ -100,20 +105,23 @@ def joined(path: str, step: str) -> str:
     return f"{path}.{step}" if path and step else path or step
 
 
-def check_text(document: object, at: str = "") -> None:
-    """Refuse what no store can keep: NUL, lone surrogates, numbers beyond 64 bits, documents too deep."""
-    if _is_plain(document) or _can_be_kept(document):
-        return
-    for path, rule, fix in _unkeepable(document, at, 0):
-        raise Refused([FieldProblem(path or "body", rule, fix)])
+def check_text(document: object, at: str = "") -> float:
+    """Refuse what no store can keep: NUL, lone surrogates, numbers beyond 64 bits, documents too deep.
 
-
-def _is_plain(document: object) -> bool:
-    """Tell whether there is surely nothing to refuse, by what a fast writer of JSON makes of it."""
+    Answers how many bytes it has as JSON, as far as they had to be counted.
+    """
     try:
         text = orjson.dumps(document, option=orjson.OPT_STRICT_INTEGER)  # no surrogates, and less than 64 bits
     except (TypeError, RecursionError):
-        return False
+        text = None
+    if (text is None or not _is_plain(text)) and not _can_be_kept(document):
+        for path, rule, fix in _unkeepable(document, at, 0):
+            raise Refused([FieldProblem(path or "body", rule, fix)])
+    return math.inf if text is None else len(text)
+
+
+def _is_plain(text: bytes) -> bool:
+    """Tell whether there is surely nothing to refuse, by what a fast writer of JSON has made of it."""
     return b"\\u0000" not in text and text.count(b"{") + text.count(b"[") <= DEEPEST
 
 

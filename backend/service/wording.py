@@ -105,6 +105,10 @@ def _missing(_: ErrorDetails, __: str) -> tuple[str, str]:
     return "it is missing", "add it"
 
 
+def _date(detail: ErrorDetails, _: str) -> tuple[str, str]:
+    return f"{shown(detail['input'])} is not a date", 'give one such as "2026-12-25"'
+
+
 def _enum(detail: ErrorDetails, field: str) -> tuple[str, str]:
     name, index, _ = field.rpartition(".")[2].replace("_", " ").partition("[")
     name = name.removesuffix("s") if index else name
@@ -181,6 +185,8 @@ def _bound(value: object) -> object:
 
 WORDS: Mapping[str, Callable[[ErrorDetails, str], tuple[str, str]]] = {
     "missing": _missing,
+    "date_from_datetime_parsing": _date,
+    "date_parsing": _date,
     "enum": _enum,
     "literal_error": _enum,
     "union_tag_invalid": _unknown_kind,

@@ -42,7 +42,7 @@ def check_schedules(namespace: str, limits: NamespaceLimits, changes: Sequence[C
         gone = sum(change.verb == "deleted" for change in changes)
         wanted = len(made) - gone
         if used + wanted > limits.schedules:
-            raise OverLimit(namespace, "schedules", limits.schedules, used, SOME_TIME, wanted=wanted)
+            raise OverLimit(namespace, "schedules", limits.schedules, used, SOME_TIME, wanted=f"{wanted} more")
     if limits.schedules_per_owner is not None:
         yield from _check_owners(namespace, limits.schedules_per_owner, changes)
 
@@ -53,7 +53,8 @@ def _check_owners(namespace: str, limit: int, changes: Sequence[Change]) -> Oper
         return
     for owner, used in (yield Query("count_schedules_of_owners", {"namespace": namespace, "owners": sorted(gaining)})):
         if used + gaining[owner] > limit:
-            raise OverLimit(namespace, "schedules_per_owner", limit, used, SOME_TIME, wanted=gaining[owner])
+            wanted = f"{gaining[owner]} more of the owner {owner!r}"
+            raise OverLimit(namespace, "schedules_per_owner", limit, used, SOME_TIME, wanted=wanted)
 
 
 def take_start(namespace: str, instant: int) -> Operation[None]:

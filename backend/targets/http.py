@@ -30,7 +30,15 @@ from backend.model.numbers import WHOLE
 from backend.model.run import Dispatch
 from backend.model.secret import OneOrTwoSecrets, SecretRef, TextOrSecret, revealed, values
 from backend.targets.base import Failed, Outcome, Succeeded, TargetRules, Tools, callback_names
-from backend.targets.http_rules import check_body, check_host, check_signed, checked_headers, checked_url, sendable
+from backend.targets.http_rules import (
+    MOST_HEADERS,
+    check_body,
+    check_host,
+    check_signed,
+    checked_headers,
+    checked_url,
+    sendable,
+)
 from backend.targets.output import first_line, quote
 from backend.targets.sender import Answer, NoAnswer, Request
 from backend.targets.signing import signature_headers
@@ -56,7 +64,9 @@ class HttpTarget(BaseModel):
     method: Literal["POST", "GET", "PUT", "PATCH", "DELETE", "HEAD"] = "POST"
     url: str = Field(description="Absolute http or https URL, without user name or password.")
     headers: dict[str, TextOrSecret] = Field(
-        default_factory=dict, description="Sent as they are, beside our own; values may be secrets."
+        default_factory=dict,
+        max_length=MOST_HEADERS,
+        description="Sent as they are, beside our own; values may be secrets.",
     )
     body: JsonValue = Field(
         default=None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
@@ -18,6 +18,7 @@ NoticeTarget = Annotated[HttpTarget | EmailTarget, Field(discriminator="kind")]
 """What notifications may be sent to."""
 ErrandTarget = Annotated[HttpTarget | CommandTarget | PythonTarget | EmailTarget, Field(discriminator="kind")]
 """Whatever a worker may be asked to invoke."""
+TargetKind = Literal["http", "command", "python"]
 KINDS: Mapping[str, type[HttpTarget | CommandTarget | PythonTarget]] = {
     "http": HttpTarget,
     "command": CommandTarget,

@@ -74,6 +74,9 @@ async def test_a_tag_that_is_not_name_and_value_is_refused_wherever_it_filters(a
     [
         ("/events", {"kind": "run.finnished"}, "there is no kind 'run.finnished'; did you mean run.finished?"),
         ("/events", {"kind": "nope"}, "give schedule, run, notification, schedule.created, "),
+        ("/schedules", {"target": "htp"}, "'htp' is not a target"),
+        ("/runs", {"from": "2030-01-02T00:00:00Z", "to": "2030-01-01T00:00:00Z"}, "to: it is not after from"),
+        ("/audit", {"from": "2030-01-02T00:00:00Z", "to": "2030-01-01T00:00:00Z"}, "to: it is not after from"),
         ("/audit", {"kind": "nope"}, "give schedule, run, calendar, namespace, notification, secret, egress or key"),
         ("/audit", {"verb": "pause"}, "there is no verb 'pause'; did you mean paused?"),
         (
@@ -150,7 +153,7 @@ async def test_a_filter_that_says_nothing_sensible_is_refused_by_name(asked, pat
 
 
 @pytest.mark.parametrize("value", [b"%00", b"%ff", b"%ed%a0%80", b"\xff", b"%", b"%zz", b"\xf0\x9f\x98\x80"])
-@pytest.mark.parametrize("name", [b"q", b"name", b"owner", b"tag", b"target"])
+@pytest.mark.parametrize("name", [b"q", b"name", b"owner", b"tag"])
 async def test_odd_bytes_in_a_query_find_nothing_and_break_nothing(asked, name, value):
     text = b"team:" + value if name == b"tag" else value
     answer = await asked.raw("GET", "/api/v1/schedules", query=name + b"=" + text, headers=asked.key_and())

@@ -79,11 +79,20 @@ def schemas(part: Any) -> Iterator[dict[str, Any]]:
             yield from schemas(item)
 
 
+def parts(whole: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(whole, dict):
+        yield whole
+    for part in whole.values() if isinstance(whole, dict) else whole if isinstance(whole, list) else ():
+        yield from parts(part)
+
+
 def test_bounds_are_said_in_the_words_of_json_schema(document):
     words = {word for schema in schemas(document["paths"]) for word in schema}
     models = document["components"]["schemas"].values()
     words |= {word for model in models for field in model.get("properties", {}).values() for word in field}
     assert not words & PYDANTIC
+    for part in parts(document["components"]["schemas"]):
+        assert part.get("type") != "array" or not {"maxLength", "minLength"} & set(part), part
     limits = [p["schema"] for _, o in operations(document) for p in o.get("parameters", ()) if p["name"] == "limit"]
     assert {(limit["minimum"], limit["maximum"]) for limit in limits} == {(1, 500)}
 

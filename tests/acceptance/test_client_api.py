@@ -198,12 +198,18 @@ async def runs(client: Within) -> None:
     assert {one.id for one in await items(client.iterate_runs(schedule="digest", state="cancelled"))} == both
     assert {one.id for one in await items(client.iterate_schedule_runs("digest", from_=day))} <= both
     assert len((await client.list_runs(limit=1)).items) == 1
+    list_runs: Any = client.list_runs
+    for name in ("statee", "from"):
+        with pytest.raises(Refused, match=name):
+            await list_runs(**{name: "garbage"})
     assert len((await client.list_schedule_runs("digest", limit=1)).items) == 1
 
 
 async def calendars(client: Within) -> None:
-    put = await client.put_calendar("uk", ["2026-12-25", datetime(2026, 12, 28, tzinfo=UTC).date()])
-    assert put.days == ["2026-12-25", "2026-12-28"]
+    put = await client.put_calendar(
+        "uk", ["2026-12-25", datetime(2026, 12, 28, tzinfo=UTC).date(), datetime(2026, 12, 29, tzinfo=UTC)]
+    )
+    assert put.days == ["2026-12-25", "2026-12-28", "2026-12-29"]
     ical = "BEGIN:VCALENDAR\nBEGIN:VEVENT\nUID:a\nDTSTART;VALUE=DATE:20261225\nEND:VEVENT\nEND:VCALENDAR\n"
     assert (await client.put_calendar("de", ical)).days == ["2026-12-25"]
     assert [one.id for one in await items(client.iterate_calendars())] == ["de", "uk"]

@@ -25,7 +25,7 @@ async def test_who_is_over_a_limit_is_told_which_and_when_to_ask_again(api: Clie
     refused = await api.post("/schedules", draft("second"))
     assert refused.status == 429
     assert refused.json["limit"] == {"name": "schedules", "limit": 1, "used": 1}
-    assert "is reached (1 used)" in refused.json["detail"]
+    assert "is reached (1 used): no room for 1 more; give" in refused.json["detail"]
     assert int(refused.headers["retry-after"]) > 0
     often = await api.put("/schedules/first", draft(triggers=[{"kind": "interval", "every": "29m"}]))
     assert (often.status, list(often.errors)) == (422, ["triggers[0]"])

@@ -160,7 +160,8 @@ async def test_a_table_that_somebody_has_locked_whole_costs_no_connection(world:
     try:
         async with connected(world, "psql") as theirs:
             await theirs.execute("begin; lock schedules in access exclusive mode")
-            await Caretaker(target).look(looking)
+            async with asyncio.timeout(10):
+                await Caretaker(target).look(looking)
             await theirs.execute("rollback")
         assert await looking.fetchval("select 1") == 1
     finally:

@@ -52,7 +52,7 @@ async def test_an_owner_has_a_number_of_schedules_however_they_come_to_be_his(wo
     await world.put("b", owner="ann")
     await world.put("c", owner="bob")
     for id_ in ("c", "d"):
-        with pytest.raises(OverLimit, match="schedules_per_owner"):
+        with pytest.raises(OverLimit, match=r"schedules_per_owner.* no room for 1 more of the owner 'ann'"):
             await world.put(id_, owner="ann")
     await world.put("a", owner="ann", triggers=HOURLY)
     await world.put("e")

@@ -9,7 +9,7 @@ from fastapi.responses import StreamingResponse
 
 from backend.api.answers import answer
 from backend.api.requests import Administers, Cursor, Limit, Reads
-from backend.api.routes.runs import instant
+from backend.api.routes.runs import instant, span
 from backend.api.schemas import responses
 from backend.errors import FieldProblem, Refused
 from backend.service.audit import Audits, AuditView
@@ -34,7 +34,7 @@ async def audit_filter(
     """Read which lines are asked for."""
     for name, text in {"kind": kind, "id": id, "by": by, "verb": verb}.items():
         check_text(text, name)
-    wanted = AuditFilter(kind, id, by, verb, instant(from_, "from"), instant(to, "to"))
+    wanted = AuditFilter(kind, id, by, verb, *span(from_, to))
     check_filter(wanted)
     return wanted
 

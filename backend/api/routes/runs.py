@@ -33,10 +33,18 @@ async def window(
     to: Annotated[str | None, Query(max_length=50, description="Nominal time to end before.")] = None,
 ) -> Window:
     """Read the filters of a list of runs."""
-    return Window(state, instant(from_, "from"), instant(to, "to"))
+    return Window(state, *span(from_, to))
 
 
 RunWindow = Annotated[Window, Depends(window)]
+
+
+def span(from_: str | None, to: str | None) -> tuple[int | None, int | None]:
+    """Read two query parameters as a range; one the wrong way round would be answered by nothing at all."""
+    first, end = instant(from_, "from"), instant(to, "to")
+    if first is not None and end is not None and end <= first:
+        raise Refused([FieldProblem("to", "it is not after from", "give a later end")])
+    return first, end
 
 
 def instant(text: str | None, field: str) -> int | None:

@@ -50,6 +50,7 @@ from backend.service.validation import check_text, parse
 from backend.service.views import BatchView, OccurrenceView, Page, RunView, ScheduleView
 from backend.store.runs import RunFilter
 from backend.store.schedules import ScheduleFilter
+from backend.targets.registry import TargetKind
 
 router = APIRouter(prefix="/schedules", tags=["schedules"])
 NEXT = (
@@ -104,7 +105,7 @@ async def list_schedules(  # noqa: PLR0913, PLR0917 - one per filter
     caller: Reads,
     state: Annotated[ScheduleState | None, Query(description="Where the schedule stands.")] = None,
     tag: Annotated[TagFilter | None, Query(description="`name:value`")] = None,
-    target: Annotated[str | None, Query(max_length=50, description="The kind of target.")] = None,
+    target: Annotated[TargetKind | None, Query(description="The kind of target.")] = None,
     owner: Annotated[str | None, Query(max_length=200, description="The whole owner.")] = None,
     name: Annotated[str | None, Query(max_length=200, description="The whole name.")] = None,
     due_before: Annotated[str | None, Query(max_length=50, description="Next time before this instant.")] = None,

@@ -23,6 +23,7 @@ PAUSE = 15
 """Looks that are left out when the database has refused: it may be for good, and its log has a line of each."""
 STATISTICS_TIMEOUT = "5s"
 """Of one table, of which some thousand rows are read; meanwhile nothing else is heard or ended."""
+LOCK_TIMEOUT = "500ms"
 WORTH_KNOWING = 256 * 1024
 """Bytes of a table of which statistics are worth having: some hundred schedules."""
 
@@ -69,19 +70,17 @@ class Caretaker:
         return True
 
     async def _get_statistics(self, connection: Any) -> bool:  # noqa: ANN401 - untyped
-        try:
-            unknown = await self._unknown_tables(connection)
-            for table in unknown:
-                # Each in a transaction of its own: one that is undone leaves marks that keep autovacuum away.
-                async with connection.transaction():
-                    await connection.execute(f"set local statement_timeout = '{STATISTICS_TIMEOUT}'")
-                    await connection.execute(f'analyze (skip_locked) "{self._schema}"."{table}"')
-            return not unknown or not set(unknown) & set(await self._unknown_tables(connection))
-        except TimeoutError:
-            if connection.is_closed():
-                raise
-            return False  # to measure a table waits for whoever has locked it whole
+        unknown = await self._unknown_tables(connection)
+        for table in unknown:
+            # Each in a transaction of its own: one that is undone leaves marks that keep autovacuum away.
+            async with connection.transaction():
+                await connection.execute(f"set local statement_timeout = '{STATISTICS_TIMEOUT}'")
+                await connection.execute(f'analyze (skip_locked) "{self._schema}"."{table}"')
+        return not unknown or not set(unknown) & set(await self._unknown_tables(connection))
 
     async def _unknown_tables(self, connection: Any) -> list[str]:  # noqa: ANN401 - untyped
-        rows = await connection.fetch(_UNKNOWN_TABLES, f'"{self._schema}"', WORTH_KNOWING)
+        async with connection.transaction():
+            # To measure a table waits for whoever has locked it whole, and meanwhile nothing is heard.
+            await connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
+            rows = await connection.fetch(_UNKNOWN_TABLES, f'"{self._schema}"', WORTH_KNOWING)
         return [row[0] for row in rows]
