@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack, cast
 
 from backend.client import readers
 from backend.client.flow import Call, Flow, Listing, Wait
@@ -99,8 +99,8 @@ class Runs(Speaking):
 def run_query(filters: RunFilters) -> dict[str, str | int | bool | None]:
     """Write filters of a list of runs; what is none goes along, so that the server says so."""
     window = {"from": instant(filters.get("from_")), "to": instant(filters.get("to"))}
-    others = {name: value for name, value in filters.items() if name not in {"from_", "to"}}
-    return {**window, **others}  # type: ignore[dict-item] # whatever it is, it is refused
+    others = cast("Query", {name: value for name, value in filters.items() if name not in {"from_", "to"}})
+    return {**window, **others}
 
 
 def _callee(token: str | None) -> dict[str, str]:

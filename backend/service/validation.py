@@ -27,12 +27,19 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 def parse(model: type[M], document: object, *, at: str = "") -> M:
     """Check a document against a model; Refused names every field that breaks a rule. `at` is where it stands."""
-    if check_text(document, at) > SHORT and (beyond := list(islice(beyond_bounds(model, document, at), MOST_PROBLEMS))):
-        raise Refused(beyond)
+    if check_text(document, at) > SHORT:
+        _check_bounds(model, document, at)
     try:
         return model.model_validate(document)
     except ValidationError as error:
         raise Refused(problems_of(error, at, model)) from None
+
+
+def _check_bounds(model: type[BaseModel], document: object, at: str) -> None:
+    beyond = islice(beyond_bounds(model, document), MOST_PROBLEMS)
+    problems = [FieldProblem(path_of(one.location, at) or "body", one.rule, one.fix) for one in beyond]
+    if problems:
+        raise Refused(problems)
 
 
 def problems_of(error: ValidationError, at: str = "", model: type[BaseModel] | None = None) -> list[FieldProblem]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from pydantic import BaseModel
@@ -89,4 +89,4 @@ def test_whatever_has_parts_that_are_checked_has_a_bound(model: type[BaseModel])
 
 
 def test_the_kinds_of_targets_are_those_that_can_be_asked_for() -> None:
-    assert set(TargetKind.__args__) == set(KINDS)  # type: ignore[attr-defined]
+    assert set(get_args(TargetKind)) == set(KINDS)
